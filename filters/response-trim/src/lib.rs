@@ -1,0 +1,1 @@
+//! The response-trim filter.

@@ -1,0 +1,196 @@
+//! What goes through a gateway: plain data that cases, both engines and the command line share.
+//!
+//! 1. An [`Engine`] starts a [`Gateway`] from a [`Setup`]; a gateway carries one [`Request`] at a time to a scripted
+//!    upstream and says what everybody saw, as an [`Outcome`].
+//! 2. Both engines must give equal outcomes for equal input; what can't be compared has no field here.
+//! 3. Header names are lowercase; values are bytes; every line is kept, in order.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Header lines in order, names lowercase.
+pub type Headers = Vec<(String, Vec<u8>)>;
+
+/// An engine that can host filters: wasmtime inside this process, or a real Envoy.
+pub trait Engine {
+    /// `wasmtime` or `envoy`.
+    fn name(&self) -> &'static str;
+    /// Loads and configures the filters; a module that refuses its configuration is an error here.
+    fn start(&self, setup: &Setup) -> anyhow::Result<Box<dyn Gateway>>;
+}
+
+/// A running chain of filters in front of a scripted upstream.
+pub trait Gateway {
+    /// Sends one request through the chain and waits until the stream is over and logged.
+    fn exchange(&mut self, request: &Request, answer: &Answer) -> anyhow::Result<Outcome>;
+}
+
+/// What a gateway is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// The filters, outermost first: requests pass top down, responses bottom up.
+    pub filters: Vec<Filter>,
+    /// The proxy's own routes; the first match wins. None: one route for everything, named `default`, without metadata.
+    pub routes: Vec<Route>,
+    /// String metadata of the virtual host: filter name, key, value.
+    pub virtual_host_metadata: Metadata,
+    /// What a paused body may hold before the proxy gives up; Envoy's default is 1 MiB.
+    pub buffer_limit: Option<u32>,
+    /// Environment of the VMs.
+    pub environment: BTreeMap<String, String>,
+    /// Filter state to report in [`Outcome::filter_state`], as the filters named it (`scrim.path`).
+    pub report: Vec<String>,
+}
+
+/// filter name -> key -> string.
+pub type Metadata = BTreeMap<String, BTreeMap<String, String>>;
+
+/// One proxy-wasm filter of the chain.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// The filter's name in the chain.
+    pub name: String,
+    /// The `plugin_root_id`.
+    pub root_id: String,
+    /// The module's file.
+    pub module: PathBuf,
+    /// The plugin configuration, as the module gets it.
+    pub configuration: Vec<u8>,
+    /// Envoy's `PluginConfig.allow_on_headers_stop_iteration`.
+    pub allow_on_headers_stop_iteration: bool,
+}
+
+/// One route of the proxy.
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    /// The route's name (`xds.route_name`).
+    pub name: String,
+    /// Requests whose path begins so.
+    pub prefix: String,
+    /// String metadata of the route.
+    pub metadata: Metadata,
+}
+
+/// What the client sends.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Such as `GET`.
+    pub method: String,
+    /// The request target as on the wire, never normalised by the harness.
+    pub target: Vec<u8>,
+    /// `Host`, which filters see as `:authority`.
+    pub authority: String,
+    /// The other header lines.
+    pub headers: Headers,
+    /// The body.
+    pub body: Body,
+}
+
+/// What the upstream answers.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// Header lines.
+    pub headers: Headers,
+    /// The body.
+    pub body: Body,
+    /// What goes wrong at the upstream, if anything.
+    pub fault: Option<Fault>,
+}
+
+/// How an upstream can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Refuses connections.
+    Refuse,
+    /// Breaks the connection before any answer.
+    ResetBeforeHeaders,
+    /// Breaks the connection after the body's last chunk, without ending it.
+    ResetAfterBody,
+}
+
+/// A body as it is delivered, chunk by chunk.
+#[derive(Clone, Debug, Default)]
+pub struct Body {
+    /// The chunks; none: no body at all (the stream ends with the headers).
+    pub chunks: Vec<Vec<u8>>,
+    /// How the end comes.
+    pub end: End,
+    /// Trailers; their presence makes the end come with them.
+    pub trailers: Headers,
+}
+
+/// How a filter learns of a body's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum End {
+    /// In an empty callback after the last chunk, as Envoy does for `transfer-encoding: chunked`.
+    #[default]
+    Empty,
+    /// With the last chunk, as Envoy may do for `content-length`.
+    WithLastChunk,
+}
+
+/// What everybody saw of one exchange.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// What reached the upstream; none when nothing did.
+    pub upstream: Option<Seen>,
+    /// What the client got; none when the stream was reset before any header.
+    pub client: Option<Got>,
+    /// Lines that the filters logged during this exchange, level and text.
+    pub logs: Vec<(String, String)>,
+    /// Filter state that [`Setup::report`] names, when the stream ended.
+    pub filter_state: BTreeMap<String, String>,
+}
+
+/// A request as the upstream saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The method.
+    pub method: String,
+    /// The request target.
+    pub target: Vec<u8>,
+    /// The `Host`.
+    pub authority: String,
+    /// The other lines, without those that the proxy itself adds (see [`PROXY_HEADERS`]).
+    pub headers: Headers,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// A response as the client got it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Got {
+    /// The status.
+    pub status: u16,
+    /// The lines, without those that the proxy itself adds.
+    pub headers: Headers,
+    /// The body as far as it came.
+    pub body: Vec<u8>,
+    /// Whether the body came to its proper end; false: the stream was reset.
+    pub complete: bool,
+    /// Trailers.
+    pub trailers: Headers,
+}
+
+/// Lines that a proxy adds by itself on the way; neither engine reports them.
+pub const PROXY_HEADERS: &[&str] = &[
+    "x-request-id",
+    "x-forwarded-proto",
+    "x-forwarded-for",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-upstream-service-time",
+    "x-envoy-internal",
+    "x-envoy-external-address",
+    "server",
+    "date",
+    "connection",
+    "transfer-encoding",
+    "content-length",
+    "keep-alive",
+];
+
+/// How long an exchange may take on either engine.
+pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);

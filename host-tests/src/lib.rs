@@ -1,0 +1,3 @@
+//! The harness: hosts proxy-wasm modules off-proxy and compares them with a real Envoy.
+
+pub mod exchange;

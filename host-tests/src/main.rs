@@ -1,0 +1,2 @@
+//! The `scrim` command line.
+fn main() {}
