@@ -1,1 +1,7 @@
-//! The pure core.
+//! The pure core of Scrim: a request head goes in, a verdict comes out. No host call, clock, randomness or I/O.
+
+pub mod document;
+pub mod head;
+pub mod policy_file;
+pub mod pseudonym;
+pub mod route;
