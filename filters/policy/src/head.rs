@@ -137,7 +137,10 @@ impl Head {
 
     /// The first line's value.
     pub fn first(&self, name: &str) -> Option<&[u8]> {
-        self.all(name).next()
+        self.lines
+            .iter()
+            .find(|line| line.name == name)
+            .map(|line| line.value.as_slice())
     }
 
     /// The values of all lines of that name.

@@ -1,5 +1,7 @@
 //! The pure core of Scrim: a request head goes in, a verdict comes out. No host call, clock, randomness or I/O.
 
+pub mod answer;
+pub mod cache_control;
 pub mod document;
 pub mod head;
 pub mod policy_file;

@@ -1,0 +1,368 @@
+//! What a denied caller is told: status, challenge and body, and never a value from the request.
+//!
+//! 1. 401 with `WWW-Authenticate: Bearer` and no error code when no token came, 401 `invalid_token`, 403 `insufficient_scope` with
+//!    the scopes needed, 400 `invalid_request` for two tokens (RFC 6750 3).
+//! 2. 400 for PHI in a URL, advising POST `_search`; 400 for a URL that can be read two ways.
+//! 3. 403 where no policy governs, or one that does not exist.
+//! 4. 502 when a response can't be inspected; an error response keeps its status, its body is replaced.
+//! 5. Bodies are a FHIR `OperationOutcome` where the client takes FHIR, else `application/problem+json` (RFC 9457).
+//! 6. Every denial is `no-store, private`, with HSTS where the policy has it: a denial in the response phase passes no filter, so it
+//!    carries its own headers.
+
+use std::borrow::Cow;
+
+use crate::cache_control::{CacheControl, NO_STORE_PRIVATE};
+use crate::head::RequestHead;
+
+/// Which filter decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FilterKind {
+    /// The choice of the policy, before any filter.
+    Route,
+    /// `cache-control`
+    CacheControl,
+    /// `oauth-scope`
+    OauthScope,
+    /// `phi-url`
+    PhiUrl,
+    /// `response-trim`
+    ResponseTrim,
+}
+
+impl FilterKind {
+    /// The name in audit records: the section's key in the policy file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FilterKind::Route => "route",
+            FilterKind::CacheControl => "cache_control",
+            FilterKind::OauthScope => "oauth_scope",
+            FilterKind::PhiUrl => "phi_url",
+            FilterKind::ResponseTrim => "response_trim",
+        }
+    }
+}
+
+/// Why a request or a response is denied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// `default: deny` governs.
+    NoRoute,
+    /// The proxy's metadata names a policy that does not exist.
+    UnknownPolicy,
+    /// The URL can be read two ways; the code says how.
+    AmbiguousUrl(&'static str),
+    /// No bearer token.
+    NoToken,
+    /// More than one token.
+    TwoTokens,
+    /// The token is not valid; the code says why, to the audit record only.
+    InvalidToken(&'static str),
+    /// The token's scopes are not enough; these would be, space-separated, from the policy file.
+    InsufficientScope(String),
+    /// PHI in the URL.
+    PhiInUrl {
+        /// The parameter's name, where the FHIR table or the policy file knows it.
+        parameter: Option<String>,
+        /// Where it stood or what found it: `path`, `query`, or the recogniser's name.
+        place: &'static str,
+    },
+    /// No view's `when` holds for this caller.
+    NoView,
+    /// The response can't be inspected; the code says why.
+    Uninspectable(&'static str),
+    /// An error response that can't be inspected; it keeps its status.
+    ErrorBody(u16),
+}
+
+impl Reason {
+    /// Which filter says so.
+    pub fn filter(&self) -> FilterKind {
+        match self {
+            Reason::NoRoute | Reason::UnknownPolicy | Reason::AmbiguousUrl(_) => FilterKind::Route,
+            Reason::NoToken | Reason::TwoTokens | Reason::InvalidToken(_) | Reason::InsufficientScope(_) => {
+                FilterKind::OauthScope
+            }
+            Reason::PhiInUrl { .. } => FilterKind::PhiUrl,
+            Reason::NoView | Reason::Uninspectable(_) | Reason::ErrorBody(_) => FilterKind::ResponseTrim,
+        }
+    }
+
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        match self {
+            Reason::NoRoute | Reason::UnknownPolicy | Reason::InsufficientScope(_) | Reason::NoView => 403,
+            Reason::AmbiguousUrl(_) | Reason::TwoTokens | Reason::PhiInUrl { .. } => 400,
+            Reason::NoToken | Reason::InvalidToken(_) => 401,
+            Reason::Uninspectable(_) => 502,
+            Reason::ErrorBody(status) => *status,
+        }
+    }
+
+    /// The stable code that clients and metrics see.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Reason::NoRoute => "no_route",
+            Reason::UnknownPolicy => "unknown_policy",
+            Reason::AmbiguousUrl(_) => "ambiguous_url",
+            Reason::NoToken => "no_token",
+            Reason::TwoTokens => "invalid_request",
+            Reason::InvalidToken(_) => "invalid_token",
+            Reason::InsufficientScope(_) => "insufficient_scope",
+            Reason::PhiInUrl { .. } => "phi_in_url",
+            Reason::NoView => "no_view",
+            Reason::Uninspectable(_) => "uninspectable_response",
+            Reason::ErrorBody(_) => "error_body_replaced",
+        }
+    }
+
+    /// The finer code, for audit records; never anything from the request.
+    pub fn detail(&self) -> Option<&'static str> {
+        match self {
+            Reason::AmbiguousUrl(code) | Reason::InvalidToken(code) | Reason::Uninspectable(code) => Some(code),
+            Reason::PhiInUrl { place, .. } => Some(place),
+            _ => None,
+        }
+    }
+
+    /// The `WWW-Authenticate` value, where there is one (RFC 6750 3).
+    fn challenge(&self) -> Option<String> {
+        match self {
+            Reason::NoToken => Some("Bearer".to_owned()),
+            Reason::TwoTokens => Some("Bearer error=\"invalid_request\"".to_owned()),
+            Reason::InvalidToken(_) => Some("Bearer error=\"invalid_token\"".to_owned()),
+            // A scope-token has neither quote nor backslash (RFC 6749 3.3), which the compiler of the policy checks.
+            Reason::InsufficientScope(scopes) => {
+                Some(format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\""))
+            }
+            _ => None,
+        }
+    }
+
+    /// The HTTP title and the FHIR issue code (http://hl7.org/fhir/issue-type).
+    fn kinds(&self) -> (&'static str, &'static str) {
+        match self.status() {
+            400 => (
+                "Bad Request",
+                if matches!(self, Reason::PhiInUrl { .. }) {
+                    "security"
+                } else {
+                    "invalid"
+                },
+            ),
+            401 => ("Unauthorized", "login"),
+            403 => ("Forbidden", "forbidden"),
+            404 => ("Not Found", "not-found"),
+            502 => ("Bad Gateway", "exception"),
+            503 => ("Service Unavailable", "transient"),
+            504 => ("Gateway Timeout", "timeout"),
+            status if status < 500 => ("Client Error", "processing"),
+            _ => ("Server Error", "exception"),
+        }
+    }
+
+    fn text(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Reason::NoRoute => "no policy allows this request",
+            Reason::UnknownPolicy => "the policy of this route does not exist",
+            Reason::AmbiguousUrl(_) => {
+                "the URL can be read in more than one way; write it without needless percent-encoding"
+            }
+            Reason::NoToken => "an access token is needed: send `Authorization: Bearer`",
+            Reason::TwoTokens => "exactly one access token may be sent, in one Authorization header",
+            Reason::InvalidToken(_) => "the access token is not valid here",
+            Reason::InsufficientScope(scopes) => {
+                return Cow::Owned(format!("the access token lacks a scope; needed: {scopes}"));
+            }
+            Reason::PhiInUrl {
+                parameter: Some(name), ..
+            } => {
+                return Cow::Owned(format!(
+                    "the parameter `{name}` would put health information into the URL; send the search as POST to `_search`, with the parameters in the form body"
+                ));
+            }
+            Reason::PhiInUrl {
+                parameter: None,
+                place: "path",
+            } => {
+                "the path would put health information into the URL; use an opaque id, or send a search as POST to `_search`"
+            }
+            Reason::PhiInUrl { parameter: None, .. } => {
+                "the URL holds health information; send a search as POST to `_search`, with the parameters in the form body"
+            }
+            Reason::NoView => "the scopes of this access token show nothing of this response",
+            Reason::Uninspectable(_) => "the upstream's response could not be inspected and was withheld",
+            Reason::ErrorBody(_) => "the upstream answered with an error; its body was withheld",
+        })
+    }
+}
+
+/// What shapes a denial's body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `application/problem+json` (RFC 9457).
+    #[default]
+    Problem,
+    /// `application/fhir+json` with an `OperationOutcome`.
+    OperationOutcome,
+}
+
+impl Format {
+    /// What the client takes: FHIR when `Accept` or `_format` names it.
+    pub fn of(head: &RequestHead) -> Self {
+        let fhir = |bytes: &[u8]| {
+            let text = bytes.to_ascii_lowercase();
+            memchr::memmem::find(&text, b"application/fhir+").is_some()
+        };
+        let asks = |target: &[u8]| {
+            let query = target.split(|byte| *byte == b'?').nth(1).unwrap_or_default();
+            query.split(|byte| *byte == b'&').any(|pair| {
+                pair.strip_prefix(b"_format=").is_some_and(|value| {
+                    let value = value.to_ascii_lowercase();
+                    value == b"json"
+                        || value.starts_with(b"application/fhir")
+                        || value.starts_with(b"application%2ffhir")
+                })
+            })
+        };
+        if head.all("accept").any(fhir) || asks(head.target()) {
+            Format::OperationOutcome
+        } else {
+            Format::Problem
+        }
+    }
+}
+
+/// A complete answer of the filter's own.
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The header lines.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: String,
+}
+
+/// Renders the answer to a denied caller.
+pub fn answer(reason: &Reason, format: Format, cache: Option<&CacheControl>) -> Answer {
+    let mut headers = Vec::with_capacity(4);
+    headers.push((
+        "content-type",
+        match format {
+            Format::Problem => "application/problem+json".to_owned(),
+            Format::OperationOutcome => "application/fhir+json".to_owned(),
+        },
+    ));
+    headers.push(("cache-control", NO_STORE_PRIVATE.to_owned()));
+    if let Some(hsts) = cache.and_then(CacheControl::hsts) {
+        headers.push(("strict-transport-security", hsts.to_owned()));
+    }
+    if let Some(challenge) = reason.challenge() {
+        headers.push(("www-authenticate", challenge));
+    }
+    let (title, issue) = reason.kinds();
+    let (status, text, code) = (reason.status(), reason.text(), reason.code());
+    let body = match format {
+        Format::Problem => {
+            serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": text, "code": code})
+        }
+        Format::OperationOutcome => serde_json::json!({
+            "resourceType": "OperationOutcome",
+            "issue": [{"severity": "error", "code": issue, "details": {"text": text}, "diagnostics": code}],
+        }),
+    };
+    Answer {
+        status,
+        headers,
+        body: body.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(lines: &[(&str, &str)]) -> RequestHead {
+        RequestHead::new(
+            lines
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())),
+        )
+    }
+
+    fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+        answer
+            .headers
+            .iter()
+            .find(|(have, _)| *have == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn challenges_follow_rfc_6750() {
+        for (reason, status, challenge) in [
+            (Reason::NoToken, 401, Some("Bearer")),
+            (Reason::TwoTokens, 400, Some("Bearer error=\"invalid_request\"")),
+            (
+                Reason::InvalidToken("expired"),
+                401,
+                Some("Bearer error=\"invalid_token\""),
+            ),
+            (
+                Reason::InsufficientScope("a b".into()),
+                403,
+                Some("Bearer error=\"insufficient_scope\", scope=\"a b\""),
+            ),
+            (Reason::NoRoute, 403, None),
+            (Reason::Uninspectable("json"), 502, None),
+        ] {
+            let answer = answer(&reason, Format::Problem, None);
+            assert_eq!(
+                (answer.status, header(&answer, "www-authenticate")),
+                (status, challenge)
+            );
+            assert_eq!(header(&answer, "cache-control"), Some("no-store, private"));
+        }
+    }
+
+    #[test]
+    fn the_finer_code_of_a_bad_token_is_not_told_to_the_caller() {
+        let answer = answer(&Reason::InvalidToken("expired"), Format::OperationOutcome, None);
+        assert!(!answer.body.contains("expired"));
+        assert!(answer.headers.iter().all(|(_, value)| !value.contains("expired")));
+    }
+
+    #[test]
+    fn the_body_is_what_the_client_takes() {
+        for (accept, target, format) in [
+            ("application/fhir+json", "/", Format::OperationOutcome),
+            ("text/html, Application/FHIR+json;q=0.5", "/", Format::OperationOutcome),
+            ("*/*", "/", Format::Problem),
+            ("*/*", "/x?_format=json", Format::OperationOutcome),
+            (
+                "*/*",
+                "/x?a=1&_format=application/fhir%2Bjson",
+                Format::OperationOutcome,
+            ),
+            ("*/*", "/x?_formatx=json", Format::Problem),
+        ] {
+            assert_eq!(
+                Format::of(&head(&[("accept", accept), (":path", target)])),
+                format,
+                "{accept} {target}"
+            );
+        }
+        let outcome = answer(&Reason::NoRoute, Format::OperationOutcome, None);
+        assert_eq!(header(&outcome, "content-type"), Some("application/fhir+json"));
+        assert!(outcome.body.contains("OperationOutcome"));
+    }
+
+    #[test]
+    fn phi_is_answered_with_the_way_out() {
+        let reason = Reason::PhiInUrl {
+            parameter: Some("birthdate".into()),
+            place: "query",
+        };
+        let answer = answer(&reason, Format::Problem, None);
+        assert!(answer.body.contains("`birthdate`") && answer.body.contains("_search"));
+    }
+}
