@@ -1,6 +1,7 @@
 //! The pure core of Scrim: a request head goes in, a verdict comes out. No host call, clock, randomness or I/O.
 
 pub mod answer;
+pub mod audit;
 pub mod cache_control;
 pub mod document;
 pub mod head;

@@ -14,8 +14,8 @@ record! {
     pub struct PolicyFile {
         /// The format's version, always 1.
         pub version: Version,
-        /// Secrets by name. `pseudonyms` is the key of every keyed pseudonym.
-        pub keys: Named<At<KeySource>>,
+        /// Secrets by name.
+        pub keys: Option<Keys>,
         /// Who issues access tokens, by alias. The alias stands in audit records.
         pub issuers: Named<Issuer>,
         /// What a route can demand, by name.
@@ -26,6 +26,12 @@ record! {
         pub default: Option<At<String>>,
         /// What the proxy allows the modules to do; `scrim render` writes it.
         pub host: Option<Host>,
+    }
+
+    /// Secrets by name.
+    pub struct Keys {
+        /// The key of every keyed pseudonym: in URLs, responses and audit records.
+        pub pseudonyms: Option<At<KeySource>>,
     }
 
     /// What the proxy allows the modules to do.

@@ -13,6 +13,26 @@ use sha2::Sha256;
 /// The least a key must have, in bytes.
 pub const MIN_KEY_BYTES: usize = 32;
 
+/// A pseudonym: it holds nothing of the value that can be read without the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pseudonym(String);
+
+impl Pseudonym {
+    /// The 26 characters, safe in URLs, headers and JSON.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Takes one that another module of the chain made; `None` for what is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("ps1_")?;
+        let safe = rest
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        (rest.len() == 22 && safe).then(|| Pseudonym(text.to_owned()))
+    }
+}
+
 /// Makes pseudonyms with one key.
 #[derive(Clone)]
 pub struct Pseudonymiser {
@@ -28,14 +48,14 @@ impl Pseudonymiser {
         Hmac::new_from_slice(key).ok().map(|keyed| Pseudonymiser { keyed })
     }
 
-    /// The pseudonym of a value, 26 characters that are safe in URLs, headers and JSON.
-    pub fn pseudonym(&self, value: &[u8]) -> String {
+    /// The pseudonym of a value.
+    pub fn pseudonym(&self, value: &[u8]) -> Pseudonym {
         let mut mac = self.keyed.clone();
         mac.update(value);
         let digest = mac.finalize().into_bytes();
         let mut text = String::from("ps1_");
         URL_SAFE_NO_PAD.encode_string(digest.get(..16).unwrap_or_default(), &mut text);
-        text
+        Pseudonym(text)
     }
 }
 
@@ -50,7 +70,16 @@ mod tests {
         assert_eq!(one.pseudonym(b"a"), one.pseudonym(b"a"));
         assert_ne!(one.pseudonym(b"a"), one.pseudonym(b"b"));
         assert_ne!(one.pseudonym(b"a"), two.pseudonym(b"a"));
-        assert_eq!(one.pseudonym(b"a").len(), 26);
+        assert_eq!(one.pseudonym(b"a").as_str().len(), 26);
+    }
+
+    #[test]
+    fn takes_only_what_is_a_pseudonym() {
+        let one = Pseudonymiser::new(&[1; 32]).unwrap().pseudonym(b"a");
+        assert!(Pseudonym::parse(one.as_str()) == Some(one));
+        for wrong in ["", "ps1_", "ps1_0123456789012345678901 ", "123-45-6789"] {
+            assert!(Pseudonym::parse(wrong).is_none(), "{wrong}");
+        }
     }
 
     #[test]
@@ -64,7 +93,7 @@ mod tests {
         let rfc = Pseudonymiser::new(&[0xaa; 131]).unwrap();
         let text = rfc.pseudonym(b"Test Using Larger Than Block-Size Key - Hash Key First");
         assert_eq!(
-            URL_SAFE_NO_PAD.decode(&text[4..]).unwrap(),
+            URL_SAFE_NO_PAD.decode(&text.as_str()[4..]).unwrap(),
             [
                 0x60, 0xe4, 0x31, 0x59, 0x1e, 0xe0, 0xb6, 0x7f, 0x0d, 0x8a, 0x26, 0xaa, 0xcb, 0xf5, 0xb7, 0x7f
             ]
