@@ -8,3 +8,4 @@ pub mod head;
 pub mod policy_file;
 pub mod pseudonym;
 pub mod route;
+pub mod url;
