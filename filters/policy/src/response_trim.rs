@@ -1,0 +1,197 @@
+//! Which fields of a response a caller gets: the choice of the view, and what must hold of a response before it is trimmed.
+//!
+//! 1. The first view whose `when` holds is applied; none holds: the body is refused with 403.
+//! 2. What can't be inspected is refused with 502: a content coding, a content type that is not JSON, a part of a
+//!    representation, a switched protocol. A missing content type is taken for JSON, since what is not JSON fails.
+//! 3. An error response (4xx, 5xx) that can't be inspected keeps its status; its body is replaced.
+//! 4. Requests lose what would bring such responses: `Accept-Encoding` becomes `identity`, `Range` and `If-Range` go.
+//! 5. Responses lose what tells of the untrimmed body: `Content-Length`, digests, `Accept-Ranges` and strong `ETag`s. FHIR's weak
+//!    version ETag stays, since If-Match needs it.
+
+use std::rc::Rc;
+
+use crate::answer::Reason;
+use crate::head::{RequestHead, ResponseHead};
+use crate::scope::{Requirement, ScopeSet};
+use crate::trim::Program;
+
+/// The compiled section.
+pub struct ResponseTrim {
+    pub(crate) views: Vec<View>,
+}
+
+/// A compiled view.
+pub struct View {
+    pub(crate) when: Option<Requirement>,
+    pub(crate) program: Rc<Program>,
+}
+
+/// What becomes of a response, by its head.
+pub enum Fate {
+    /// Nothing to trim: no body comes.
+    Pass,
+    /// The body goes through this program.
+    Trim(Rc<Program>),
+    /// The response is refused.
+    Refuse(Reason),
+}
+
+impl ResponseTrim {
+    /// Edits the request so that the response can be inspected.
+    pub fn prepare(&self, head: &mut RequestHead) {
+        head.set("accept-encoding", "identity");
+        head.remove("range");
+        head.remove("if-range");
+    }
+
+    /// Which view this caller gets, by its place in the file; scopes are none where no token was validated.
+    pub fn view(&self, scopes: Option<&ScopeSet>) -> Option<usize> {
+        self.views.iter().position(|view| match (&view.when, scopes) {
+            (None, _) => true,
+            (Some(when), Some(scopes)) => when.is_met_by(scopes),
+            (Some(_), None) => false,
+        })
+    }
+
+    /// Judges the response's head and edits it. `body`: whether a body comes.
+    pub fn judge(&self, head: &mut ResponseHead, body: bool, scopes: Option<&ScopeSet>) -> Fate {
+        for name in ["content-length", "accept-ranges", "content-digest", "repr-digest", "digest", "content-md5"] {
+            head.remove(name);
+        }
+        if head.all("etag").any(|tag| !tag.starts_with(b"W/")) {
+            head.remove("etag");
+        }
+        if !body {
+            return Fate::Pass;
+        }
+        if let Err(code) = inspectable(head) {
+            return Fate::Refuse(match head.status() {
+                status @ 400..=599 => Reason::ErrorBody(status),
+                _ => Reason::Uninspectable(code),
+            });
+        }
+        match self.view(scopes).and_then(|index| self.views.get(index)) {
+            Some(view) => Fate::Trim(Rc::clone(&view.program)),
+            None => Fate::Refuse(Reason::NoView),
+        }
+    }
+}
+
+fn inspectable(head: &ResponseHead) -> Result<(), &'static str> {
+    if head.status() < 200 {
+        return Err("protocol_switch");
+    }
+    if head.status() == 206 || head.has("content-range") {
+        return Err("partial_content");
+    }
+    if head.all("content-encoding").any(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
+        return Err("content_encoding");
+    }
+    let mut types = head.all("content-type");
+    match (types.next(), types.next()) {
+        (None, _) => Ok(()),
+        (Some(one), None) if is_json(one) => Ok(()),
+        _ => Err("content_type"),
+    }
+}
+
+/// `application/json` and what RFC 6839 3.1 builds on it, in UTF-8 (RFC 8259 8.1).
+fn is_json(content_type: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(content_type) else {
+        return false;
+    };
+    let text = text.to_ascii_lowercase();
+    let mut parts = text.split(';');
+    let media_type = parts.next().unwrap_or_default().trim();
+    let json = media_type == "application/json" || media_type == "text/json" || media_type.ends_with("+json");
+    let charsets = parts.filter_map(|parameter| parameter.trim().strip_prefix("charset="));
+    json && media_type.split('/').count() == 2
+        && charsets.map(|charset| charset.trim_matches('"')).all(|charset| charset == "utf-8" || charset == "us-ascii")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trim() -> ResponseTrim {
+        let program = Rc::new(Program::new(Vec::new(), None, Vec::new()));
+        ResponseTrim { views: vec![View { when: None, program }] }
+    }
+
+    fn fate(lines: &[(&str, &str)], body: bool) -> (Result<bool, Reason>, ResponseHead) {
+        let mut head = ResponseHead::new(lines.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())));
+        let fate = match trim().judge(&mut head, body, None) {
+            Fate::Pass => Ok(false),
+            Fate::Trim(_) => Ok(true),
+            Fate::Refuse(reason) => Err(reason),
+        };
+        (fate, head)
+    }
+
+    #[test]
+    fn what_cannot_be_inspected_is_refused() {
+        for (lines, code) in [
+            (vec![(":status", "200"), ("content-encoding", "gzip")], "content_encoding"),
+            (vec![(":status", "200"), ("content-encoding", "identity"), ("content-encoding", "br")], "content_encoding"),
+            (vec![(":status", "200"), ("content-type", "application/fhir+xml")], "content_type"),
+            (vec![(":status", "200"), ("content-type", "application/json; charset=utf-16")], "content_type"),
+            (vec![(":status", "200"), ("content-type", "application/json"), ("content-type", "text/plain")], "content_type"),
+            (vec![(":status", "200"), ("content-type", "multipart/mixed; boundary=+json")], "content_type"),
+            (vec![(":status", "206"), ("content-type", "application/json")], "partial_content"),
+            (vec![(":status", "200"), ("content-range", "bytes 0-1/2"), ("content-type", "application/json")], "partial_content"),
+            (vec![(":status", "101")], "protocol_switch"),
+        ] {
+            assert_eq!(fate(&lines, true).0, Err(Reason::Uninspectable(code)), "{lines:?}");
+        }
+        assert_eq!(fate(&[(":status", "503"), ("content-type", "text/plain")], true).0, Err(Reason::ErrorBody(503)));
+    }
+
+    #[test]
+    fn json_in_all_its_names_is_trimmed() {
+        for kind in ["application/json", "Application/FHIR+JSON; charset=UTF-8", "application/problem+json;charset=\"utf-8\""] {
+            assert_eq!(fate(&[(":status", "200"), ("content-type", kind)], true).0, Ok(true), "{kind}");
+        }
+        assert_eq!(fate(&[(":status", "200")], true).0, Ok(true));
+        assert_eq!(fate(&[(":status", "200"), ("content-type", "text/html")], false).0, Ok(false));
+    }
+
+    #[test]
+    fn what_tells_of_the_untrimmed_body_goes() {
+        let lines = [
+            (":status", "200"),
+            ("content-length", "9"),
+            ("etag", "\"abc\""),
+            ("content-digest", "x"),
+            ("repr-digest", "x"),
+            ("digest", "x"),
+            ("content-md5", "x"),
+            ("accept-ranges", "bytes"),
+        ];
+        for body in [true, false] {
+            assert_eq!(fate(&lines, body).1.lines().len(), 1);
+        }
+        assert!(fate(&[(":status", "200"), ("etag", "W/\"3\"")], true).1.has("etag"));
+    }
+
+    #[test]
+    fn requests_are_steered_to_plain_whole_bodies() {
+        let lines = [("accept-encoding", "gzip"), ("range", "bytes=0-1"), ("if-range", "x")];
+        let mut head = RequestHead::new(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+        trim().prepare(&mut head);
+        assert!(!head.has("range") && !head.has("if-range"));
+        assert_eq!(head.first("accept-encoding"), Some(&b"identity"[..]));
+    }
+
+    #[test]
+    fn the_first_view_that_holds_is_taken_and_none_refuses() {
+        let when = |scope: &str| Some(Requirement::Scope(crate::scope::Need::parse(scope).unwrap_or_else(|_| panic!())));
+        let program = Rc::new(Program::new(Vec::new(), None, Vec::new()));
+        let view = |when| View { when, program: Rc::clone(&program) };
+        let trim = ResponseTrim { views: vec![view(when("user/Patient.rs")), view(when("patient/Patient.rs"))] };
+        let scopes = |text: &str| ScopeSet::from_text(text).unwrap_or_default();
+        assert_eq!(trim.view(Some(&scopes("patient/Patient.rs user/Patient.rs"))), Some(0));
+        assert_eq!(trim.view(Some(&scopes("patient/Patient.read"))), Some(1));
+        assert_eq!(trim.view(Some(&scopes("openid"))), None);
+        assert_eq!(trim.view(None), None);
+    }
+}
