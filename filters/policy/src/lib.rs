@@ -7,5 +7,7 @@ pub mod document;
 pub mod head;
 pub mod policy_file;
 pub mod pseudonym;
+pub mod response_trim;
 pub mod route;
+pub mod scope;
 pub mod url;
