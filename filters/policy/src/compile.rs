@@ -1,0 +1,464 @@
+//! From the policy file to what runs: cross-checks, compiles, and tells every problem with its place.
+//!
+//! 1. Compilation is pure: secrets come through a function that the caller gives, files are already inline.
+//! 2. The same code runs in `scrim check`, in every other command and in the guests, so what passes there configures here.
+//! 3. Nothing is accepted and then ignored: a key that has no effect is an error, a name that nobody uses a warning.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
+
+use crate::cache_control::CacheControl;
+use crate::document::{At, Decode as _, Named, Node, Problems, Span, suggestion};
+use crate::phi::{self, PhiPolicy};
+use crate::policy_file::{self, Action, Detector, KeySetSource, KeySource, OauthScope, PhiUrl, PolicyFile, Preset, QueryAction};
+use crate::pseudonym::{MIN_KEY_BYTES, Pseudonymiser};
+use crate::response_trim::{ResponseTrim, View};
+use crate::route::RouteTable;
+use crate::scope::{Need, Requirement};
+use crate::token::{Algorithm, Issuer, KeySet};
+use crate::trim::{Program, Selector, Transform};
+
+/// A compiled policy file.
+pub struct Compiled {
+    pub(crate) digest: Rc<str>,
+    pub(crate) routes: RouteTable,
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) issuers: Vec<Issuer>,
+    pub(crate) pseudonyms: Option<Rc<Pseudonymiser>>,
+    pub(crate) headers_may_wait: bool,
+}
+
+/// A compiled policy.
+pub struct Policy {
+    pub(crate) name: Rc<str>,
+    pub(crate) oauth_scope: Option<Oauth>,
+    pub(crate) phi_url: Option<PhiPolicy>,
+    pub(crate) cache_control: Option<CacheControl>,
+    pub(crate) response_trim: Option<ResponseTrim>,
+}
+
+/// The compiled `oauth_scope` section.
+pub struct Oauth {
+    /// Indexes into [`Compiled::issuers`].
+    pub(crate) issuers: Vec<usize>,
+    pub(crate) require: Requirement,
+}
+
+/// How secrets come: the value of an environment variable, as text.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads a document; what is wrong with it goes into `problems`.
+pub fn decode(node: &Node, problems: &mut Problems) -> Option<PolicyFile> {
+    PolicyFile::decode(node, problems)
+}
+
+impl Compiled {
+    /// Decodes and compiles a document; `None` after at least one error.
+    pub fn new(node: &Node, environment: Environment<'_>, problems: &mut Problems) -> Option<Self> {
+        let file = decode(node, problems)?;
+        let pseudonyms = match file.keys.as_ref().and_then(|keys| keys.pseudonyms.as_ref()) {
+            Some(source) => Some(Rc::new(key(source, environment, problems)?)),
+            None => None,
+        };
+        let issuers = issuers(&file.issuers, problems);
+        let names: Vec<String> = file.policies.names().map(str::to_owned).collect();
+        for (name, _) in &file.policies.0 {
+            if ["allow", "deny"].contains(&name.value.as_str()) {
+                problems.error(name.span, format!("`{}` is a word of `default`, name the policy otherwise", name.value));
+            }
+        }
+        let entries = file.routes.as_deref().unwrap_or_default();
+        let routes = RouteTable::compile(names, entries, file.default.as_ref(), problems);
+        let mut policies = Vec::new();
+        for (name, entry) in &file.policies.0 {
+            let section = Section { file: &file, pseudonyms: pseudonyms.as_ref(), problems };
+            policies.push(section.policy(name, entry));
+        }
+        warn_of_unused(&file, problems);
+        if problems.has_errors() {
+            return None;
+        }
+        Some(Compiled {
+            digest: digest(node),
+            routes,
+            policies: policies.into_iter().collect::<Option<Vec<_>>>()?,
+            issuers: issuers?,
+            pseudonyms,
+            headers_may_wait: file.host.as_ref().and_then(|host| host.allow_on_headers_stop_iteration) == Some(true),
+        })
+    }
+
+    /// The first 64 bits of SHA-256 over the document, in hexadecimal; `host` does not count.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The routes.
+    pub fn routes(&self) -> &RouteTable {
+        &self.routes
+    }
+
+    /// The policy of that index.
+    pub fn policy(&self, index: usize) -> Option<&Policy> {
+        self.policies.get(index)
+    }
+}
+
+impl Policy {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the `oauth_scope` section needs, space-separated, if there is one.
+    pub fn required_scopes(&self) -> Option<String> {
+        self.oauth_scope.as_ref().map(|oauth| oauth.require.scopes())
+    }
+
+    /// The `phi_url` section.
+    pub fn phi_url(&self) -> Option<&PhiPolicy> {
+        self.phi_url.as_ref()
+    }
+
+    /// The `cache_control` section.
+    pub fn cache_control(&self) -> Option<&CacheControl> {
+        self.cache_control.as_ref()
+    }
+
+    /// The `response_trim` section.
+    pub fn response_trim(&self) -> Option<&ResponseTrim> {
+        self.response_trim.as_ref()
+    }
+}
+
+fn digest(node: &Node) -> Rc<str> {
+    let mut json = node.to_json();
+    if let Some(object) = json.as_object_mut() {
+        object.remove("host");
+    }
+    let hash = Sha256::digest(json.to_string());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
+fn key(source: &At<KeySource>, environment: Environment<'_>, problems: &mut Problems) -> Option<Pseudonymiser> {
+    let name = match &source.value {
+        KeySource::Env(name) => name,
+        KeySource::File(_) => {
+            problems.error(source.span, "a key file is for local runs and can't be read here; use `env` and set it in the VM's environment");
+            return None;
+        }
+    };
+    let Some(text) = environment(name) else {
+        problems.error(source.span, format!("environment variable `{name}` is not set; set it to {MIN_KEY_BYTES} random bytes or more, in base64"));
+        return None;
+    };
+    let text = text.trim();
+    let engines = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD];
+    let made = engines.iter().find_map(|engine| engine.decode(text).ok()).and_then(|bytes| Pseudonymiser::new(&bytes));
+    if made.is_none() {
+        problems.error(source.span, format!("`{name}` holds no key; it must be {MIN_KEY_BYTES} bytes or more, in base64"));
+    }
+    made
+}
+
+fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Option<Vec<Issuer>> {
+    let mut seen = BTreeSet::new();
+    let mut list = Vec::new();
+    for (alias, issuer) in &named.0 {
+        if !seen.insert(issuer.issuer.value.as_str()) {
+            problems.error(issuer.issuer.span, format!("`{}` stands in two issuers, so the key set would be ambiguous; join them", issuer.issuer.value));
+        }
+        if issuer.issuer.value.is_empty() {
+            problems.error(issuer.issuer.span, "an empty `issuer` names nobody, write the exact `iss`");
+        }
+        if issuer.audiences.value.is_empty() {
+            problems.error(issuer.audiences.span, "without an audience no token can be meant for this API; name at least one");
+        }
+        if issuer.algorithms.value.is_empty() {
+            problems.error(issuer.algorithms.span, "without an algorithm no token can be valid; name at least one");
+        }
+        let mut algorithms = Vec::new();
+        for name in &issuer.algorithms.value {
+            match Algorithm::parse(&name.value) {
+                Ok(algorithm) => algorithms.push(algorithm),
+                Err(why) => problems.error(name.span, why.to_string()),
+            }
+        }
+        let keys = match &issuer.jwks.value {
+            KeySetSource::Inline(json) => match KeySet::parse(json.0.to_string().as_bytes()) {
+                Ok(keys) => Some(keys),
+                Err(why) => {
+                    problems.error(issuer.jwks.span, why.to_string());
+                    None
+                }
+            },
+            KeySetSource::File(name) => {
+                problems.error(issuer.jwks.span, format!("key set file `{name}` can't be read here; `scrim render` makes it inline"));
+                None
+            }
+            KeySetSource::Remote(remote) => {
+                let what = format!("remote key sets (`{}` through cluster `{}`) are not supported yet, use `file` or `inline`", remote.url, remote.cluster);
+                problems.error(issuer.jwks.span, what);
+                None
+            }
+        };
+        if let Some(keys) = keys {
+            list.push(Issuer {
+                alias: alias.value.as_str().into(),
+                issuer: issuer.issuer.value.clone(),
+                audiences: issuer.audiences.value.iter().map(|audience| audience.value.clone()).collect(),
+                algorithms,
+                keys,
+                leeway: issuer.leeway.map_or(0, |leeway| leeway.0),
+            });
+        }
+    }
+    (list.len() == named.0.len()).then_some(list)
+}
+
+fn warn_of_unused(file: &PolicyFile, problems: &mut Problems) {
+    let used: BTreeSet<&str> = file
+        .policies
+        .0
+        .iter()
+        .filter_map(|(_, policy)| policy.oauth_scope.as_ref())
+        .flat_map(|section| section.issuers.value.iter().map(|alias| alias.value.as_str()))
+        .collect();
+    for (alias, _) in &file.issuers.0 {
+        if !used.contains(alias.value.as_str()) {
+            problems.warn(alias.span, format!("no policy uses issuer `{}`", alias.value));
+        }
+    }
+    if file.policies.0.is_empty() {
+        problems.warn(Span { line: 1, column: 1 }, "no policy stands here, so only `default` governs");
+    }
+}
+
+/// Compiles the sections of one policy.
+struct Section<'a> {
+    file: &'a PolicyFile,
+    pseudonyms: Option<&'a Rc<Pseudonymiser>>,
+    problems: &'a mut Problems,
+}
+
+impl Section<'_> {
+    fn policy(mut self, name: &At<String>, entry: &policy_file::PolicyEntry) -> Option<Policy> {
+        let oauth_scope = entry.oauth_scope.as_ref().map(|section| self.oauth(section));
+        let phi_url = entry.phi_url.as_ref().map(|section| self.phi_url(section));
+        let cache_control = entry.cache_control.as_ref().map(CacheControl::compile);
+        let has_token = entry.oauth_scope.is_some();
+        let response_trim = entry.response_trim.as_ref().map(|section| self.trim(section, has_token));
+        if entry.oauth_scope.is_none() && entry.phi_url.is_none() && entry.cache_control.is_none() && entry.response_trim.is_none() {
+            self.problems.warn(name.span, format!("policy `{}` has no section and lets everything pass", name.value));
+        }
+        Some(Policy {
+            name: name.value.as_str().into(),
+            oauth_scope: transpose(oauth_scope)?,
+            phi_url: transpose(phi_url)?,
+            cache_control,
+            response_trim: transpose(response_trim)?,
+        })
+    }
+
+    fn oauth(&mut self, section: &OauthScope) -> Option<Oauth> {
+        if section.issuers.value.is_empty() {
+            self.problems.error(section.issuers.span, "without an issuer no token can be valid; name at least one");
+        }
+        let mut issuers = Vec::new();
+        for alias in &section.issuers.value {
+            match self.file.issuers.position(&alias.value) {
+                Some(index) => issuers.push(index),
+                None => {
+                    let mend = suggestion(&alias.value, self.file.issuers.names());
+                    self.problems.error(alias.span, format!("no issuer is named `{}`{mend}", alias.value));
+                }
+            }
+        }
+        let require = self.need(&section.require)?;
+        Some(Oauth { issuers, require })
+    }
+
+    fn need(&mut self, need: &policy_file::Need) -> Option<Requirement> {
+        let mut list = |needs: &[policy_file::Need]| {
+            let compiled: Vec<_> = needs.iter().map(|need| self.need(need)).collect();
+            compiled.into_iter().collect::<Option<Vec<_>>>()
+        };
+        match need {
+            policy_file::Need::Scope(scope) => match Need::parse(&scope.value) {
+                Ok(need) => Some(Requirement::Scope(need)),
+                Err(why) => {
+                    self.problems.error(scope.span, why);
+                    None
+                }
+            },
+            policy_file::Need::AnyOf(needs) => list(&needs.value).map(Requirement::AnyOf),
+            policy_file::Need::AllOf(needs) => list(&needs.value).map(Requirement::AllOf),
+            policy_file::Need::NoneOf(needs) => list(&needs.value).map(Requirement::NoneOf),
+        }
+    }
+
+    fn phi_url(&mut self, at: &At<PhiUrl>) -> Option<PhiPolicy> {
+        let section = &at.value;
+        let mut action = |given: &Option<At<Action>>| match given {
+            Some(action) => {
+                self.needs_key(action.value == Action::Tokenize, action.span);
+                rule(action.value)
+            }
+            None => phi::Action::Reject,
+        };
+        let (on_query, on_path, on_detect) = (action(&section.on_query), action(&section.on_path), action(&section.on_detect));
+        for (strips, span, what) in [
+            (section.on_query.as_ref().is_some_and(|a| a.value == Action::Strip), section.on_query.as_ref().map(|a| a.span), "search parameters"),
+            (section.on_path.as_ref().is_some_and(|a| a.value == Action::Strip), section.on_path.as_ref().map(|a| a.span), "path segments"),
+        ] {
+            if strips {
+                self.problems.warn(
+                    span.unwrap_or_default(),
+                    format!("`strip` of {what} widens what is asked for: the upstream then answers with more; use `reject` or `tokenize`"),
+                );
+            }
+        }
+        let mut query = Vec::new();
+        for (name, action) in &section.query.0 {
+            if name.value.is_empty() || name.value.contains([':', '.', '&', '=', '%', ' ']) {
+                self.problems.error(name.span, format!("`{}` is no base name; modifiers and chains match by it, write the name alone", name.value));
+            }
+            self.needs_key(action.value == QueryAction::Tokenize, action.span);
+            if action.value == QueryAction::Strip && !name.value.starts_with('_') {
+                self.problems.warn(action.span, format!("`strip` of `{}` widens the search: the upstream then answers with more; use `reject` or `tokenize`", name.value));
+            }
+            query.push((name.value.clone(), query_rule(action.value)));
+        }
+        let detect: Vec<phi::Detector> = section.detect.iter().flatten().map(|detector| detector_of(detector.value)).collect();
+        if let Some(on_detect) = section.on_detect.as_ref().filter(|_| detect.is_empty()) {
+            self.problems.error(on_detect.span, "`on_detect` has no effect without `detect`, name recognisers or remove it");
+        }
+        if let Some(on_query) = section.on_query.as_ref().filter(|_| section.preset.is_none()) {
+            self.problems.error(on_query.span, "`on_query` has no effect without `preset`, which says what carries PHI; add `preset: fhir-r4`");
+        }
+        if let Some(on_path) = section.on_path.as_ref().filter(|_| section.preset.is_none()) {
+            self.problems.error(on_path.span, "`on_path` has no effect without `preset`, which says what carries PHI; add `preset: fhir-r4`");
+        }
+        if section.preset.is_none() && query.is_empty() && detect.is_empty() {
+            self.problems.error(at.span, "this finds nothing, add `preset: fhir-r4`, `query` or `detect`");
+        }
+        let preset = section.preset.map(|Preset::FhirR4| phi::Preset::FhirR4);
+        let rules = phi::Rules { preset, on_query, query, on_path, detect, on_detect };
+        PhiPolicy::new(rules, self.pseudonyms.map(|key| Rc::clone(key) as Rc<dyn phi::Pseudonymise>)).ok()
+    }
+
+    fn needs_key(&mut self, tokenizes: bool, span: Span) {
+        if tokenizes && self.pseudonyms.is_none() {
+            self.problems.error(span, "`tokenize` needs a key, add `keys: {pseudonyms: {env: SCRIM_PSEUDONYM_KEY}}`");
+        }
+    }
+
+    fn trim(&mut self, section: &policy_file::ResponseTrim, has_token: bool) -> Option<ResponseTrim> {
+        let views = &section.views.value;
+        if views.is_empty() {
+            self.problems.error(section.views.span, "without a view every body is refused; add at least one");
+        }
+        let mut compiled = Vec::new();
+        let mut always = false;
+        for view in views {
+            if always {
+                self.problems.warn(view.span, "this view is never reached, the one above has no `when` and always applies");
+            }
+            always |= view.value.when.is_none();
+            compiled.push(self.view(view, has_token));
+        }
+        compiled.into_iter().collect::<Option<Vec<_>>>().map(|views| ResponseTrim { views })
+    }
+
+    fn view(&mut self, at: &At<policy_file::View>, has_token: bool) -> Option<View> {
+        let view = &at.value;
+        if view.when.is_some() && !has_token {
+            self.problems.error(at.span, "`when` asks for scopes, but this policy has no `oauth_scope` that would validate a token; add it");
+        }
+        if view.deny.is_none() && view.allow.is_none() && view.transform.0.is_empty() {
+            self.problems.warn(at.span, "this view lets the whole body pass; name what to `deny`, `allow` or `transform`");
+        }
+        if let Some(allow) = view.allow.as_ref().filter(|allow| allow.is_empty()) {
+            let _ = allow;
+            self.problems.warn(at.span, "`allow` of nothing leaves an empty body");
+        }
+        let deny = self.selectors(view.deny.as_deref().unwrap_or_default());
+        let allow = view.allow.as_ref().map(|allow| self.selectors(allow));
+        let mut transforms = Vec::new();
+        for (selector, transform) in &view.transform.0 {
+            self.needs_key(transform.value == policy_file::Transform::Tokenize, transform.span);
+            transforms.push(self.selector(selector).map(|selector| (selector, transform_of(transform.value))));
+        }
+        let when = view.when.as_ref().map(|when| self.need(when));
+        let program = Program::new(deny?, transpose(allow)?, transforms.into_iter().collect::<Option<Vec<_>>>()?);
+        Some(View { when: transpose(when)?, program: Rc::new(program) })
+    }
+
+    fn selectors(&mut self, texts: &[At<String>]) -> Option<Vec<Selector>> {
+        let parsed: Vec<_> = texts.iter().map(|text| self.selector(text)).collect();
+        parsed.into_iter().collect()
+    }
+
+    fn selector(&mut self, text: &At<String>) -> Option<Selector> {
+        match Selector::parse(&text.value) {
+            Ok(selector) => Some(selector),
+            Err(why) => {
+                self.problems.error(text.span, format!("`{}`: {why}", text.value));
+                None
+            }
+        }
+    }
+}
+
+/// `None` stays `None`, a failure inside fails the whole.
+fn transpose<T>(outer: Option<Option<T>>) -> Option<Option<T>> {
+    match outer {
+        None => Some(None),
+        Some(Some(inner)) => Some(Some(inner)),
+        Some(None) => None,
+    }
+}
+
+fn rule(action: Action) -> phi::Action {
+    match action {
+        Action::Reject => phi::Action::Reject,
+        Action::Strip => phi::Action::Strip,
+        Action::Mask => phi::Action::Mask,
+        Action::Tokenize => phi::Action::Tokenize,
+        Action::Observe => phi::Action::Observe,
+    }
+}
+
+fn query_rule(action: QueryAction) -> phi::Action {
+    match action {
+        QueryAction::Reject => phi::Action::Reject,
+        QueryAction::Strip => phi::Action::Strip,
+        QueryAction::Mask => phi::Action::Mask,
+        QueryAction::Tokenize => phi::Action::Tokenize,
+        QueryAction::Observe => phi::Action::Observe,
+        QueryAction::Pass => phi::Action::Pass,
+    }
+}
+
+fn detector_of(detector: Detector) -> phi::Detector {
+    match detector {
+        Detector::Ssn => phi::Detector::Ssn,
+        Detector::Email => phi::Detector::Email,
+        Detector::Phone => phi::Detector::Phone,
+        Detector::Mrn => phi::Detector::Mrn,
+    }
+}
+
+fn transform_of(transform: policy_file::Transform) -> Transform {
+    match transform {
+        policy_file::Transform::Year => Transform::Year,
+        policy_file::Transform::Last4 => Transform::Last4,
+        policy_file::Transform::Mask => Transform::Mask,
+        policy_file::Transform::Tokenize => Transform::Tokenize,
+        policy_file::Transform::Null => Transform::Null,
+    }
+}
