@@ -53,8 +53,8 @@ impl ResponseTrim {
         })
     }
 
-    /// Judges the response's head and edits it. `body`: whether a body comes.
-    pub fn judge(&self, head: &mut ResponseHead, body: bool, scopes: Option<&ScopeSet>) -> Fate {
+    /// Judges the response's head and edits it. `body`: whether a body comes; `view`: what [`Self::view`] gave for the request.
+    pub fn judge(&self, head: &mut ResponseHead, body: bool, view: Option<usize>) -> Fate {
         for name in ["content-length", "accept-ranges", "content-digest", "repr-digest", "digest", "content-md5"] {
             head.remove(name);
         }
@@ -70,7 +70,7 @@ impl ResponseTrim {
                 _ => Reason::Uninspectable(code),
             });
         }
-        match self.view(scopes).and_then(|index| self.views.get(index)) {
+        match view.and_then(|index| self.views.get(index)) {
             Some(view) => Fate::Trim(Rc::clone(&view.program)),
             None => Fate::Refuse(Reason::NoView),
         }
@@ -120,7 +120,7 @@ mod tests {
 
     fn fate(lines: &[(&str, &str)], body: bool) -> (Result<bool, Reason>, ResponseHead) {
         let mut head = ResponseHead::new(lines.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())));
-        let fate = match trim().judge(&mut head, body, None) {
+        let fate = match trim().judge(&mut head, body, Some(0)) {
             Fate::Pass => Ok(false),
             Fate::Trim(_) => Ok(true),
             Fate::Refuse(reason) => Err(reason),
@@ -193,5 +193,8 @@ mod tests {
         assert_eq!(trim.view(Some(&scopes("patient/Patient.read"))), Some(1));
         assert_eq!(trim.view(Some(&scopes("openid"))), None);
         assert_eq!(trim.view(None), None);
+        let mut head = ResponseHead::new([(":status".to_owned(), b"200".to_vec())]);
+        assert!(matches!(trim.judge(&mut head, true, None), Fate::Refuse(Reason::NoView)));
+        assert!(matches!(trim.judge(&mut head, true, Some(2)), Fate::Refuse(Reason::NoView)));
     }
 }

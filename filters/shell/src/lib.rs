@@ -1,1 +1,275 @@
-//! The shell.
+//! The shell: the only crate of Scrim that talks to the proxy.
+//!
+//! 1. It reads each head once, hands it to the chain, and turns the verdict into host calls in one exhaustive match a phase.
+//! 2. What the host refuses fails closed: an edit that does not take is answered with 500, a body that can't be read is reset.
+//! 3. It publishes the log-safe path (`wasm.scrim.path`) with the request head and the audit record (`wasm.scrim.audit`) when the
+//!    stream is logged; access logs print both.
+//! 4. It counts denials by reason as `scrim_denied_<reason>`, and logs nothing that came from a request.
+
+mod ffi;
+
+pub use scrim_policy::chain::{ALL, CACHE_CONTROL, OAUTH_SCOPE, PHI_URL, RESPONSE_TRIM};
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType, LogLevel};
+
+use scrim_policy::audit::{self, Timestamp};
+use scrim_policy::chain::{BodyVerdict, Denial, RequestFacts, Stream, Vault, Verdict};
+use scrim_policy::compile::Compiled;
+use scrim_policy::document::{Node, Problems, Severity};
+use scrim_policy::head::{Edit, RequestHead, ResponseHead};
+use scrim_policy::token::{HostVerdict, HostVerifier, TokenCache, foreign, self_test};
+
+use ffi::{Buffer, Level, Map, Refused};
+
+const ROUTE_POLICY: &str = "xds\0route_metadata\0filter_metadata\0scrim\0policy";
+const VIRTUAL_HOST_POLICY: &str = "xds\0virtual_host_metadata\0filter_metadata\0scrim\0policy";
+const ROUTE_NAME: &str = "xds\0route_name";
+const PATH: &str = "scrim.path";
+const AUDIT: &str = "scrim.audit";
+const HANDOVER: &str = "scrim.chain";
+
+/// Registers the module's contexts; `FILTERS` says which filters it holds. To be called in `proxy_wasm::main!`.
+pub fn start<const FILTERS: u8>() {
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::new(Root::<FILTERS> { compiled: None, vault: Rc::new(RefCell::new(Vault::default())) }));
+}
+
+/// One plugin: its policy file, and what its requests share.
+struct Root<const FILTERS: u8> {
+    compiled: Option<Rc<Compiled>>,
+    vault: Rc<RefCell<Vault>>,
+}
+
+/// One stream.
+struct Http<const FILTERS: u8> {
+    stream: Stream<FILTERS>,
+    needs_route_name: bool,
+    vault: Rc<RefCell<Vault>>,
+    /// Whether the request head came: else there is nothing to log.
+    opened: bool,
+}
+
+impl<const FILTERS: u8> Context for Root<FILTERS> {}
+
+impl<const FILTERS: u8> RootContext for Root<FILTERS> {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let Some(text) = ffi::buffer(Buffer::PluginConfiguration, size) else {
+            ffi::log(Level::Error, "scrim: the plugin has no configuration; pass the policy file as JSON");
+            return false;
+        };
+        let node: Node = match serde_json::from_slice(&text) {
+            Ok(node) => node,
+            Err(error) => {
+                // serde_json's texts name places and kinds, never content.
+                ffi::log(Level::Error, &format!("scrim: the plugin configuration is not JSON: {error}; use `scrim render`"));
+                return false;
+            }
+        };
+        let mut problems = Problems::default();
+        let compiled = Compiled::new(&node, &|name| std::env::var(name).ok(), &mut problems);
+        for problem in problems.iter() {
+            let level = match problem.severity {
+                Severity::Error => Level::Error,
+                Severity::Warning => Level::Warn,
+            };
+            ffi::log(level, &format!("scrim: policy: {problem}"));
+        }
+        let Some(compiled) = compiled else {
+            return false;
+        };
+        let mut vault = Vault::default();
+        if FILTERS & OAUTH_SCOPE != 0 {
+            let host = Rc::new(EnvoyVerifier);
+            let usable = self_test(host.as_ref());
+            ffi::log(Level::Info, if usable { "scrim: signatures: host" } else { "scrim: signatures: guest" });
+            vault.host = usable.then_some(host as Rc<dyn HostVerifier>);
+        }
+        ffi::log(Level::Info, &format!("scrim: policy {} is in force", compiled.digest()));
+        // A new policy starts with an empty token cache; streams under way keep theirs.
+        self.vault = Rc::new(RefCell::new(vault));
+        self.compiled = Some(Rc::new(compiled));
+        true
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        let compiled = self.compiled.as_ref()?;
+        Some(Box::new(Http::<FILTERS> {
+            needs_route_name: compiled.routes().needs_route_name(),
+            stream: Stream::new(Rc::clone(compiled)),
+            vault: Rc::clone(&self.vault),
+            opened: false,
+        }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl<const FILTERS: u8> Context for Http<FILTERS> {}
+
+impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let Some(lines) = ffi::headers(Map::Request) else {
+            return self.fail();
+        };
+        let mut head = RequestHead::new(lines);
+        let facts = self.facts();
+        let opening = match self.vault.try_borrow_mut() {
+            Ok(mut vault) => self.stream.request_head(&mut head, &facts, &mut vault),
+            Err(_) => return self.fail(),
+        };
+        self.opened = true;
+        for (path, value) in [(PATH, &opening.log_safe), (HANDOVER, &opening.handover)] {
+            if let Some(value) = value {
+                if ffi::set_property(path, value.as_bytes()).is_err() {
+                    return self.fail();
+                }
+            }
+        }
+        self.carry_out(Map::Request, opening.verdict)
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        if !self.stream.wants_response() {
+            return Action::Continue;
+        }
+        let Some(lines) = ffi::headers(Map::Response) else {
+            return self.fail();
+        };
+        let mut head = ResponseHead::new(lines);
+        let verdict = self.stream.response_head(&mut head, end_of_stream);
+        self.carry_out(Map::Response, verdict)
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        if !self.stream.wants_body() {
+            return Action::Continue;
+        }
+        if self.stream.waits(size, end_of_stream) {
+            return Action::Pause;
+        }
+        self.body(size, end_of_stream)
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        if !self.stream.wants_body() {
+            return Action::Continue;
+        }
+        // The end came with the trailers: what is held is here still.
+        self.body(usize::MAX, true)
+    }
+
+    fn on_log(&mut self) {
+        if !self.opened {
+            return;
+        }
+        let own = self.stream.audit();
+        // The outermost module logs first, so what is there already is the record so far.
+        let record = match FILTERS {
+            ALL => own.to_json(),
+            _ => ffi::property(AUDIT).map_or_else(|| own.to_json(), |earlier| audit::merge(&earlier, own)),
+        };
+        let _ = ffi::set_property(AUDIT, record.as_bytes());
+    }
+}
+
+impl<const FILTERS: u8> Http<FILTERS> {
+    fn facts(&self) -> RequestFacts {
+        let handover = if FILTERS == ALL { None } else { ffi::property(HANDOVER) };
+        let chosen = handover.is_some();
+        let route_metadata = if chosen { None } else { ffi::property(ROUTE_POLICY) };
+        let virtual_host_metadata = if chosen || route_metadata.is_some() { None } else { ffi::property(VIRTUAL_HOST_POLICY) };
+        let route_name = if chosen || !self.needs_route_name { None } else { ffi::property(ROUTE_NAME) };
+        // Without the host's time every token is expired.
+        let now = Timestamp(ffi::now().unwrap_or(u64::MAX));
+        RequestFacts { now, route_metadata, virtual_host_metadata, route_name, handover }
+    }
+
+    fn carry_out(&mut self, map: Map, verdict: Verdict) -> Action {
+        match verdict {
+            Verdict::Continue(edits) => self.edit(map, &edits, Action::Continue),
+            Verdict::Hold(edits) => self.edit(map, &edits, Action::Pause),
+            Verdict::Deny(denial) => self.deny(&denial),
+        }
+    }
+
+    fn edit(&mut self, map: Map, edits: &[Edit], then: Action) -> Action {
+        for edit in edits {
+            let done = match edit {
+                Edit::Set(line) => ffi::set_header(map, &line.name, &line.value),
+                Edit::Remove(name) => ffi::remove_header(map, name),
+            };
+            if done.is_err() {
+                return self.fail();
+            }
+        }
+        then
+    }
+
+    fn body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let piece = if size == 0 { Vec::new() } else { ffi::buffer(Buffer::ResponseBody, size).unwrap_or_default() };
+        match self.stream.response_body(&piece, end_of_stream) {
+            BodyVerdict::Pass => Action::Continue,
+            BodyVerdict::Hold => Action::Pause,
+            BodyVerdict::Replace(out) => {
+                if out == piece || ffi::set_buffer(Buffer::ResponseBody, &out).is_ok() {
+                    return Action::Continue;
+                }
+                self.reset()
+            }
+            BodyVerdict::Deny(denial) => self.deny(&denial),
+            BodyVerdict::Reset(reason) => {
+                ffi::count(&format!("scrim_denied_{}", reason.code()));
+                self.reset()
+            }
+        }
+    }
+
+    fn deny(&mut self, denial: &Denial) -> Action {
+        let code = denial.reason.code();
+        ffi::count(&format!("scrim_denied_{code}"));
+        if code == "unknown_policy" {
+            ffi::log(Level::Warn, "scrim: the proxy's metadata names a policy that does not exist; the request is denied");
+        }
+        let headers: Vec<(&str, &str)> = denial.answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let sent = ffi::respond(denial.answer.status, &format!("scrim_{code}"), &headers, denial.answer.body.as_bytes());
+        self.sent(sent)
+    }
+
+    /// Something went wrong between us and the host: nothing may pass.
+    fn fail(&mut self) -> Action {
+        ffi::count("scrim_host_failed");
+        ffi::log(Level::Error, "scrim: a host call failed; the stream is refused");
+        let sent = ffi::respond(500, "scrim_host_failed", &[("cache-control", "no-store, private")], b"");
+        self.sent(sent)
+    }
+
+    fn sent(&mut self, sent: Result<(), Refused>) -> Action {
+        match sent {
+            Ok(()) => Action::Pause,
+            Err(Refused) => self.reset(),
+        }
+    }
+
+    fn reset(&mut self) -> Action {
+        let _ = ffi::reset_response();
+        Action::Pause
+    }
+}
+
+/// Envoy's foreign function `verify_signature`.
+struct EnvoyVerifier;
+
+impl HostVerifier for EnvoyVerifier {
+    fn verify(&self, hash: &'static str, spki_der: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
+        match ffi::foreign(foreign::FUNCTION, &foreign::encode_request(hash, spki_der, signature, text)) {
+            Some(answer) => foreign::decode_response(&answer),
+            None => HostVerdict::Unavailable,
+        }
+    }
+}
