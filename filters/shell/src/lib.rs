@@ -160,8 +160,9 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
         if !self.stream.wants_body() {
             return Action::Continue;
         }
-        // The end came with the trailers: what is held is here still.
-        self.body(usize::MAX, true)
+        // The end came with the trailers: what is held is here still, and nothing is where nothing was held.
+        let held = ffi::buffer(Buffer::ResponseBody, usize::MAX).unwrap_or_default();
+        self.judge_body(&held, true)
     }
 
     fn on_log(&mut self) {
@@ -212,8 +213,15 @@ impl<const FILTERS: u8> Http<FILTERS> {
     }
 
     fn body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let piece = if size == 0 { Vec::new() } else { ffi::buffer(Buffer::ResponseBody, size).unwrap_or_default() };
-        match self.stream.response_body(&piece, end_of_stream) {
+        let piece = if size == 0 { Some(Vec::new()) } else { ffi::buffer(Buffer::ResponseBody, size) };
+        match piece {
+            Some(piece) => self.judge_body(&piece, end_of_stream),
+            None => self.reset(),
+        }
+    }
+
+    fn judge_body(&mut self, piece: &[u8], end_of_stream: bool) -> Action {
+        match self.stream.response_body(piece, end_of_stream) {
             BodyVerdict::Pass => Action::Continue,
             BodyVerdict::Hold => Action::Pause,
             BodyVerdict::Replace(out) => {
