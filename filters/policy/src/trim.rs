@@ -82,7 +82,11 @@ pub struct Limits {
 impl Default for Limits {
     /// 128 levels, 64 KiB, 4 KiB.
     fn default() -> Limits {
-        Limits { max_depth: 128, max_value: 64 << 10, max_name: 4 << 10 }
+        Limits {
+            max_depth: 128,
+            max_value: 64 << 10,
+            max_name: 4 << 10,
+        }
     }
 }
 
@@ -249,7 +253,13 @@ impl Trimmer {
             value: ValueScan::new(),
             counts: Counts::default(),
         };
-        Ok(Trimmer { program, tokens, limits, state, failed: None })
+        Ok(Trimmer {
+            program,
+            tokens,
+            limits,
+            state,
+            failed: None,
+        })
     }
 
     /// Takes the next bytes of the body and appends to `out` what may pass. `end` says that no more come.
@@ -272,11 +282,16 @@ impl Trimmer {
             colon: None,
             out,
         };
-        let result = run.feed().and_then(|()| if end { run.finish() } else { Ok(()) });
+        let result = run
+            .feed()
+            .and_then(|()| if end { run.finish() } else { Ok(()) });
         let base = self.state.base;
         self.state.base = base.saturating_add(chunk.len() as u64);
         result.map_err(|stop| {
-            let error = TrimError { fault: stop.fault, offset: base.saturating_add(stop.at as u64) };
+            let error = TrimError {
+                fault: stop.fault,
+                offset: base.saturating_add(stop.at as u64),
+            };
             self.failed = Some(error);
             out.truncate(before);
             error
@@ -394,7 +409,9 @@ impl Run<'_> {
         }
         if let Key::Here(range) = self.state.key.clone() {
             self.state.name.clear();
-            self.state.name.extend_from_slice(self.chunk.get(range).unwrap_or_default());
+            self.state
+                .name
+                .extend_from_slice(self.chunk.get(range).unwrap_or_default());
             self.state.key = Key::Held;
         }
         self.flush();
@@ -403,14 +420,23 @@ impl Run<'_> {
 
     fn finish(&mut self) -> Result<(), Stop> {
         let at = self.chunk.len();
-        if !matches!(self.state.fate, Fate::Judge) && self.state.frames.is_empty() && self.state.value.may_end() {
+        if !matches!(self.state.fate, Fate::Judge)
+            && self.state.frames.is_empty()
+            && self.state.value.may_end()
+        {
             self.end_value();
             self.flush();
         }
         match (self.state.fate, self.state.at) {
             (Fate::Judge, At::End) => Ok(()),
-            (Fate::Judge, At::Value) if self.state.frames.is_empty() => Err(Stop { fault: Fault::Empty, at }),
-            _ => Err(Stop { fault: Fault::Truncated, at }),
+            (Fate::Judge, At::Value) if self.state.frames.is_empty() => Err(Stop {
+                fault: Fault::Empty,
+                at,
+            }),
+            _ => Err(Stop {
+                fault: Fault::Truncated,
+                at,
+            }),
         }
     }
 
@@ -420,12 +446,17 @@ impl Run<'_> {
             if !matches!(self.state.at, At::InName) {
                 i = skip_space(self.chunk, i);
             }
-            let Some(&byte) = self.chunk.get(i) else { return Ok(None) };
+            let Some(&byte) = self.chunk.get(i) else {
+                return Ok(None);
+            };
             match self.state.at {
                 At::FirstElement if byte == b']' => i = self.close(i),
                 At::Value | At::FirstElement => {
                     if self.state.frames.is_empty() && matches!(byte, 0xef | 0xfe | 0xff | 0) {
-                        return Err(Stop { fault: Fault::Bom, at: i });
+                        return Err(Stop {
+                            fault: Fault::Bom,
+                            at: i,
+                        });
                     }
                     if self.begin_value(i, byte)? {
                         return Ok(Some(i));
@@ -435,26 +466,38 @@ impl Run<'_> {
                 At::FirstName if byte == b'}' => i = self.close(i),
                 At::FirstName | At::Name => {
                     if byte != b'"' {
-                        return Err(Stop { fault: Fault::Name, at: i });
+                        return Err(Stop {
+                            fault: Fault::Name,
+                            at: i,
+                        });
                     }
                     self.state.string = StringScan::new();
                     self.state.name.clear();
-                    let Some(after) = self.scan_name(i, i.wrapping_add(1))? else { return Ok(None) };
+                    let Some(after) = self.scan_name(i, i.wrapping_add(1))? else {
+                        return Ok(None);
+                    };
                     let inner = i.wrapping_add(1)..after.wrapping_sub(1);
                     self.state.key = Key::Here(i..after);
                     self.find_member(inner);
                     i = after;
                 }
                 At::InName => {
-                    let Some(after) = self.scan_name(i, i)? else { return Ok(None) };
-                    self.state.name.extend_from_slice(self.chunk.get(i..after).unwrap_or_default());
+                    let Some(after) = self.scan_name(i, i)? else {
+                        return Ok(None);
+                    };
+                    self.state
+                        .name
+                        .extend_from_slice(self.chunk.get(i..after).unwrap_or_default());
                     self.state.key = Key::Held;
                     self.find_member(0..0);
                     i = after;
                 }
                 At::Colon => {
                     if byte != b':' {
-                        return Err(Stop { fault: Fault::Colon, at: i });
+                        return Err(Stop {
+                            fault: Fault::Colon,
+                            at: i,
+                        });
                     }
                     self.colon = Some(i);
                     self.state.at = At::Value;
@@ -472,12 +515,23 @@ impl Run<'_> {
                         };
                         i = i.wrapping_add(1);
                     }
-                    (b'}', Some(Frame { object: true, .. })) | (b']', Some(Frame { object: false, .. })) => {
+                    (b'}', Some(Frame { object: true, .. }))
+                    | (b']', Some(Frame { object: false, .. })) => {
                         i = self.close(i);
                     }
-                    _ => return Err(Stop { fault: Fault::Comma, at: i }),
+                    _ => {
+                        return Err(Stop {
+                            fault: Fault::Comma,
+                            at: i,
+                        });
+                    }
                 },
-                At::End => return Err(Stop { fault: Fault::Trailing, at: i }),
+                At::End => {
+                    return Err(Stop {
+                        fault: Fault::Trailing,
+                        at: i,
+                    });
+                }
             }
         }
     }
@@ -491,13 +545,21 @@ impl Run<'_> {
         self.state.fate = match self.program.action(self.state.node, container) {
             Action::Enter if container => {
                 if self.state.frames.len() >= self.limits.max_depth {
-                    return Err(Stop { fault: Fault::Depth, at: i });
+                    return Err(Stop {
+                        fault: Fault::Depth,
+                        at: i,
+                    });
                 }
                 self.lead();
                 self.copy(i..i.wrapping_add(1));
                 let object = byte == b'{';
                 let node = self.state.node;
-                self.state.frames.push(Frame { node, index: 0, object, any: false });
+                self.state.frames.push(Frame {
+                    node,
+                    index: 0,
+                    object,
+                    any: false,
+                });
                 self.state.at = if object {
                     At::FirstName
                 } else {
@@ -541,7 +603,11 @@ impl Run<'_> {
                 }
             }
         };
-        self.state.value.begin(self.limits.max_depth.saturating_sub(self.state.frames.len()));
+        self.state.value.begin(
+            self.limits
+                .max_depth
+                .saturating_sub(self.state.frames.len()),
+        );
         Ok(true)
     }
 
@@ -569,12 +635,25 @@ impl Run<'_> {
     #[inline]
     fn end_value(&mut self) {
         if let Fate::Hold(transform) = self.state.fate {
-            let transform = if self.state.too_long { Transform::Mask } else { transform };
+            let transform = if self.state.too_long {
+                Transform::Mask
+            } else {
+                transform
+            };
             self.flush();
-            transform.apply(&self.state.held, self.tokens, &mut self.state.plain, self.out);
+            transform.apply(
+                &self.state.held,
+                self.tokens,
+                &mut self.state.plain,
+                self.out,
+            );
         }
         self.state.fate = Fate::Judge;
-        self.state.at = if self.state.frames.is_empty() { At::End } else { At::After };
+        self.state.at = if self.state.frames.is_empty() {
+            At::End
+        } else {
+            At::After
+        };
     }
 
     /// Ends the innermost container at `i`.
@@ -582,7 +661,11 @@ impl Run<'_> {
         let after = i.wrapping_add(1);
         self.state.frames.pop();
         self.copy(i..after);
-        self.state.at = if self.state.frames.is_empty() { At::End } else { At::After };
+        self.state.at = if self.state.frames.is_empty() {
+            At::End
+        } else {
+            At::After
+        };
         after
     }
 
@@ -591,16 +674,26 @@ impl Run<'_> {
     fn scan_name(&mut self, start: usize, from: usize) -> Result<Option<usize>, Stop> {
         // The closing quote counts too, and so does the opening one if it was held.
         let opened = usize::from(!self.state.name.is_empty());
-        let room = self.limits.max_name.saturating_add(1).saturating_add(opened).saturating_sub(self.state.name.len());
+        let room = self
+            .limits
+            .max_name
+            .saturating_add(1)
+            .saturating_add(opened)
+            .saturating_sub(self.state.name.len());
         let limit = from.saturating_add(room);
         let window = self.chunk.get(..limit).unwrap_or(self.chunk);
         if let Some(after) = self.state.string.scan(window, from)? {
             return Ok(Some(after));
         }
         if limit <= self.chunk.len() {
-            return Err(Stop { fault: Fault::NameLength, at: limit.saturating_sub(1) });
+            return Err(Stop {
+                fault: Fault::NameLength,
+                at: limit.saturating_sub(1),
+            });
         }
-        self.state.name.extend_from_slice(self.chunk.get(start..).unwrap_or_default());
+        self.state
+            .name
+            .extend_from_slice(self.chunk.get(start..).unwrap_or_default());
         self.state.at = At::InName;
         Ok(None)
     }
@@ -609,7 +702,9 @@ impl Run<'_> {
     #[inline]
     fn find_member(&mut self, inner: Range<usize>) {
         self.state.at = At::Colon;
-        let Some(frame) = self.state.frames.last() else { return };
+        let Some(frame) = self.state.frames.last() else {
+            return;
+        };
         let raw = match self.state.key {
             Key::Held => match self.state.name.as_slice() {
                 [_, inner @ .., _] => inner,
@@ -628,7 +723,9 @@ impl Run<'_> {
     /// Appends what leads to a value that stays: the comma, the name, the colon.
     #[inline]
     fn lead(&mut self) {
-        let Some(frame) = self.state.frames.last_mut() else { return };
+        let Some(frame) = self.state.frames.last_mut() else {
+            return;
+        };
         let comma = std::mem::replace(&mut frame.any, true);
         if comma {
             self.join(self.comma, b",");
@@ -659,7 +756,9 @@ impl Run<'_> {
     #[inline]
     fn join(&mut self, at: Option<usize>, byte: &[u8]) {
         match at {
-            Some(at) if at == self.copy.end && !self.copy.is_empty() => self.copy.end = at.wrapping_add(1),
+            Some(at) if at == self.copy.end && !self.copy.is_empty() => {
+                self.copy.end = at.wrapping_add(1)
+            }
             _ => self.write(byte),
         }
     }
@@ -673,6 +772,7 @@ impl Run<'_> {
     fn flush(&mut self) {
         let end = self.copy.end;
         let range = std::mem::replace(&mut self.copy, end..end);
-        self.out.extend_from_slice(self.chunk.get(range).unwrap_or_default());
+        self.out
+            .extend_from_slice(self.chunk.get(range).unwrap_or_default());
     }
 }

@@ -59,16 +59,34 @@ impl Program {
         allow: Option<Vec<Selector>>,
         transforms: Vec<(Selector, Transform)>,
     ) -> Result<Program, ProgramError> {
-        let needs_tokens = transforms.iter().any(|(_, transform)| *transform == Transform::Tokenize);
+        let needs_tokens = transforms
+            .iter()
+            .any(|(_, transform)| *transform == Transform::Tokenize);
         let mut rules: Vec<Rule> = Vec::new();
         let everything = allow.is_none();
-        rules.extend(deny.into_iter().map(|selector| Rule { selector, effect: Effect::Deny }));
-        rules.extend(allow.into_iter().flatten().map(|selector| Rule { selector, effect: Effect::Allow }));
-        rules.extend(
-            transforms.into_iter().map(|(selector, transform)| Rule { selector, effect: Effect::Change(transform) }),
-        );
-        let nodes = vec![Node::leaf(Action::Drop, Action::Drop), Node::leaf(Action::Keep, Action::Keep)];
-        let compiler = Compiler { rules: &rules, nodes, known: BTreeMap::new(), todo: Vec::new(), edges: 0 };
+        rules.extend(deny.into_iter().map(|selector| Rule {
+            selector,
+            effect: Effect::Deny,
+        }));
+        rules.extend(allow.into_iter().flatten().map(|selector| Rule {
+            selector,
+            effect: Effect::Allow,
+        }));
+        rules.extend(transforms.into_iter().map(|(selector, transform)| Rule {
+            selector,
+            effect: Effect::Change(transform),
+        }));
+        let nodes = vec![
+            Node::leaf(Action::Drop, Action::Drop),
+            Node::leaf(Action::Keep, Action::Keep),
+        ];
+        let compiler = Compiler {
+            rules: &rules,
+            nodes,
+            known: BTreeMap::new(),
+            todo: Vec::new(),
+            edges: 0,
+        };
         compiler.compile(everything, needs_tokens)
     }
 
@@ -103,10 +121,16 @@ impl Program {
     /// The node of the element `index` of an array at `node`.
     #[inline]
     pub(super) fn element(&self, node: u32, index: u64) -> u32 {
-        let Some(node) = self.nodes.get(node as usize) else { return DROPPED };
+        let Some(node) = self.nodes.get(node as usize) else {
+            return DROPPED;
+        };
         match node.elements.as_slice() {
             [(_, only)] => *only,
-            ranges => ranges.iter().rev().find(|(from, _)| *from <= index).map_or(DROPPED, |(_, to)| *to),
+            ranges => ranges
+                .iter()
+                .rev()
+                .find(|(from, _)| *from <= index)
+                .map_or(DROPPED, |(_, to)| *to),
         }
     }
 }
@@ -132,7 +156,16 @@ const KEPT: u32 = 1;
 impl Node {
     /// A node without ways down yet.
     fn leaf(scalar: Action, container: Action) -> Node {
-        Node { scalar, container, names: Names { seen: 0, list: Vec::new() }, other: DROPPED, elements: Vec::new() }
+        Node {
+            scalar,
+            container,
+            names: Names {
+                seen: 0,
+                list: Vec::new(),
+            },
+            other: DROPPED,
+            elements: Vec::new(),
+        }
     }
 }
 
@@ -147,15 +180,24 @@ struct Names {
 
 impl Names {
     fn new(list: BTreeMap<&str, u32>) -> Names {
-        let list: Vec<_> = list.into_iter().map(|(name, to)| (Box::from(name.as_bytes()), to)).collect();
-        Names { seen: list.iter().fold(0, |seen, (name, _)| seen | Names::trait_of(name)), list }
+        let list: Vec<_> = list
+            .into_iter()
+            .map(|(name, to)| (Box::from(name.as_bytes()), to))
+            .collect();
+        Names {
+            seen: list
+                .iter()
+                .fold(0, |seen, (name, _)| seen | Names::trait_of(name)),
+            list,
+        }
     }
 
     #[inline]
     fn trait_of(name: &[u8]) -> u64 {
         let first = name.first().copied().unwrap_or_default();
         let last = name.last().copied().unwrap_or_default();
-        let mixed = first.wrapping_mul(5) ^ last.wrapping_mul(3) ^ (name.len() as u8).wrapping_mul(9);
+        let mixed =
+            first.wrapping_mul(5) ^ last.wrapping_mul(3) ^ (name.len() as u8).wrapping_mul(9);
         1u64.wrapping_shl(u32::from(mixed))
     }
 
@@ -165,9 +207,16 @@ impl Names {
             return None;
         }
         if self.list.len() <= 8 {
-            return self.list.iter().find(|(own, _)| **own == *name).map(|(_, to)| *to);
+            return self
+                .list
+                .iter()
+                .find(|(own, _)| **own == *name)
+                .map(|(_, to)| *to);
         }
-        let at = self.list.binary_search_by(|(own, _)| (**own).cmp(name)).ok()?;
+        let at = self
+            .list
+            .binary_search_by(|(own, _)| (**own).cmp(name))
+            .ok()?;
         self.list.get(at).map(|(_, to)| *to)
     }
 }
@@ -214,17 +263,29 @@ struct Compiler<'a> {
 impl<'a> Compiler<'a> {
     fn compile(mut self, everything: bool, needs_tokens: bool) -> Result<Program, ProgramError> {
         let positions = (0..self.rules.len()).map(|rule| (rule, 0)).collect();
-        let start = self.node(Place { allowed: everything, positions })?;
+        let start = self.node(Place {
+            allowed: everything,
+            positions,
+        })?;
         while let Some((id, place)) = self.todo.pop() {
             self.link(id, &place)?;
         }
-        Ok(Program { nodes: self.nodes, start, needs_tokens })
+        Ok(Program {
+            nodes: self.nodes,
+            start,
+            needs_tokens,
+        })
     }
 
     /// Finds the ways down from a node.
     fn link(&mut self, id: u32, place: &Place) -> Result<(), ProgramError> {
         let (mut names, mut starts) = (BTreeSet::new(), BTreeSet::from([0]));
-        for pick in place.positions.iter().filter_map(|at| self.segment(*at)).flat_map(|segment| &segment.picks) {
+        for pick in place
+            .positions
+            .iter()
+            .filter_map(|at| self.segment(*at))
+            .flat_map(|segment| &segment.picks)
+        {
             match pick {
                 Pick::Name(name) => {
                     names.insert(name.as_str());
@@ -261,7 +322,9 @@ impl<'a> Compiler<'a> {
     fn step(&self, place: &Place, step: Step<'_>) -> Place {
         let mut positions = BTreeSet::new();
         for at in &place.positions {
-            let Some(segment) = self.segment(*at) else { continue };
+            let Some(segment) = self.segment(*at) else {
+                continue;
+            };
             if segment.descends {
                 positions.insert(*at);
             }
@@ -274,7 +337,10 @@ impl<'a> Compiler<'a> {
                 positions.insert((at.0, at.1.saturating_add(1)));
             }
         }
-        Place { allowed: place.allowed, positions }
+        Place {
+            allowed: place.allowed,
+            positions,
+        }
     }
 
     /// The node of a place, made when it is new. This is where the order of the rules is decided.
@@ -284,21 +350,41 @@ impl<'a> Compiler<'a> {
             return Err(ProgramError(()));
         }
         let rules = self.rules;
-        let selected = |at: &Position| rules.get(at.0).filter(|rule| rule.selector.segments().len() == at.1);
-        if place.positions.iter().filter_map(selected).any(|rule| matches!(rule.effect, Effect::Deny)) {
+        let selected = |at: &Position| {
+            rules
+                .get(at.0)
+                .filter(|rule| rule.selector.segments().len() == at.1)
+        };
+        if place
+            .positions
+            .iter()
+            .filter_map(selected)
+            .any(|rule| matches!(rule.effect, Effect::Deny))
+        {
             return Ok(DROPPED);
         }
-        let is_allow = |at: &Position| rules.get(at.0).is_some_and(|rule| matches!(rule.effect, Effect::Allow));
-        place.allowed |= place.positions.iter().any(|at| is_allow(at) && selected(at).is_some());
+        let is_allow = |at: &Position| {
+            rules
+                .get(at.0)
+                .is_some_and(|rule| matches!(rule.effect, Effect::Allow))
+        };
+        place.allowed |= place
+            .positions
+            .iter()
+            .any(|at| is_allow(at) && selected(at).is_some());
         if place.allowed {
             place.positions.retain(|at| !is_allow(at));
         } else if !place.positions.iter().any(is_allow) {
             return Ok(DROPPED);
         }
-        let change = place.positions.iter().filter_map(selected).find_map(|rule| match rule.effect {
-            Effect::Change(transform) => Some(Action::Change(transform)),
-            _ => None,
-        });
+        let change = place
+            .positions
+            .iter()
+            .filter_map(selected)
+            .find_map(|rule| match rule.effect {
+                Effect::Change(transform) => Some(Action::Change(transform)),
+                _ => None,
+            });
         if place.allowed && place.positions.is_empty() {
             return Ok(KEPT);
         }
@@ -311,7 +397,8 @@ impl<'a> Compiler<'a> {
         let id = u32::try_from(self.nodes.len()).map_err(|_| ProgramError(()))?;
         let whole = change.unwrap_or(Action::Keep);
         let scalar = if place.allowed { whole } else { Action::Drop };
-        self.nodes.push(Node::leaf(scalar, change.unwrap_or(Action::Enter)));
+        self.nodes
+            .push(Node::leaf(scalar, change.unwrap_or(Action::Enter)));
         self.known.insert(place.clone(), id);
         if change.is_none() {
             self.todo.push((id, place));
@@ -325,7 +412,10 @@ mod tests {
     use super::*;
 
     fn selectors(texts: &[&str]) -> Vec<Selector> {
-        texts.iter().map(|text| Selector::parse(text).expect(text)).collect()
+        texts
+            .iter()
+            .map(|text| Selector::parse(text).expect(text))
+            .collect()
     }
 
     #[test]
@@ -335,24 +425,47 @@ mod tests {
         assert_eq!(program.member(program.start(), b"a"), DROPPED);
         assert_eq!(program.member(program.start(), b"b"), KEPT);
         assert_eq!(program.element(program.start(), 7), KEPT);
-        assert_eq!(Program::new(vec![], None, vec![]).expect("small").start(), KEPT);
-        assert_eq!(Program::new(vec![], Some(vec![]), vec![]).expect("small").start(), DROPPED);
-        assert_eq!(Program::new(selectors(&["$"]), None, vec![]).expect("small").start(), DROPPED);
+        assert_eq!(
+            Program::new(vec![], None, vec![]).expect("small").start(),
+            KEPT
+        );
+        assert_eq!(
+            Program::new(vec![], Some(vec![]), vec![])
+                .expect("small")
+                .start(),
+            DROPPED
+        );
+        assert_eq!(
+            Program::new(selectors(&["$"]), None, vec![])
+                .expect("small")
+                .start(),
+            DROPPED
+        );
     }
 
     #[test]
     fn index_ranges_are_cut_where_rules_change() {
         let program = Program::new(selectors(&["$[1,3:5]"]), None, vec![]).expect("small");
-        let dropped: Vec<u64> = (0..8).filter(|index| program.element(program.start(), *index) == DROPPED).collect();
+        let dropped: Vec<u64> = (0..8)
+            .filter(|index| program.element(program.start(), *index) == DROPPED)
+            .collect();
         assert_eq!(dropped, [1, 3, 4]);
     }
 
     #[test]
     fn many_names_are_found() {
         let texts: Vec<String> = (0..40).map(|n| format!("$.name{n}")).collect();
-        let program = Program::new(selectors(&texts.iter().map(String::as_str).collect::<Vec<_>>()), None, vec![]).expect("small");
+        let program = Program::new(
+            selectors(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
+            None,
+            vec![],
+        )
+        .expect("small");
         for n in 0..40 {
-            assert_eq!(program.member(program.start(), format!("name{n}").as_bytes()), DROPPED);
+            assert_eq!(
+                program.member(program.start(), format!("name{n}").as_bytes()),
+                DROPPED
+            );
         }
         assert_eq!(program.member(program.start(), b"name40"), KEPT);
     }

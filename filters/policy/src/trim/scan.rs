@@ -19,7 +19,9 @@ pub(super) fn skip_space(chunk: &[u8], mut at: usize) -> usize {
     // Indentation: runs of blanks, a word at a time.
     while let Some(rest) = chunk.get(at..) {
         match rest.first_chunk::<8>() {
-            Some(word) if u64::from_le_bytes(*word) == 0x2020_2020_2020_2020 => at = at.wrapping_add(8),
+            Some(word) if u64::from_le_bytes(*word) == 0x2020_2020_2020_2020 => {
+                at = at.wrapping_add(8)
+            }
             _ => break,
         }
     }
@@ -46,7 +48,8 @@ fn plain_run(bytes: &[u8]) -> usize {
         // A subtraction borrows from the next byte only where it found something, so the lowest mark is exact. Bytes
         // over 0x7f mark themselves.
         let control = word.wrapping_sub(0x2020_2020_2020_2020);
-        let marks = (quote.wrapping_sub(ONES) | backslash.wrapping_sub(ONES) | control | word) & HIGHS;
+        let marks =
+            (quote.wrapping_sub(ONES) | backslash.wrapping_sub(ONES) | control | word) & HIGHS;
         if marks != 0 {
             return run.wrapping_add((marks.trailing_zeros() >> 3) as usize);
         }
@@ -76,17 +79,28 @@ enum Part {
     /// After a backslash.
     Escape,
     /// Inside `\uXXXX`; `second` when it must be the second half of a surrogate pair.
-    Hex { left: u8, value: u16, second: bool },
+    Hex {
+        left: u8,
+        value: u16,
+        second: bool,
+    },
     /// After the first half of a surrogate pair: its second half follows, or the string is not Unicode.
     PairBackslash,
     PairU,
     /// Inside a UTF-8 sequence: `left` bytes to come, the next within the range.
-    Tail { left: u8, low: u8, high: u8 },
+    Tail {
+        left: u8,
+        low: u8,
+        high: u8,
+    },
 }
 
 impl StringScan {
     pub(super) fn new() -> StringScan {
-        StringScan { part: Part::Plain, escaped: false }
+        StringScan {
+            part: Part::Plain,
+            escaped: false,
+        }
     }
 
     /// Goes on at `at`; the position after the closing quote, or nothing when the chunk ends first.
@@ -96,7 +110,9 @@ impl StringScan {
             if let Part::Plain = self.part {
                 at = at.wrapping_add(plain_run(chunk.get(at..).unwrap_or_default()));
             }
-            let Some(&byte) = chunk.get(at) else { return Ok(None) };
+            let Some(&byte) = chunk.get(at) else {
+                return Ok(None);
+            };
             if byte == b'"' && matches!(self.part, Part::Plain) {
                 return Ok(Some(at.wrapping_add(1)));
             }
@@ -114,13 +130,41 @@ impl StringScan {
                 }
                 0..0x20 => return Err(Fault::Control),
                 // RFC 3629 section 4, the table of well-formed sequences.
-                0xc2..=0xdf => Part::Tail { left: 1, low: 0x80, high: 0xbf },
-                0xe0 => Part::Tail { left: 2, low: 0xa0, high: 0xbf },
-                0xed => Part::Tail { left: 2, low: 0x80, high: 0x9f },
-                0xe1..=0xef => Part::Tail { left: 2, low: 0x80, high: 0xbf },
-                0xf0 => Part::Tail { left: 3, low: 0x90, high: 0xbf },
-                0xf1..=0xf3 => Part::Tail { left: 3, low: 0x80, high: 0xbf },
-                0xf4 => Part::Tail { left: 3, low: 0x80, high: 0x8f },
+                0xc2..=0xdf => Part::Tail {
+                    left: 1,
+                    low: 0x80,
+                    high: 0xbf,
+                },
+                0xe0 => Part::Tail {
+                    left: 2,
+                    low: 0xa0,
+                    high: 0xbf,
+                },
+                0xed => Part::Tail {
+                    left: 2,
+                    low: 0x80,
+                    high: 0x9f,
+                },
+                0xe1..=0xef => Part::Tail {
+                    left: 2,
+                    low: 0x80,
+                    high: 0xbf,
+                },
+                0xf0 => Part::Tail {
+                    left: 3,
+                    low: 0x90,
+                    high: 0xbf,
+                },
+                0xf1..=0xf3 => Part::Tail {
+                    left: 3,
+                    low: 0x80,
+                    high: 0xbf,
+                },
+                0xf4 => Part::Tail {
+                    left: 3,
+                    low: 0x80,
+                    high: 0x8f,
+                },
                 0x80.. => return Err(Fault::Utf8),
                 _ => Part::Plain,
             },
@@ -130,19 +174,35 @@ impl StringScan {
                 }
                 match left {
                     0 | 1 => Part::Plain,
-                    _ => Part::Tail { left: left.wrapping_sub(1), low: 0x80, high: 0xbf },
+                    _ => Part::Tail {
+                        left: left.wrapping_sub(1),
+                        low: 0x80,
+                        high: 0xbf,
+                    },
                 }
             }
             Part::Escape => match byte {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Part::Plain,
-                b'u' => Part::Hex { left: 4, value: 0, second: false },
+                b'u' => Part::Hex {
+                    left: 4,
+                    value: 0,
+                    second: false,
+                },
                 _ => return Err(Fault::Escape),
             },
-            Part::Hex { left, value, second } => {
+            Part::Hex {
+                left,
+                value,
+                second,
+            } => {
                 let digit = char::from(byte).to_digit(16).ok_or(Fault::Escape)?;
                 let value = (value << 4) | digit as u16;
                 match (left, value) {
-                    (2.., _) => Part::Hex { left: left.wrapping_sub(1), value, second },
+                    (2.., _) => Part::Hex {
+                        left: left.wrapping_sub(1),
+                        value,
+                        second,
+                    },
                     (_, 0xdc00..=0xdfff) if second => Part::Plain,
                     (_, 0xd800..=0xdbff) if !second => Part::PairBackslash,
                     (_, 0xd800..=0xdfff) => return Err(Fault::Surrogate),
@@ -151,7 +211,11 @@ impl StringScan {
                 }
             }
             Part::PairBackslash if byte == b'\\' => Part::PairU,
-            Part::PairU if byte == b'u' => Part::Hex { left: 4, value: 0, second: true },
+            Part::PairU if byte == b'u' => Part::Hex {
+                left: 4,
+                value: 0,
+                second: true,
+            },
             Part::PairBackslash | Part::PairU => return Err(Fault::Surrogate),
         })
     }
@@ -174,7 +238,10 @@ pub(super) enum NumberScan {
 impl NumberScan {
     /// Whether the number may end here.
     pub(super) fn complete(self) -> bool {
-        matches!(self, NumberScan::Zero | NumberScan::Integer | NumberScan::Fraction | NumberScan::Exponent)
+        matches!(
+            self,
+            NumberScan::Zero | NumberScan::Integer | NumberScan::Fraction | NumberScan::Exponent
+        )
     }
 
     /// Goes on at `at`; the position after the number, or nothing when the chunk ends first.
@@ -192,10 +259,18 @@ impl NumberScan {
                 (N::E, b'+' | b'-') => N::Sign,
                 (N::E | N::Sign | N::Exponent, b'0'..=b'9') => N::Exponent,
                 (state, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E') if state.complete() => {
-                    return Err(Stop { fault: Fault::Number, at });
+                    return Err(Stop {
+                        fault: Fault::Number,
+                        at,
+                    });
                 }
                 (state, _) if state.complete() => return Ok(Some(at)),
-                _ => return Err(Stop { fault: Fault::Number, at }),
+                _ => {
+                    return Err(Stop {
+                        fault: Fault::Number,
+                        at,
+                    });
+                }
             };
             at = at.wrapping_add(1);
         }
@@ -209,7 +284,9 @@ mod tests {
 
     #[test]
     fn a_plain_run_ends_at_the_first_byte_that_matters() {
-        for special in (0u8..=255).filter(|byte| *byte < 0x20 || *byte > 0x7f || matches!(byte, b'"' | b'\\')) {
+        for special in
+            (0u8..=255).filter(|byte| *byte < 0x20 || *byte > 0x7f || matches!(byte, b'"' | b'\\'))
+        {
             for before in 0..20 {
                 let mut bytes = vec![b'!'; before];
                 bytes.push(special);

@@ -54,7 +54,10 @@ impl Selector {
             cursor.skip_space();
             let Some(first) = cursor.peek() else {
                 if cursor.at != before_space {
-                    return Err(SelectorError { offset: before_space, fault: SelectorFault::TrailingSpace });
+                    return Err(SelectorError {
+                        offset: before_space,
+                        fault: SelectorFault::TrailingSpace,
+                    });
                 }
                 break;
             };
@@ -75,12 +78,18 @@ impl Selector {
                     };
                     segments.push(Segment { descends, picks });
                 }
-                '[' => segments.push(Segment { descends: false, picks: cursor.brackets()? }),
+                '[' => segments.push(Segment {
+                    descends: false,
+                    picks: cursor.brackets()?,
+                }),
                 '(' => return Err(cursor.error(SelectorFault::Function)),
                 _ => return Err(cursor.error(SelectorFault::Segment)),
             }
         }
-        Ok(Selector { text: text.to_owned(), segments })
+        Ok(Selector {
+            text: text.to_owned(),
+            segments,
+        })
     }
 
     pub(super) fn segments(&self) -> &[Segment] {
@@ -163,9 +172,13 @@ impl fmt::Display for SelectorError {
         let what = match &self.fault {
             F::Root => "a selector starts with `$`; write `$.name`, or `$..name` for any depth",
             F::TrailingSpace => "white space after the selector; remove it",
-            F::TooLong => "more than 128 steps, deeper than any body may nest; shorten the selector",
+            F::TooLong => {
+                "more than 128 steps, deeper than any body may nest; shorten the selector"
+            }
             F::Segment => "a step starts with `.` or `[`; write `.name`, `['name']` or `[*]`",
-            F::Shorthand => "a name or `*` must follow the dot; write `.name`, or `['name']` for a name that starts otherwise",
+            F::Shorthand => {
+                "a name or `*` must follow the dot; write `.name`, or `['name']` for a name that starts otherwise"
+            }
             F::NameCharacter(found) => {
                 return write!(
                     f,
@@ -180,16 +193,28 @@ impl fmt::Display for SelectorError {
             F::Filter => {
                 "a filter `?` cannot stream: it looks at members that may come after what it selects; select by name, or trim by view"
             }
-            F::Script => "a script `(..)` is not in RFC 9535 and cannot stream; use a name, an index, a slice or `*`",
-            F::Function => "a function cannot stream: it needs the whole value; select by name, index, slice or `*`",
+            F::Script => {
+                "a script `(..)` is not in RFC 9535 and cannot stream; use a name, an index, a slice or `*`"
+            }
+            F::Function => {
+                "a function cannot stream: it needs the whole value; select by name, index, slice or `*`"
+            }
             F::NegativeIndex => {
                 "a negative index cannot stream: it counts from the end of an array whose length is not known yet; count from the start, or use `[*]`"
             }
-            F::Step => "a slice with a step is not supported, for it would leave gaps in an array; use `[a:b]`, or list the indexes as `[0,2]`",
-            F::Integer => "an index is a decimal number without leading zeros, at most 9007199254740991; correct it",
-            F::Item => "a name, an index, a slice or `*` is expected here; write for example `['a','b']`, `[0,2]`, `[0:3]` or `[*]`",
+            F::Step => {
+                "a slice with a step is not supported, for it would leave gaps in an array; use `[a:b]`, or list the indexes as `[0,2]`"
+            }
+            F::Integer => {
+                "an index is a decimal number without leading zeros, at most 9007199254740991; correct it"
+            }
+            F::Item => {
+                "a name, an index, a slice or `*` is expected here; write for example `['a','b']`, `[0,2]`, `[0:3]` or `[*]`"
+            }
             F::UnclosedString => "a quoted name does not end; add the closing quote",
-            F::Escape => "an unknown escape in a quoted name; use \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX or the escaped quote",
+            F::Escape => {
+                "an unknown escape in a quoted name; use \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX or the escaped quote"
+            }
             F::Control => "a control character in a quoted name; write it as \\uXXXX",
         };
         write!(f, "at offset {}: {what}", self.offset)
@@ -229,7 +254,10 @@ impl Cursor<'_> {
     }
 
     fn error(&self, fault: SelectorFault) -> SelectorError {
-        SelectorError { offset: self.at, fault }
+        SelectorError {
+            offset: self.at,
+            fault,
+        }
     }
 
     /// RFC 9535 section 2.5.1.1, `member-name-shorthand`.
@@ -247,7 +275,11 @@ impl Cursor<'_> {
             }
             self.bump();
         }
-        if name.is_empty() { Err(self.error(SelectorFault::Shorthand)) } else { Ok(name) }
+        if name.is_empty() {
+            Err(self.error(SelectorFault::Shorthand))
+        } else {
+            Ok(name)
+        }
     }
 
     /// RFC 9535 section 2.5.1.1, `bracketed-selection`.
@@ -266,8 +298,12 @@ impl Cursor<'_> {
                 Some('0'..='9' | ':' | '-') => picks.push(self.elements()?),
                 Some('?') => return Err(self.error(SelectorFault::Filter)),
                 Some('(') => return Err(self.error(SelectorFault::Script)),
-                Some(']') if picks.is_empty() => return Err(self.error(SelectorFault::EmptyBrackets)),
-                Some('a'..='z' | 'A'..='Z' | '_' | '\u{80}'..) => return Err(self.error(SelectorFault::UnquotedName)),
+                Some(']') if picks.is_empty() => {
+                    return Err(self.error(SelectorFault::EmptyBrackets));
+                }
+                Some('a'..='z' | 'A'..='Z' | '_' | '\u{80}'..) => {
+                    return Err(self.error(SelectorFault::UnquotedName));
+                }
                 Some(_) => return Err(self.error(SelectorFault::Item)),
             }
             self.skip_space();
@@ -275,7 +311,11 @@ impl Cursor<'_> {
                 return Ok(picks);
             }
             if !self.take(',') {
-                let fault = if self.peek().is_none() { SelectorFault::Unclosed } else { SelectorFault::Item };
+                let fault = if self.peek().is_none() {
+                    SelectorFault::Unclosed
+                } else {
+                    SelectorFault::Item
+                };
                 return Err(self.error(fault));
             }
         }
@@ -287,7 +327,10 @@ impl Cursor<'_> {
         self.skip_space();
         if !self.take(':') {
             return match from {
-                Some(from) => Ok(Pick::Elements { from, to: from.saturating_add(1) }),
+                Some(from) => Ok(Pick::Elements {
+                    from,
+                    to: from.saturating_add(1),
+                }),
                 None => Err(self.error(SelectorFault::Item)),
             };
         }
@@ -299,10 +342,16 @@ impl Cursor<'_> {
             let at = self.at;
             let negative = self.peek() == Some('-');
             if negative || self.integer()?.is_some_and(|step| step != 1) {
-                return Err(SelectorError { offset: at, fault: SelectorFault::Step });
+                return Err(SelectorError {
+                    offset: at,
+                    fault: SelectorFault::Step,
+                });
             }
         }
-        Ok(Pick::Elements { from: from.unwrap_or(0), to: to.unwrap_or(u64::MAX) })
+        Ok(Pick::Elements {
+            from: from.unwrap_or(0),
+            to: to.unwrap_or(u64::MAX),
+        })
     }
 
     fn integer(&mut self) -> Result<Option<u64>, SelectorError> {
@@ -320,7 +369,10 @@ impl Cursor<'_> {
         let zeros = digits.len() > 1 && digits.starts_with('0');
         match digits.parse::<u64>() {
             Ok(value) if value <= MAX_INTEGER && !zeros => Ok(Some(value)),
-            _ => Err(SelectorError { offset: start, fault: SelectorFault::Integer }),
+            _ => Err(SelectorError {
+                offset: start,
+                fault: SelectorFault::Integer,
+            }),
         }
     }
 
@@ -390,7 +442,11 @@ mod tests {
     fn picks(text: &str) -> Vec<(bool, Vec<Pick>)> {
         let selector = Selector::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(selector.to_string(), text);
-        selector.segments.into_iter().map(|segment| (segment.descends, segment.picks)).collect()
+        selector
+            .segments
+            .into_iter()
+            .map(|segment| (segment.descends, segment.picks))
+            .collect()
     }
 
     fn name(text: &str) -> Pick {
@@ -403,18 +459,57 @@ mod tests {
         assert_eq!(picks("$.a"), vec![(false, vec![name("a")])]);
         assert_eq!(picks("$['a']"), picks("$.a"));
         assert_eq!(picks(r#"$["a"]"#), picks("$.a"));
-        assert_eq!(picks("$._birthDate1"), vec![(false, vec![name("_birthDate1")])]);
+        assert_eq!(
+            picks("$._birthDate1"),
+            vec![(false, vec![name("_birthDate1")])]
+        );
         assert_eq!(picks("$.é"), vec![(false, vec![name("é")])]);
         assert_eq!(picks("$.*"), vec![(false, vec![Pick::Every])]);
         assert_eq!(picks("$[*]"), picks("$.*"));
         assert_eq!(picks("$..*"), vec![(true, vec![Pick::Every])]);
         assert_eq!(picks("$..a"), vec![(true, vec![name("a")])]);
-        assert_eq!(picks("$..['a', \"b\"]"), vec![(true, vec![name("a"), name("b")])]);
-        assert_eq!(picks("$[0,2]"), vec![(false, vec![Pick::Elements { from: 0, to: 1 }, Pick::Elements { from: 2, to: 3 }])]);
-        assert_eq!(picks("$[1:3]"), vec![(false, vec![Pick::Elements { from: 1, to: 3 }])]);
-        assert_eq!(picks("$[ : ]"), vec![(false, vec![Pick::Elements { from: 0, to: u64::MAX }])]);
-        assert_eq!(picks("$[2:]"), vec![(false, vec![Pick::Elements { from: 2, to: u64::MAX }])]);
-        assert_eq!(picks("$[:2:1]"), vec![(false, vec![Pick::Elements { from: 0, to: 2 }])]);
+        assert_eq!(
+            picks("$..['a', \"b\"]"),
+            vec![(true, vec![name("a"), name("b")])]
+        );
+        assert_eq!(
+            picks("$[0,2]"),
+            vec![(
+                false,
+                vec![
+                    Pick::Elements { from: 0, to: 1 },
+                    Pick::Elements { from: 2, to: 3 }
+                ]
+            )]
+        );
+        assert_eq!(
+            picks("$[1:3]"),
+            vec![(false, vec![Pick::Elements { from: 1, to: 3 }])]
+        );
+        assert_eq!(
+            picks("$[ : ]"),
+            vec![(
+                false,
+                vec![Pick::Elements {
+                    from: 0,
+                    to: u64::MAX
+                }]
+            )]
+        );
+        assert_eq!(
+            picks("$[2:]"),
+            vec![(
+                false,
+                vec![Pick::Elements {
+                    from: 2,
+                    to: u64::MAX
+                }]
+            )]
+        );
+        assert_eq!(
+            picks("$[:2:1]"),
+            vec![(false, vec![Pick::Elements { from: 0, to: 2 }])]
+        );
         assert_eq!(picks("$[:2:]"), picks("$[:2:1]").clone());
         assert_eq!(picks("$ .a\n[0]").len(), 2);
         assert_eq!(picks("$.a..b[*].c").len(), 4);
@@ -423,7 +518,10 @@ mod tests {
     #[test]
     fn unescapes_quoted_names() {
         assert_eq!(picks(r"$['it\'s']"), vec![(false, vec![name("it's")])]);
-        assert_eq!(picks(r#"$["\"\\\/\b\f\n\r\t"]"#), vec![(false, vec![name("\"\\/\u{8}\u{c}\n\r\t")])]);
+        assert_eq!(
+            picks(r#"$["\"\\\/\b\f\n\r\t"]"#),
+            vec![(false, vec![name("\"\\/\u{8}\u{c}\n\r\t")])]
+        );
         assert_eq!(picks(r"$['\u0073sn']"), vec![(false, vec![name("ssn")])]);
         assert_eq!(picks(r"$['\uD83D\ude00']"), vec![(false, vec![name("😀")])]);
     }
@@ -474,7 +572,10 @@ mod tests {
             let error = Selector::parse(text).expect_err(text);
             assert_eq!(error.offset(), offset, "{text}: {error}");
             let shown = error.to_string();
-            assert!(shown.contains(part) && shown.starts_with(&format!("at offset {offset}: ")), "{text}: {shown}");
+            assert!(
+                shown.contains(part) && shown.starts_with(&format!("at offset {offset}: ")),
+                "{text}: {shown}"
+            );
         }
         assert!(Selector::parse(&format!("${}", ".a".repeat(129))).is_err());
     }

@@ -10,7 +10,10 @@ use super::*;
 // --- helpers ---------------------------------------------------------------------------------------------------
 
 fn selectors(texts: &[&str]) -> Vec<Selector> {
-    texts.iter().map(|text| Selector::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))).collect()
+    texts
+        .iter()
+        .map(|text| Selector::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")))
+        .collect()
 }
 
 #[derive(Clone, Debug, Default)]
@@ -21,15 +24,24 @@ struct Rules {
 }
 
 fn deny(texts: &[&str]) -> Rules {
-    Rules { deny: selectors(texts), ..Rules::default() }
+    Rules {
+        deny: selectors(texts),
+        ..Rules::default()
+    }
 }
 
 fn allow(texts: &[&str]) -> Rules {
-    Rules { allow: Some(selectors(texts)), ..Rules::default() }
+    Rules {
+        allow: Some(selectors(texts)),
+        ..Rules::default()
+    }
 }
 
 fn change(text: &str, transform: Transform) -> Rules {
-    Rules { transforms: vec![(selectors(&[text]).remove(0), transform)], ..Rules::default() }
+    Rules {
+        transforms: vec![(selectors(&[text]).remove(0), transform)],
+        ..Rules::default()
+    }
 }
 
 impl Rules {
@@ -41,13 +53,23 @@ impl Rules {
     }
 
     fn trimmer(&self, limits: Limits) -> Trimmer {
-        let program = Program::new(self.deny.clone(), self.allow.clone(), self.transforms.clone()).expect("small");
+        let program = Program::new(
+            self.deny.clone(),
+            self.allow.clone(),
+            self.transforms.clone(),
+        )
+        .expect("small");
         Trimmer::new(Arc::new(program), Some(Arc::new(pseudonym)), limits).expect("has pseudonyms")
     }
 }
 
 fn pseudonym(value: &[u8]) -> String {
-    format!("t-{}", value.iter().fold(7u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte))))
+    format!(
+        "t-{}",
+        value.iter().fold(7u32, |sum, byte| sum
+            .wrapping_mul(31)
+            .wrapping_add(u32::from(*byte)))
+    )
 }
 
 type Outcome = Result<(Vec<u8>, Counts), TrimError>;
@@ -59,7 +81,11 @@ fn run(rules: &Rules, limits: Limits, chunks: &[&[u8]]) -> Outcome {
         let before = out.len();
         if let Err(error) = trimmer.push(chunk, at + 1 == chunks.len(), &mut out) {
             assert_eq!(out.len(), before, "a failed call appends nothing");
-            assert_eq!(trimmer.push(b" ", true, &mut out), Err(error), "a failure stays");
+            assert_eq!(
+                trimmer.push(b" ", true, &mut out),
+                Err(error),
+                "a failure stays"
+            );
             return Err(error);
         }
     }
@@ -71,12 +97,22 @@ fn every_way_within(rules: &Rules, limits: Limits, body: &[u8]) -> Outcome {
     let whole = run(rules, limits, &[body]);
     let bytes: Vec<&[u8]> = body.chunks(1).collect();
     if !bytes.is_empty() {
-        assert_eq!(run(rules, limits, &bytes), whole, "byte by byte: {}", body.escape_ascii());
+        assert_eq!(
+            run(rules, limits, &bytes),
+            whole,
+            "byte by byte: {}",
+            body.escape_ascii()
+        );
     }
     if body.len() <= 2000 {
         for at in 0..=body.len() {
             let (left, right) = body.split_at(at);
-            assert_eq!(run(rules, limits, &[left, right]), whole, "cut at {at}: {}", body.escape_ascii());
+            assert_eq!(
+                run(rules, limits, &[left, right]),
+                whole,
+                "cut at {at}: {}",
+                body.escape_ascii()
+            );
         }
     }
     whole
@@ -90,7 +126,10 @@ fn check(rules: &Rules, body: &str, wanted: &str) {
     let (out, _) = every_way(rules, body).unwrap_or_else(|error| panic!("{body}: {error}"));
     assert_eq!(String::from_utf8_lossy(&out), wanted, "{body}");
     serde_json::from_slice::<serde_json::Value>(&out).unwrap_or_else(|error| {
-        assert!(error.to_string().contains("out of range"), "{body}: {error}");
+        assert!(
+            error.to_string().contains("out of range"),
+            "{body}: {error}"
+        );
         serde_json::Value::Null
     });
 }
@@ -100,31 +139,87 @@ fn check(rules: &Rules, body: &str, wanted: &str) {
 #[test]
 fn rule_1_deny_removes_members_and_elements() {
     let body = r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]},"d":[0,1,2]}"#;
-    check(&deny(&["$.a"]), body, r#"{"b":{"a":2,"c":[{"a":3},4]},"d":[0,1,2]}"#);
+    check(
+        &deny(&["$.a"]),
+        body,
+        r#"{"b":{"a":2,"c":[{"a":3},4]},"d":[0,1,2]}"#,
+    );
     check(&deny(&["$..a"]), body, r#"{"b":{"c":[{},4]},"d":[0,1,2]}"#);
-    check(&deny(&["$.b.c"]), body, r#"{"a":1,"b":{"a":2},"d":[0,1,2]}"#);
-    check(&deny(&["$['a','d']"]), body, r#"{"b":{"a":2,"c":[{"a":3},4]}}"#);
-    check(&deny(&["$.d[1]"]), body, r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]},"d":[0,2]}"#);
-    check(&deny(&["$.d[0,2]"]), body, r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]},"d":[1]}"#);
-    check(&deny(&["$.d[1:]"]), body, r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]},"d":[0]}"#);
-    check(&deny(&["$.d[*]", "$.b.*"]), body, r#"{"a":1,"b":{},"d":[]}"#);
-    check(&deny(&["$..[1]"]), body, r#"{"a":1,"b":{"a":2,"c":[{"a":3}]},"d":[0,2]}"#);
+    check(
+        &deny(&["$.b.c"]),
+        body,
+        r#"{"a":1,"b":{"a":2},"d":[0,1,2]}"#,
+    );
+    check(
+        &deny(&["$['a','d']"]),
+        body,
+        r#"{"b":{"a":2,"c":[{"a":3},4]}}"#,
+    );
+    check(
+        &deny(&["$.d[1]"]),
+        body,
+        r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]},"d":[0,2]}"#,
+    );
+    check(
+        &deny(&["$.d[0,2]"]),
+        body,
+        r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]},"d":[1]}"#,
+    );
+    check(
+        &deny(&["$.d[1:]"]),
+        body,
+        r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]},"d":[0]}"#,
+    );
+    check(
+        &deny(&["$.d[*]", "$.b.*"]),
+        body,
+        r#"{"a":1,"b":{},"d":[]}"#,
+    );
+    check(
+        &deny(&["$..[1]"]),
+        body,
+        r#"{"a":1,"b":{"a":2,"c":[{"a":3}]},"d":[0,2]}"#,
+    );
     check(&deny(&["$..*"]), body, "{}");
     check(&deny(&["$.*"]), "[1,[2],3]", "[]");
-    check(&deny(&["$..c..a"]), body, r#"{"a":1,"b":{"a":2,"c":[{},4]},"d":[0,1,2]}"#);
+    check(
+        &deny(&["$..c..a"]),
+        body,
+        r#"{"a":1,"b":{"a":2,"c":[{},4]},"d":[0,1,2]}"#,
+    );
     check(&deny(&["$.x", "$[9]", "$.a.b"]), body, body);
     check(&deny(&["$.b"]), r#"{"b":1}"#, "{}");
-    check(&deny(&["$.d"]), body, r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]}}"#);
+    check(
+        &deny(&["$.d"]),
+        body,
+        r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]}}"#,
+    );
 }
 
 #[test]
 fn rule_2_allow_keeps_the_way_and_all_below() {
     let body = r#"{"id":"1","name":[{"family":"F","given":["G"]},"x",{"text":"T"}],"meta":{"id":2},"ssn":"s"}"#;
     check(&allow(&["$.id"]), body, r#"{"id":"1"}"#);
-    check(&allow(&["$.name[*].family"]), body, r#"{"name":[{"family":"F"},{}]}"#);
-    check(&allow(&["$.name"]), body, r#"{"name":[{"family":"F","given":["G"]},"x",{"text":"T"}]}"#);
-    check(&allow(&["$.name[0]", "$.ssn.x"]), body, r#"{"name":[{"family":"F","given":["G"]}]}"#);
-    check(&allow(&["$..id"]), body, r#"{"id":"1","name":[{"given":[]},{}],"meta":{"id":2}}"#);
+    check(
+        &allow(&["$.name[*].family"]),
+        body,
+        r#"{"name":[{"family":"F"},{}]}"#,
+    );
+    check(
+        &allow(&["$.name"]),
+        body,
+        r#"{"name":[{"family":"F","given":["G"]},"x",{"text":"T"}]}"#,
+    );
+    check(
+        &allow(&["$.name[0]", "$.ssn.x"]),
+        body,
+        r#"{"name":[{"family":"F","given":["G"]}]}"#,
+    );
+    check(
+        &allow(&["$..id"]),
+        body,
+        r#"{"id":"1","name":[{"given":[]},{}],"meta":{"id":2}}"#,
+    );
     check(&allow(&["$"]), body, body);
     check(&allow(&["$.id.deep"]), body, "{}");
     check(&allow(&["$.name.family"]), body, r#"{"name":[]}"#);
@@ -134,10 +229,22 @@ fn rule_2_allow_keeps_the_way_and_all_below() {
 #[test]
 fn rule_3_deny_wins_over_allow() {
     let body = r#"{"a":{"b":1,"c":{"b":2,"d":3}},"b":4}"#;
-    check(&allow(&["$.a"]).and(deny(&["$..b"])), body, r#"{"a":{"c":{"d":3}}}"#);
+    check(
+        &allow(&["$.a"]).and(deny(&["$..b"])),
+        body,
+        r#"{"a":{"c":{"d":3}}}"#,
+    );
     check(&allow(&["$.a.c"]).and(deny(&["$.a"])), body, "{}");
-    check(&allow(&["$..b"]).and(deny(&["$.a.c"])), body, r#"{"a":{"b":1},"b":4}"#);
-    check(&allow(&["$.a.c", "$..b"]).and(deny(&["$.a.c.b"])), body, r#"{"a":{"b":1,"c":{"d":3}},"b":4}"#);
+    check(
+        &allow(&["$..b"]).and(deny(&["$.a.c"])),
+        body,
+        r#"{"a":{"b":1},"b":4}"#,
+    );
+    check(
+        &allow(&["$.a.c", "$..b"]).and(deny(&["$.a.c.b"])),
+        body,
+        r#"{"a":{"b":1,"c":{"d":3}},"b":4}"#,
+    );
 }
 
 #[test]
@@ -159,21 +266,53 @@ fn rule_4_the_top_level_value_is_emptied_not_removed() {
 
 #[test]
 fn rule_5_names_unescaped_duplicates_and_indexes() {
-    check(&deny(&["$.ssn"]), r#"{"\u0073sn":1,"ss\u006E":2,"ssn":3,"s":4,"ssn":5}"#, r#"{"s":4}"#);
-    check(&allow(&["$.ssn"]), r#"{"\u0073sn":1,"x":2,"ssn":3}"#, r#"{"\u0073sn":1,"ssn":3}"#);
-    check(&deny(&[r#"$["a\"\\/b"]"#]), r#"{"a\"\\\/b":1,"a":2}"#, r#"{"a":2}"#);
-    check(&deny(&["$['😀']"]), r#"{"\ud83d\uDE00":1,"😀":2,"a":3}"#, r#"{"a":3}"#);
+    check(
+        &deny(&["$.ssn"]),
+        r#"{"\u0073sn":1,"ss\u006E":2,"ssn":3,"s":4,"ssn":5}"#,
+        r#"{"s":4}"#,
+    );
+    check(
+        &allow(&["$.ssn"]),
+        r#"{"\u0073sn":1,"x":2,"ssn":3}"#,
+        r#"{"\u0073sn":1,"ssn":3}"#,
+    );
+    check(
+        &deny(&[r#"$["a\"\\/b"]"#]),
+        r#"{"a\"\\\/b":1,"a":2}"#,
+        r#"{"a":2}"#,
+    );
+    check(
+        &deny(&["$['😀']"]),
+        r#"{"\ud83d\uDE00":1,"😀":2,"a":3}"#,
+        r#"{"a":3}"#,
+    );
     check(&deny(&["$['']"]), r#"{"":1,"a":2}"#, r#"{"a":2}"#);
     check(&deny(&["$[0,2]"]), "[0,1,2,3]", "[1,3]");
-    check(&deny(&["$.a"]), r#"{"A":1,"a ":2,"a":3}"#, r#"{"A":1,"a ":2}"#);
+    check(
+        &deny(&["$.a"]),
+        r#"{"A":1,"a ":2,"a":3}"#,
+        r#"{"A":1,"a ":2}"#,
+    );
 }
 
 #[test]
 fn rule_6_bytes_and_order_stay() {
     let body = r#"{"z":1.10,"a":1e400,"m":-0.0E-0,"s":"\u0041\/é","x":0,"l":[true , false,null]}"#;
-    check(&deny(&["$.x"]), body, r#"{"z":1.10,"a":1e400,"m":-0.0E-0,"s":"\u0041\/é","l":[true , false,null]}"#);
-    check(&deny(&["$.x"]), "\r\n{ \"a\" :\t[1, 2] ,\n \"x\": 1 , \"b\" : 2\n}\n", "{\"a\":[1, 2],\"b\":2}");
-    check(&allow(&["$.b"]), "{ \"a\" :\t[1, 2] ,\n \"x\": 1 , \"b\" : \"y\"\n}\n", "{\"b\":\"y\"}");
+    check(
+        &deny(&["$.x"]),
+        body,
+        r#"{"z":1.10,"a":1e400,"m":-0.0E-0,"s":"\u0041\/é","l":[true , false,null]}"#,
+    );
+    check(
+        &deny(&["$.x"]),
+        "\r\n{ \"a\" :\t[1, 2] ,\n \"x\": 1 , \"b\" : 2\n}\n",
+        "{\"a\":[1, 2],\"b\":2}",
+    );
+    check(
+        &allow(&["$.b"]),
+        "{ \"a\" :\t[1, 2] ,\n \"x\": 1 , \"b\" : \"y\"\n}\n",
+        "{\"b\":\"y\"}",
+    );
     check(&deny(&["$.q"]), "{ }", "{}");
     check(&deny(&["$[9]"]), "[ \n ]", "[]");
 }
@@ -183,11 +322,31 @@ fn rule_6_bytes_and_order_stay() {
 #[test]
 fn rule_8_transforms_by_kind_of_value() {
     let body = r#"[ "1974-12-25" , 19741225, null,true,false,{"a":1},["x"],""]"#;
-    check(&change("$[*]", Transform::Mask), body, r#"["***","***","***","***","***","***","***","***"]"#);
-    check(&change("$[*]", Transform::Null), body, "[null,null,null,null,null,null,null,null]");
-    check(&change("$[*]", Transform::Year), body, r#"["1974","1974",null,"***","***","***","***","***"]"#);
-    check(&change("$[*]", Transform::Last4), body, r#"["***2-25","***1225",null,"***","***","***","***","***"]"#);
-    let (tokenized, _) = every_way(&change("$[0,1]", Transform::Tokenize), r#"["\u0061b",1.0,"c"]"#).expect("valid");
+    check(
+        &change("$[*]", Transform::Mask),
+        body,
+        r#"["***","***","***","***","***","***","***","***"]"#,
+    );
+    check(
+        &change("$[*]", Transform::Null),
+        body,
+        "[null,null,null,null,null,null,null,null]",
+    );
+    check(
+        &change("$[*]", Transform::Year),
+        body,
+        r#"["1974","1974",null,"***","***","***","***","***"]"#,
+    );
+    check(
+        &change("$[*]", Transform::Last4),
+        body,
+        r#"["***2-25","***1225",null,"***","***","***","***","***"]"#,
+    );
+    let (tokenized, _) = every_way(
+        &change("$[0,1]", Transform::Tokenize),
+        r#"["\u0061b",1.0,"c"]"#,
+    )
+    .expect("valid");
     let wanted = format!(r#"["{}","{}","c"]"#, pseudonym(b"ab"), pseudonym(b"1.0"));
     assert_eq!(String::from_utf8_lossy(&tokenized), wanted);
     check(&change("$", Transform::Mask), "{\"a\":1}", "\"***\"");
@@ -198,19 +357,50 @@ fn rule_8_transforms_by_kind_of_value() {
 #[test]
 fn rule_8_order_is_deny_allow_transform() {
     let body = r#"{"a":"secret","b":{"c":"deep","d":"other"},"e":"plain"}"#;
-    check(&deny(&["$.a"]).and(change("$.a", Transform::Mask)), body, r#"{"b":{"c":"deep","d":"other"},"e":"plain"}"#);
-    check(&allow(&["$.a"]).and(change("$.*", Transform::Mask)), body, r#"{"a":"***"}"#);
-    check(&allow(&["$.b.c"]).and(change("$.b.*", Transform::Mask)), body, r#"{"b":{"c":"***"}}"#);
-    check(&allow(&["$.b.c"]).and(change("$.b", Transform::Mask)), body, r#"{"b":"***"}"#);
-    check(&allow(&["$.b"]).and(change("$..c", Transform::Last4)), r#"{"b":{"c":"deeper"}}"#, r#"{"b":{"c":"***eper"}}"#);
+    check(
+        &deny(&["$.a"]).and(change("$.a", Transform::Mask)),
+        body,
+        r#"{"b":{"c":"deep","d":"other"},"e":"plain"}"#,
+    );
+    check(
+        &allow(&["$.a"]).and(change("$.*", Transform::Mask)),
+        body,
+        r#"{"a":"***"}"#,
+    );
+    check(
+        &allow(&["$.b.c"]).and(change("$.b.*", Transform::Mask)),
+        body,
+        r#"{"b":{"c":"***"}}"#,
+    );
+    check(
+        &allow(&["$.b.c"]).and(change("$.b", Transform::Mask)),
+        body,
+        r#"{"b":"***"}"#,
+    );
+    check(
+        &allow(&["$.b"]).and(change("$..c", Transform::Last4)),
+        r#"{"b":{"c":"deeper"}}"#,
+        r#"{"b":{"c":"***eper"}}"#,
+    );
     let first = change("$.a", Transform::Null).and(change("$..a", Transform::Mask));
-    check(&first, body, r#"{"a":null,"b":{"c":"deep","d":"other"},"e":"plain"}"#);
-    check(&change("$.b", Transform::Mask).and(change("$.b.c", Transform::Null)), body, r#"{"a":"secret","b":"***","e":"plain"}"#);
+    check(
+        &first,
+        body,
+        r#"{"a":null,"b":{"c":"deep","d":"other"},"e":"plain"}"#,
+    );
+    check(
+        &change("$.b", Transform::Mask).and(change("$.b.c", Transform::Null)),
+        body,
+        r#"{"a":"secret","b":"***","e":"plain"}"#,
+    );
 }
 
 #[test]
 fn rule_10_long_values_are_masked() {
-    let limits = Limits { max_value: 8, ..Limits::default() };
+    let limits = Limits {
+        max_value: 8,
+        ..Limits::default()
+    };
     let rules = change("$[*]", Transform::Last4);
     for (body, wanted) in [
         (&br#"["123456"]"#[..], &br#"["***3456"]"#[..]),
@@ -219,7 +409,10 @@ fn rule_10_long_values_are_masked() {
         (br#"[12345678,123456789]"#, br#"["***5678","***"]"#),
     ] {
         let (out, counts) = every_way_within(&rules, limits, body).expect("valid");
-        assert_eq!(out.escape_ascii().to_string(), wanted.escape_ascii().to_string());
+        assert_eq!(
+            out.escape_ascii().to_string(),
+            wanted.escape_ascii().to_string()
+        );
         assert!(counts.transformed > 0);
     }
 }
@@ -228,15 +421,29 @@ fn rule_10_long_values_are_masked() {
 fn tokenize_needs_pseudonyms() {
     let transforms = vec![(selectors(&["$.a"]).remove(0), Transform::Tokenize)];
     let program = Arc::new(Program::new(vec![], None, transforms).expect("small"));
-    let Err(error) = Trimmer::new(program, None, Limits::default()) else { panic!("no key, and yet accepted") };
+    let Err(error) = Trimmer::new(program, None, Limits::default()) else {
+        panic!("no key, and yet accepted")
+    };
     assert!(error.to_string().contains("keys.pseudonyms"));
 }
 
 #[test]
 fn counts_say_what_went() {
-    let rules = deny(&["$..a"]).and(change("$..b", Transform::Mask)).and(change("$..n", Transform::Null));
-    let (_, counts) = every_way(&rules, r#"{"a":{"a":1,"b":2},"b":[{"a":1}],"c":[{"a":1,"b":2}],"n":null}"#).expect("valid");
-    assert_eq!(counts, Counts { removed: 2, transformed: 2 });
+    let rules = deny(&["$..a"])
+        .and(change("$..b", Transform::Mask))
+        .and(change("$..n", Transform::Null));
+    let (_, counts) = every_way(
+        &rules,
+        r#"{"a":{"a":1,"b":2},"b":[{"a":1}],"c":[{"a":1,"b":2}],"n":null}"#,
+    )
+    .expect("valid");
+    assert_eq!(
+        counts,
+        Counts {
+            removed: 2,
+            transformed: 2
+        }
+    );
 }
 
 // --- what is refused -------------------------------------------------------------------------------------------
@@ -246,8 +453,16 @@ fn refused(body: &[u8]) -> (&'static str, u64) {
     let mut found: Option<(&'static str, u64)> = None;
     let mask = change("$", Transform::Mask);
     let deep = deny(&["$..nothing"]).and(change("$..never", Transform::Year));
-    for rules in [Rules::default(), deny(&["$"]), mask, deep, allow(&[]), allow(&["$..*"])] {
-        let error = every_way_within(&rules, Limits::default(), body).expect_err(&body.escape_ascii().to_string());
+    for rules in [
+        Rules::default(),
+        deny(&["$"]),
+        mask,
+        deep,
+        allow(&[]),
+        allow(&["$..*"]),
+    ] {
+        let error = every_way_within(&rules, Limits::default(), body)
+            .expect_err(&body.escape_ascii().to_string());
         let seen = (error.code(), error.offset());
         assert_eq!(*found.get_or_insert(seen), seen, "{}", body.escape_ascii());
     }
@@ -377,30 +592,64 @@ fn rule_11_all_of_json_passes() {
 #[test]
 fn rule_12_depth_and_names_are_limited() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
-        for rules in [Rules::default(), deny(&["$"]), deny(&["$..nothing"]), deny(&["$[*].a", "$.a.b"])] {
+        for rules in [
+            Rules::default(),
+            deny(&["$"]),
+            deny(&["$..nothing"]),
+            deny(&["$[*].a", "$.a.b"]),
+        ] {
             let body = |depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
             assert!(run(&rules, Limits::default(), &[body(128).as_bytes()]).is_ok());
-            let error = run(&rules, Limits::default(), &[body(129).as_bytes()]).expect_err("too deep");
-            assert_eq!((error.code(), error.offset()), ("json_depth", 128 * open.len() as u64));
-            let limits = Limits { max_depth: 3, ..Limits::default() };
+            let error =
+                run(&rules, Limits::default(), &[body(129).as_bytes()]).expect_err("too deep");
+            assert_eq!(
+                (error.code(), error.offset()),
+                ("json_depth", 128 * open.len() as u64)
+            );
+            let limits = Limits {
+                max_depth: 3,
+                ..Limits::default()
+            };
             assert!(every_way_within(&rules, limits, body(3).as_bytes()).is_ok());
-            assert_eq!(every_way_within(&rules, limits, body(4).as_bytes()).map_err(|error| error.code()), Err("json_depth"));
+            assert_eq!(
+                every_way_within(&rules, limits, body(4).as_bytes()).map_err(|error| error.code()),
+                Err("json_depth")
+            );
         }
     }
-    let limits = Limits { max_name: 4, ..Limits::default() };
+    let limits = Limits {
+        max_name: 4,
+        ..Limits::default()
+    };
     let rules = deny(&["$..abcd"]);
-    assert_eq!(every_way_within(&rules, limits, br#"{"abcd":1,"bcde":2}"#).expect("fits").0, br#"{"bcde":2}"#);
-    for body in [&br#"{"abcde":1}"#[..], br#"{"a":1, "abcdefghij":1}"#, br#"{"\u0061":1}"#, br#"{"abcde"#] {
+    assert_eq!(
+        every_way_within(&rules, limits, br#"{"abcd":1,"bcde":2}"#)
+            .expect("fits")
+            .0,
+        br#"{"bcde":2}"#
+    );
+    for body in [
+        &br#"{"abcde":1}"#[..],
+        br#"{"a":1, "abcdefghij":1}"#,
+        br#"{"\u0061":1}"#,
+        br#"{"abcde"#,
+    ] {
         let error = every_way_within(&rules, limits, body).expect_err("too long");
         assert_eq!(error.code(), "json_name_length");
     }
-    assert!(every_way_within(&deny(&["$.a"]), limits, br#"{"a":{"abcdefghij":1}}"#).is_ok(), "nothing is compared there");
+    assert!(
+        every_way_within(&deny(&["$.a"]), limits, br#"{"a":{"abcdefghij":1}}"#).is_ok(),
+        "nothing is compared there"
+    );
 }
 
 #[test]
 fn rule_13_errors_say_nothing_of_the_body() {
     let error = every_way(&Rules::default(), r#"{"canary": canary}"#).expect_err("no JSON");
-    assert_eq!(error.to_string(), "json_value: a value is expected, at byte 11");
+    assert_eq!(
+        error.to_string(),
+        "json_value: a value is expected, at byte 11"
+    );
 }
 
 #[test]
@@ -409,7 +658,12 @@ fn more_input_after_the_end_is_judged_too() {
     let mut out = Vec::new();
     assert_eq!(trimmer.push(b"12", true, &mut out), Ok(()));
     assert_eq!(trimmer.push(b" ", true, &mut out), Ok(()));
-    assert_eq!(trimmer.push(b"3", true, &mut out).map_err(|error| error.code()), Err("json_trailing"));
+    assert_eq!(
+        trimmer
+            .push(b"3", true, &mut out)
+            .map_err(|error| error.code()),
+        Err("json_trailing")
+    );
     assert_eq!(out, b"12");
 }
 
@@ -417,26 +671,47 @@ fn more_input_after_the_end_is_judged_too() {
 fn a_chunk_passes_on_what_is_decided() {
     let mut trimmer = deny(&["$.b"]).trimmer(Limits::default());
     let mut out = Vec::new();
-    trimmer.push(br#"{"a":{"x":"lo"#, false, &mut out).expect("valid so far");
+    trimmer
+        .push(br#"{"a":{"x":"lo"#, false, &mut out)
+        .expect("valid so far");
     assert_eq!(out, br#"{"a":{"x":"lo"#);
-    trimmer.push(br#"ng"},"b":"canary"#, false, &mut out).expect("valid so far");
+    trimmer
+        .push(br#"ng"},"b":"canary"#, false, &mut out)
+        .expect("valid so far");
     assert_eq!(out, br#"{"a":{"x":"long"}"#);
 }
 
 #[test]
 fn the_state_does_not_grow_with_the_body() {
-    let mut trimmer = deny(&["$..x"]).and(change("$..y", Transform::Last4)).trimmer(Limits::default());
+    let mut trimmer = deny(&["$..x"])
+        .and(change("$..y", Transform::Last4))
+        .trimmer(Limits::default());
     let mut out = Vec::new();
     trimmer.push(b"[", false, &mut out).expect("valid so far");
     for _ in 0..20_000 {
-        trimmer.push(b"{\"x\":\"", false, &mut out).expect("valid so far");
-        trimmer.push(&[b'a'; 300], false, &mut out).expect("valid so far");
-        trimmer.push(b"\",\"y\":[1234567], \"y\":\"\\u0041bcdefg\",   \n \"zz", false, &mut out).expect("valid so far");
-        trimmer.push(b"z\":[[{}]]},", false, &mut out).expect("valid so far");
+        trimmer
+            .push(b"{\"x\":\"", false, &mut out)
+            .expect("valid so far");
+        trimmer
+            .push(&[b'a'; 300], false, &mut out)
+            .expect("valid so far");
+        trimmer
+            .push(
+                b"\",\"y\":[1234567], \"y\":\"\\u0041bcdefg\",   \n \"zz",
+                false,
+                &mut out,
+            )
+            .expect("valid so far");
+        trimmer
+            .push(b"z\":[[{}]]},", false, &mut out)
+            .expect("valid so far");
         out.clear();
     }
     let state = &trimmer.state;
-    let held = state.name.capacity() + state.plain.capacity() + state.held.capacity() + state.frames.capacity() * size_of::<Frame>();
+    let held = state.name.capacity()
+        + state.plain.capacity()
+        + state.held.capacity()
+        + state.frames.capacity() * size_of::<Frame>();
     assert!(held < 2048, "{held} bytes");
 }
 
@@ -463,15 +738,26 @@ const BUNDLE: &str = r#"{
 
 #[test]
 fn the_deny_list_of_the_example_holds() {
-    let rules =
-        deny(&["$..identifier", "$..telecom", "$..address", "$..photo", "$.text", "$.entry[*].resource.text"]);
+    let rules = deny(&[
+        "$..identifier",
+        "$..telecom",
+        "$..address",
+        "$..photo",
+        "$.text",
+        "$.entry[*].resource.text",
+    ]);
     let (out, counts) = every_way(&rules, BUNDLE).expect("valid");
     let out = String::from_utf8(out).expect("UTF-8");
     for n in 0..9 {
         assert!(!out.contains(&format!("canary-{n}")), "{n}: {out}");
     }
     assert_eq!(counts.removed, 10);
-    for part in ["canary-link", r#""contact":[{"name":{"family":"du March\u00e9"}}]"#, r#""multipleBirthInteger":1.10"#, "1974-12-25T"] {
+    for part in [
+        "canary-link",
+        r#""contact":[{"name":{"family":"du March\u00e9"}}]"#,
+        r#""multipleBirthInteger":1.10"#,
+        "1974-12-25T",
+    ] {
         assert!(out.contains(part), "{part}: {out}");
     }
     let mut wanted: serde_json::Value = serde_json::from_str(BUNDLE).expect("valid");
@@ -489,7 +775,10 @@ fn the_deny_list_of_the_example_holds() {
         }
     }
     strip(&mut wanted);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).expect("valid"), wanted);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&out).expect("valid"),
+        wanted
+    );
 }
 
 #[test]
@@ -550,8 +839,14 @@ fn picked(segment: &Segment, hop: &Hop) -> bool {
 
 /// Whether the path is selected, by RFC 9535's words.
 fn selects(segments: &[Segment], path: &[Hop]) -> bool {
-    let Some((segment, rest)) = segments.split_first() else { return path.is_empty() };
-    let depths = if segment.descends { path.len() } else { path.len().min(1) };
+    let Some((segment, rest)) = segments.split_first() else {
+        return path.is_empty();
+    };
+    let depths = if segment.descends {
+        path.len()
+    } else {
+        path.len().min(1)
+    };
     (0..depths).any(|at| picked(segment, &path[at]) && selects(rest, &path[at + 1..]))
 }
 
@@ -572,13 +867,22 @@ impl Rules {
             return None;
         }
         if let Some(allow) = &self.allow {
-            let inside = (0..=path.len()).any(|end| allow.iter().any(|rule| selects(rule.segments(), &path[..end])));
-            let way = !matches!(tree, Tree::Scalar(_)) && allow.iter().any(|rule| leads_on(rule.segments(), path));
+            let inside = (0..=path.len()).any(|end| {
+                allow
+                    .iter()
+                    .any(|rule| selects(rule.segments(), &path[..end]))
+            });
+            let way = !matches!(tree, Tree::Scalar(_))
+                && allow.iter().any(|rule| leads_on(rule.segments(), path));
             if !inside && !way {
                 return None;
             }
         }
-        if let Some((_, transform)) = self.transforms.iter().find(|(rule, _)| selects(rule.segments(), path)) {
+        if let Some((_, transform)) = self
+            .transforms
+            .iter()
+            .find(|(rule, _)| selects(rule.segments(), path))
+        {
             return Some(changed(tree, *transform));
         }
         Some(match tree {
@@ -596,7 +900,10 @@ impl Rules {
                 let mut kept = Vec::new();
                 for (raw, name, value) in members {
                     path.push(Hop::Name(name.clone()));
-                    kept.extend(self.reference(value, path).map(|value| format!("{raw}:{value}")));
+                    kept.extend(
+                        self.reference(value, path)
+                            .map(|value| format!("{raw}:{value}")),
+                    );
                     path.pop();
                 }
                 format!("{{{}}}", kept.join(","))
@@ -620,15 +927,23 @@ fn changed(tree: &Tree, transform: Transform) -> String {
         (Transform::Mask, _) => return "\"***\"".into(),
         (Transform::Null, _) => return "null".into(),
         (_, Tree::Scalar(text)) if text == "null" => return "null".into(),
-        (_, Tree::Scalar(text)) if text.starts_with('"') => serde_json::from_str::<String>(text).expect("valid"),
-        (_, Tree::Scalar(text)) if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => text.clone(),
+        (_, Tree::Scalar(text)) if text.starts_with('"') => {
+            serde_json::from_str::<String>(text).expect("valid")
+        }
+        (_, Tree::Scalar(text)) if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
+            text.clone()
+        }
         _ => return "\"***\"".into(),
     };
     let chars: Vec<char> = text.chars().collect();
     let shown: String = match transform {
         Transform::Tokenize => pseudonym(text.as_bytes()),
-        Transform::Year if chars.len() >= 4 && chars[..4].iter().all(char::is_ascii_digit) => chars[..4].iter().collect(),
-        Transform::Last4 if chars.len() > 4 => format!("***{}", chars[chars.len() - 4..].iter().collect::<String>()),
+        Transform::Year if chars.len() >= 4 && chars[..4].iter().all(char::is_ascii_digit) => {
+            chars[..4].iter().collect()
+        }
+        Transform::Last4 if chars.len() > 4 => {
+            format!("***{}", chars[chars.len() - 4..].iter().collect::<String>())
+        }
         _ => "***".into(),
     };
     serde_json::to_string(&shown).expect("a string")
@@ -677,7 +992,14 @@ fn packed(text: &str) -> String {
 }
 
 /// Gives every string a canary of its own, and tells which of them stand under a denied path.
-fn plant(tree: &mut Tree, rules: &Rules, path: &mut Vec<Hop>, denied: bool, count: &mut u32, bad: &mut Vec<String>) {
+fn plant(
+    tree: &mut Tree,
+    rules: &Rules,
+    path: &mut Vec<Hop>,
+    denied: bool,
+    count: &mut u32,
+    bad: &mut Vec<String>,
+) {
     let denied = denied || rules.deny.iter().any(|rule| selects(rule.segments(), path));
     match tree {
         Tree::Scalar(text) if text.starts_with('"') => {
@@ -717,8 +1039,21 @@ fn any_name() -> impl Strategy<Value = (String, String)> {
 fn any_tree() -> impl Strategy<Value = Tree> {
     let scalar = prop_oneof![
         prop::sample::select(vec![
-            "0", "-0", "1.10", "1e400", "-12.5E+3", "19741225", "true", "false", "null", r#""""#, r#""1974-12-25""#, r#""a\\""#,
-            r#""\"}{][,:""#, r#""x\u0041\ud83d\ude00é😀""#, r#""quite a long string, of more than one word""#,
+            "0",
+            "-0",
+            "1.10",
+            "1e400",
+            "-12.5E+3",
+            "19741225",
+            "true",
+            "false",
+            "null",
+            r#""""#,
+            r#""1974-12-25""#,
+            r#""a\\""#,
+            r#""\"}{][,:""#,
+            r#""x\u0041\ud83d\ude00é😀""#,
+            r#""quite a long string, of more than one word""#,
         ])
         .prop_map(String::from),
         "[a-zé😀]{0,12}".prop_map(|text| format!("\"{text}\"")),
@@ -735,11 +1070,30 @@ fn any_tree() -> impl Strategy<Value = Tree> {
 
 fn any_selector() -> impl Strategy<Value = Selector> {
     let segment = prop::sample::select(vec![
-        ".a", ".b", ".c", ".ssn", "..a", "..ssn", ".*", "[*]", "..*", "['a','b']", "..['c','longer name']", "[0]", "[0,2]", "[1:3]", "[2:]",
-        "..[1]", "..[:2]", "['é',0]", r#"["a\"b\\"]"#, "['\\ud83d\\ude00','']",
+        ".a",
+        ".b",
+        ".c",
+        ".ssn",
+        "..a",
+        "..ssn",
+        ".*",
+        "[*]",
+        "..*",
+        "['a','b']",
+        "..['c','longer name']",
+        "[0]",
+        "[0,2]",
+        "[1:3]",
+        "[2:]",
+        "..[1]",
+        "..[:2]",
+        "['é',0]",
+        r#"["a\"b\\"]"#,
+        "['\\ud83d\\ude00','']",
     ]);
-    prop::collection::vec(segment, 0..5)
-        .prop_map(|segments| Selector::parse(&format!("${}", segments.concat())).expect("written right"))
+    prop::collection::vec(segment, 0..5).prop_map(|segments| {
+        Selector::parse(&format!("${}", segments.concat())).expect("written right")
+    })
 }
 
 fn any_rules() -> impl Strategy<Value = Rules> {
@@ -749,7 +1103,11 @@ fn any_rules() -> impl Strategy<Value = Rules> {
         prop::option::of(prop::collection::vec(any_selector(), 0..4)),
         prop::collection::vec((any_selector(), transform), 0..3),
     )
-        .prop_map(|(deny, allow, transforms)| Rules { deny, allow, transforms })
+        .prop_map(|(deny, allow, transforms)| Rules {
+            deny,
+            allow,
+            transforms,
+        })
 }
 
 fn cut<'a>(body: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {

@@ -71,11 +71,18 @@ impl ValueScan {
                         }
                         b'{' | b'[' => {
                             if self.open.len() >= self.room {
-                                return Err(Stop { fault: Fault::Depth, at: i });
+                                return Err(Stop {
+                                    fault: Fault::Depth,
+                                    at: i,
+                                });
                             }
                             let object = byte == b'{';
                             self.open.push(object);
-                            at = if object { At::FirstName } else { At::FirstElement };
+                            at = if object {
+                                At::FirstName
+                            } else {
+                                At::FirstElement
+                            };
                             i = i.wrapping_add(1);
                             continue;
                         }
@@ -97,17 +104,29 @@ impl ValueScan {
                             at = At::InLiteral;
                             continue;
                         }
-                        _ => return Err(Stop { fault: Fault::Value, at: i }),
+                        _ => {
+                            return Err(Stop {
+                                fault: Fault::Value,
+                                at: i,
+                            });
+                        }
                     }
                 }
                 At::InString => self.string.scan(chunk, i)?,
                 At::InNumber => self.number.scan(chunk, i)?,
                 At::InLiteral => loop {
-                    let Some((wanted, rest)) = self.literal.split_first() else { break Some(i) };
+                    let Some((wanted, rest)) = self.literal.split_first() else {
+                        break Some(i);
+                    };
                     match chunk.get(i) {
                         None => break None,
                         Some(byte) if byte == wanted => self.literal = rest,
-                        Some(_) => return Err(Stop { fault: Fault::Literal, at: i }),
+                        Some(_) => {
+                            return Err(Stop {
+                                fault: Fault::Literal,
+                                at: i,
+                            });
+                        }
                     }
                     i = i.wrapping_add(1);
                 },
@@ -125,7 +144,12 @@ impl ValueScan {
                             self.open.pop();
                             Some(i.wrapping_add(1))
                         }
-                        Some(_) => return Err(Stop { fault: Fault::Name, at: i }),
+                        Some(_) => {
+                            return Err(Stop {
+                                fault: Fault::Name,
+                                at: i,
+                            });
+                        }
                     }
                 }
                 At::InName => {
@@ -146,7 +170,12 @@ impl ValueScan {
                             at = At::Value;
                             continue;
                         }
-                        Some(_) => return Err(Stop { fault: Fault::Colon, at: i }),
+                        Some(_) => {
+                            return Err(Stop {
+                                fault: Fault::Colon,
+                                at: i,
+                            });
+                        }
                     }
                 }
                 At::After => {
@@ -162,7 +191,12 @@ impl ValueScan {
                             self.open.pop();
                             Some(i.wrapping_add(1))
                         }
-                        _ => return Err(Stop { fault: Fault::Comma, at: i }),
+                        _ => {
+                            return Err(Stop {
+                                fault: Fault::Comma,
+                                at: i,
+                            });
+                        }
                     }
                 }
             };
