@@ -10,4 +10,6 @@ pub mod pseudonym;
 pub mod response_trim;
 pub mod route;
 pub mod scope;
+pub mod token;
+pub mod trim;
 pub mod url;
