@@ -1,0 +1,53 @@
+//! Keys for the tests of this module. They are public, guard nothing and must never be used elsewhere.
+
+/// A test key, for tests only: RSA-2048, PKCS#1 DER, base64.
+pub(super) const RSA_PRIVATE: &str = "MIIEogIBAAKCAQEAmCkquqjcqdt39Zwim7LEDBuMuXr7z0qtHZEhVon2AaIwVGap7wnPy8wKMz8uqdOxdPjw2LIRzp4dy04ugiPsD4Pf4RXaJBlwBj/Dl5v+ZqgcGbZWymtZq7TJj+B12JOQjbxcqkSk0r+NpF0aWKsHC3cm4NV2T/p1LCyz+l2i3lNEkhRzgGm0b+SRT+BkJ69kl6mcqyw4Xdhvx0R9qdkLi/THpT9WjhN/WINqITbGqBf4DjtRHzTPfZZcl7BRDR1grtTU3MOyB8Ybm9ffDeKYE90e8RX7x1i8lffcWCtsA+UwKdN07qWiQu+UYr9P7uswyuk/69i0Pao6sxObfURMcQIDAQABAoIBAAJmkLR/AFNrztIktrZ8G6augFdR5ONJIVnfIbPVI5j0isSedZ8bqYrEnHMA/nV/2AEsFzYvBIkyTSQUEXd8iuTW2tH+UOmlrwLtOn1zy3Up4QlzkH3bSNqqJKLg9WZaPn3gT09hJlR8INH7b/m0Rz1HlxOgOzXcB2wFOkjIit6tCB8E6AwAA1qMIe9i8Hb5PQjIA1IH3JSealzmwaKcu0innhsyW/IV+m8E8JwKuKwBIz4eJt01Sbqqx3cG4h7yAKil4gMMIo6wO07UTqBNuAJyt3mu//SzvaOal9x5CjNo+wmAJp/ier7x/PX4MC0ihAPeR3XIN6kKLqR2YM/EjMECgYEAyH5rSoaRWNYqsJlSmnE2apVqnZBsFyhM1WXG7+UA7p9HBiuwFeZm4pUqPKl2hhg/BjtqLNX7SmHBHw/q2qARnp9X7U54usz7CaCIEw8bJpTON3Rc4bbBrN797ZHztkgagT1qsnCR0xQ/pqu5GGupBylCauU6sy8QTTQiEYOBITECgYEAwkk/CtMNTOE+/xBIomy6nb8orEk8gSIm6Bn6/Siw4CJHrMZrDdnwFdlrihSJQr1Lv5kai6b55S8E16es6jXS9RqCvW6Dg3Lx0YwoZ8hecL+TdwJhPvziTikg8lfBnpDLq9akXccQZgCSqhEryHZM3qgf2hdkyiXLejfyrEbZD0ECgYAYaz1KEGW3ei4s4B+ta8iC5rvbgPGJSIFDJGg8Y5nfdkrCN6P0puE1C5HfXYxv/JgAfFAMMeuvPYS18cxa4FAFD8c3wez2Y2zX2VN5bseRxWHwYx3E5+ti0K4At1wFgXao8wABx7AbE0ZFWHjsvoARvTa3qj+h/0NvA8B6fZfGoQKBgFM2Fdcn/4lO67FIoyNV2DOZ3Oy1TUGtg+ZiwjnNRLwqUnJwZQeAsTBad5GjLAq2kovUIidv85WyJqvKt+dz+A9cNGS3wYH6KBHsqp2QlspJcvpEvavBmZeKS/8fkOC9+U12190GVkKpuic2xX7NFC1E6qd434Uo3NZSwhABJBRBAoGAMmQyVgSrPyenatRB2ThUXrYpHKXqiyyxhfzRIJOQboPkMPUPvbWEGPUrcqadhNjuCfx6GHLfnvPg0mnd8I5i6bhoVnpzE8LvW88tR8PE2kMxP2P4Ra7Ajtni41eZTR07hQCBD0WMeWAi8qFuxAkjDoh7yJbullQcJASiZf8M2Z4=";
+
+/// Its modulus, base64url.
+pub(super) const RSA_N: &str = "mCkquqjcqdt39Zwim7LEDBuMuXr7z0qtHZEhVon2AaIwVGap7wnPy8wKMz8uqdOxdPjw2LIRzp4dy04ugiPsD4Pf4RXaJBlwBj_Dl5v-ZqgcGbZWymtZq7TJj-B12JOQjbxcqkSk0r-NpF0aWKsHC3cm4NV2T_p1LCyz-l2i3lNEkhRzgGm0b-SRT-BkJ69kl6mcqyw4Xdhvx0R9qdkLi_THpT9WjhN_WINqITbGqBf4DjtRHzTPfZZcl7BRDR1grtTU3MOyB8Ybm9ffDeKYE90e8RX7x1i8lffcWCtsA-UwKdN07qWiQu-UYr9P7uswyuk_69i0Pao6sxObfURMcQ";
+
+/// Its SubjectPublicKeyInfo DER by OpenSSL, base64.
+pub(super) const RSA_SPKI: &str = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAmCkquqjcqdt39Zwim7LEDBuMuXr7z0qtHZEhVon2AaIwVGap7wnPy8wKMz8uqdOxdPjw2LIRzp4dy04ugiPsD4Pf4RXaJBlwBj/Dl5v+ZqgcGbZWymtZq7TJj+B12JOQjbxcqkSk0r+NpF0aWKsHC3cm4NV2T/p1LCyz+l2i3lNEkhRzgGm0b+SRT+BkJ69kl6mcqyw4Xdhvx0R9qdkLi/THpT9WjhN/WINqITbGqBf4DjtRHzTPfZZcl7BRDR1grtTU3MOyB8Ybm9ffDeKYE90e8RX7x1i8lffcWCtsA+UwKdN07qWiQu+UYr9P7uswyuk/69i0Pao6sxObfURMcQIDAQAB";
+
+/// A second test key, for tests only: RSA-2048, PKCS#1 DER, base64.
+pub(super) const RSA_OTHER_PRIVATE: &str = "MIIEogIBAAKCAQEArfQ7D61CixwrjnfdO6DowO/CUtEWB9IQEeVMsWVoYwPJzRDk4+/a92M2reNWsu3iAmSumZ5DfduZ1xa0aZu3w1TYs0BxSKsCucoYzGV5je/zGNkyrFITRvlCZeEhq9lzCwVbVLkd4CzXVbLOEbUa1DRqbN/cn8WfY5PWztmcFbRvoxF7euWBw8kYb3uViFM/G8H08NrMi4LSL+6DyvHDllceJa/eIT+tuAdITVgSxYxIgPHZlad8ev4MeqfISD+JeI3pNPdXy/8TZ+ufcj0j7W6IfLxC22orDJCDpPom5MTTv9RAsHNgODiMCJtMimBxdjwbjoA9bHw+Z97HiizSSQIDAQABAoIBAADcr4o+PMmgzqpzhdaXehp5x3nAetdbv0BrAe4tys6HQQ41Nx0rZQPYK3f6P3BMrGHx/Kza4ZhMaNtRPZkymulOV8ewExFsH4hVuitKB6ugSgLln8PioSEpBfRvhJ/6LAEAT68AW2en/3RM71INlrU5136CaJtgwawCjBqG/G9dwm4fYAwb7+aGvkKi/awU0UxAv6Ddb0WtZSZhfxSQqtXP/JHRv0EpKBINNy7HlGER8nmBI4WXUnusF13rOKSg7dYe4J8GyJm2tYNHPSA59RbWqo1lmjrdHCT2XbTiiHZjXGiMm6iu0W4ZJp7nVJ2pXHLCnZYFXAQcs4+3jw1G0YECgYEA9f05HDHqUFb53UkT3OYP1qqxg4XCjY9IgCIq7wdN20n2xzpsmBtX1M/+JM+/m/PE4jc+ALv2tH6jw4SwlXQmAyxCq7/K5F8te4+CDsuw386Np3COcd3xPtPXjamfkkR7xstPhqdUgghxeA20syff04IjtL5VHZBNhu8bxRSXE7ECgYEAtQiHDO1iLlg++k2eZCYJkXYx57Hl9DCwQOOnR3gU1Z2d9VTPshVYpRHC+fscli/Yv8pQVYQotYKv/wjFGNj9vr+wVlGlm2h1XeBnJP8zvESOVQsBiBr7aZS36HjBpxSOqbVybuyhiaYq4SPW81ZCWQTcT4pSVOm3sDkVQWKBxhkCgYBh8iz+RAXHbYpaCRIGn/hogljiRK1dzlKQ6onr2R2wFjhTxbidrC2ByDuqjqn9v8eCR3rBshYeclpkrH3fVHsaQlJdrqVr31Xt4AtqNsK7qrQOmqutPTEk0hb/Ci5GgExEsIl+1Tu59wCvS83KlDL0NdpfynV7qwyjkKufAn7RUQKBgAbs05W4Avh44bfbfkKgfd81oUUWthA4SJXC36RJQKrHQ8KdwvAyBtkRq966L2bDX8w+ZgJPcus2m5rq7/c6XcKNPKagqvAd99dmfSuaI5WBHdy89gsJ1TI9wSdAb0//5lExorYBkVBdreg84b0fQJx9JhxY0ztyUVeJZ3m/1e0JAoGAb5zoKpygXgl5pKMCJ7Tt7Esml+xAk/a0ABVRW+L1dBWurMW3zVr1W1Ybpqi+XiohWtm00vbSpswtltRoaSu2SP5o8nS99RfVhnSw0+VwzGcTQnW1e86SEEMmXI2VamNgi43BqInTPqi/8EHOwdJsTowTRdobqy+vrW4KvOo+D2w=";
+
+/// Its modulus, base64url.
+pub(super) const RSA_OTHER_N: &str = "rfQ7D61CixwrjnfdO6DowO_CUtEWB9IQEeVMsWVoYwPJzRDk4-_a92M2reNWsu3iAmSumZ5DfduZ1xa0aZu3w1TYs0BxSKsCucoYzGV5je_zGNkyrFITRvlCZeEhq9lzCwVbVLkd4CzXVbLOEbUa1DRqbN_cn8WfY5PWztmcFbRvoxF7euWBw8kYb3uViFM_G8H08NrMi4LSL-6DyvHDllceJa_eIT-tuAdITVgSxYxIgPHZlad8ev4MeqfISD-JeI3pNPdXy_8TZ-ufcj0j7W6IfLxC22orDJCDpPom5MTTv9RAsHNgODiMCJtMimBxdjwbjoA9bHw-Z97HiizSSQ";
+
+/// Its SubjectPublicKeyInfo DER by OpenSSL, base64.
+pub(super) const RSA_OTHER_SPKI: &str = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEArfQ7D61CixwrjnfdO6DowO/CUtEWB9IQEeVMsWVoYwPJzRDk4+/a92M2reNWsu3iAmSumZ5DfduZ1xa0aZu3w1TYs0BxSKsCucoYzGV5je/zGNkyrFITRvlCZeEhq9lzCwVbVLkd4CzXVbLOEbUa1DRqbN/cn8WfY5PWztmcFbRvoxF7euWBw8kYb3uViFM/G8H08NrMi4LSL+6DyvHDllceJa/eIT+tuAdITVgSxYxIgPHZlad8ev4MeqfISD+JeI3pNPdXy/8TZ+ufcj0j7W6IfLxC22orDJCDpPom5MTTv9RAsHNgODiMCJtMimBxdjwbjoA9bHw+Z97HiizSSQIDAQAB";
+
+/// The modulus of a test key that is too small, for tests only: RSA-1024, base64url.
+pub(super) const RSA_SMALL_N: &str = "x3HBJtAD8WvSgR86-s9B9SAlaJWUUcxAk7SzW6Y5FDvVgWWBRJx_utzFOUjZy0Mexj_FHCE74-UOPYfhEP0PICSeXgc80YQUKCs8DUasl33a7htYxYwd40QwM8Dy-gMG_UY6j8j17uuNVEeMrEVyvdCXeekeANDS7ucer84tiZs";
+
+/// A test key, for tests only: P-256, PKCS#8 DER, base64.
+pub(super) const EC_PRIVATE: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgxcRp3tqs8zb3cIHump4H9dX66skwl0IpYu6++YLfuFShRANCAAQRlSEq0Ugz2RQydjfLK4eJfRyZsg/C3mWdJX+9k7Ki8MeHC9XscCg06F0V0WmzoP8T/3YpA+aMWTV0Ji0x/LeU";
+
+/// Its x, base64url.
+pub(super) const EC_X: &str = "EZUhKtFIM9kUMnY3yyuHiX0cmbIPwt5lnSV_vZOyovA";
+
+/// Its y, base64url.
+pub(super) const EC_Y: &str = "x4cL1exwKDToXRXRabOg_xP_dikD5oxZNXQmLTH8t5Q";
+
+/// Its SubjectPublicKeyInfo DER by OpenSSL, base64.
+pub(super) const EC_SPKI: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEZUhKtFIM9kUMnY3yyuHiX0cmbIPwt5lnSV/vZOyovDHhwvV7HAoNOhdFdFps6D/E/92KQPmjFk1dCYtMfy3lA==";
+
+/// A test key, for tests only: P-256, PKCS#8 DER, base64.
+pub(super) const EC_OTHER_PRIVATE: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgYRKHdyDMfmLyFRAFnEj00IDaqrPrpyIYUNukwfaWjbShRANCAAShCGtFpRlbeS7PzIN7ngYHh5hpd9rxdJkowTK1rJieSp7XjLLypNnZKzXJldBz28ZeTOiUkgspMLv1xe8NbEnR";
+
+/// Its x, base64url.
+pub(super) const EC_OTHER_X: &str = "oQhrRaUZW3kuz8yDe54GB4eYaXfa8XSZKMEytayYnko";
+
+/// Its y, base64url.
+pub(super) const EC_OTHER_Y: &str = "nteMsvKk2dkrNcmV0HPbxl5M6JSSCykwu_XF7w1sSdE";
+
+/// Its SubjectPublicKeyInfo DER by OpenSSL, base64.
+pub(super) const EC_OTHER_SPKI: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEoQhrRaUZW3kuz8yDe54GB4eYaXfa8XSZKMEytayYnkqe14yy8qTZ2Ss1yZXQc9vGXkzolJILKTC79cXvDWxJ0Q==";
+
+/// A test key, for tests only: Ed25519, PKCS#8 DER, base64.
+pub(super) const ED_PRIVATE: &str =
+    "MC4CAQAwBQYDK2VwBCIEIAWPeVXgKG/nMxoicFhxq7zQADUhAB+I28hrKMWMgzxb";
+
+/// Its public part, base64url.
+pub(super) const ED_X: &str = "MKpXL1-VjmKI9ooVibg8QMOYauYCg-rx7jVoF7pkbN8";

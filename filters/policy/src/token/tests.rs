@@ -1,0 +1,1003 @@
+//! Tests of whole tokens: one for each rule, and what holds for all.
+
+use proptest::prelude::*;
+
+use super::fixtures::*;
+use super::testing::*;
+use super::*;
+use crate::scope::{Need, Requirement};
+
+const NOW: u64 = 1_800_000_000;
+const EHR: usize = 0;
+const LAB: usize = 1;
+
+const RS: &str = r#"{"alg":"RS256","typ":"at+jwt","kid":"rsa"}"#;
+const ES: &str = r#"{"alg":"ES256","typ":"JWT","kid":"ec"}"#;
+const ED: &str = r#"{"alg":"EdDSA","kid":"ed"}"#;
+
+/// The issuer `ehr` has one key of each kind; `lab` has others, under the same names, and no RS256.
+fn policy() -> TokenPolicy {
+    let ehr = format!(
+        r#"{{"keys":[{{"kty":"RSA","n":"{RSA_N}","e":"AQAB","kid":"rsa"}},
+        {{"kty":"EC","crv":"P-256","x":"{EC_X}","y":"{EC_Y}","kid":"ec"}},{{"kty":"OKP","crv":"Ed25519","x":"{ED_X}","kid":"ed"}}]}}"#
+    );
+    let lab = format!(
+        r#"{{"keys":[{{"kty":"RSA","n":"{RSA_OTHER_N}","e":"AQAB","kid":"rsa"}},
+        {{"kty":"EC","crv":"P-256","x":"{EC_OTHER_X}","y":"{EC_OTHER_Y}","kid":"ec"}}]}}"#
+    );
+    let issuer = |alias: &str, keys: &str, algorithms: &[Algorithm]| Issuer {
+        alias: alias.to_owned(),
+        issuer: format!("https://{alias}.example"),
+        audiences: vec!["https://fhir.example".to_owned(), "api".to_owned()],
+        algorithms: algorithms.to_vec(),
+        keys: KeySet::parse(keys.as_bytes()).ok().unwrap(),
+        leeway: 30,
+    };
+    let all = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
+    TokenPolicy::new(vec![
+        issuer("ehr", &ehr, &all),
+        issuer("lab", &lab, &[Algorithm::Es256]),
+    ])
+    .ok()
+    .unwrap()
+}
+
+/// Good claims, without the braces and with `more` at the end.
+fn claims_with(more: &str) -> String {
+    format!(
+        r#"{{"iss":"https://ehr.example","aud":"api","exp":{},"scope":"user/Patient.rs"{more}}}"#,
+        NOW + 60
+    )
+}
+
+fn claims() -> String {
+    claims_with("")
+}
+
+fn check_at(token: &str, now: u64) -> Result<Rc<Grant>, TokenError> {
+    policy().verify(
+        token.as_bytes(),
+        &[EHR, LAB],
+        now,
+        &mut TokenCache::default(),
+        None,
+    )
+}
+
+fn check(token: &str) -> Result<Rc<Grant>, TokenError> {
+    check_at(token, NOW)
+}
+
+/// The verdict on a properly signed token with this header and these claims.
+fn fault(header: &str, claims: &str) -> Option<TokenError> {
+    check(&EC_SIGNER.token(header, claims)).err()
+}
+
+fn claims_fault(claims: &str) -> Option<TokenError> {
+    fault(ES, claims)
+}
+
+#[test]
+fn accepts_good_tokens_of_each_algorithm() {
+    for (signer, header) in [(RSA_SIGNER, RS), (EC_SIGNER, ES), (ED_SIGNER, ED)] {
+        let claims = claims_with(
+            r#","sub":"s-1","client_id":"app","nbf":1,"iat":2.5,"jti":"x","scp":["a","b"]"#,
+        );
+        let grant = check(&signer.token(header, &claims)).ok().unwrap();
+        assert_eq!(grant.issuer(), EHR);
+        assert_eq!(grant.subject().map(Private::expose), Some(&b"s-1"[..]));
+        assert_eq!(grant.client().map(Private::expose), Some(&b"app"[..]));
+        assert_eq!(
+            (grant.expires_at(), grant.not_before(), grant.issued_at()),
+            (NOW + 60, Some(1), Some(2))
+        );
+        assert_eq!(
+            (grant.scopes().len(), grant.verified_by()),
+            (3, VerifiedBy::Guest)
+        );
+    }
+}
+
+#[test]
+fn rule_1_size_and_segments() {
+    let token = EC_SIGNER.token(ES, &claims());
+    let policy = policy().with_max_token_bytes(token.len());
+    let verify = |token: &str| {
+        policy
+            .verify(
+                token.as_bytes(),
+                &[EHR],
+                NOW,
+                &mut TokenCache::default(),
+                None,
+            )
+            .err()
+    };
+    assert_eq!(verify(&token), None);
+    assert_eq!(verify(&format!("{token}A")), Some(TokenError::TooLarge));
+
+    let [header, payload, signature]: [&str; 3] =
+        token.split('.').collect::<Vec<_>>().try_into().unwrap();
+    for broken in [
+        String::new(),
+        "..".to_owned(),
+        format!("{header}.{payload}"),
+        format!("{token}."),
+        format!(".{token}"),
+        format!("..{token}."),
+        format!("{header}..{payload}.{signature}"),
+        format!("{token}="),
+        format!("{token}=="),
+        format!("{header}=.{payload}.{signature}"),
+        format!("{token} "),
+        format!(" {token}"),
+        format!("{header}.{payload}\n.{signature}"),
+        format!(
+            "{header}.{payload}.{}",
+            signature.replacen(|each: char| each.is_ascii_lowercase(), "+", 1)
+        ),
+        format!(
+            "{header}.{payload}.{}",
+            signature.replacen(|each: char| each.is_ascii_lowercase(), "%41", 1)
+        ),
+    ] {
+        assert_eq!(
+            check(&broken).err(),
+            Some(TokenError::Malformed),
+            "{broken}"
+        );
+    }
+    assert_eq!(
+        check(&format!("{header}.{payload}.")).err(),
+        Some(TokenError::Signature)
+    );
+}
+
+#[test]
+fn rule_1_base64url_is_canonical() {
+    // 64 bytes leave four bits over in the last character; the sixteen spellings of them must not all be the token.
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let token = EC_SIGNER.token(ES, &claims()).into_bytes();
+    let last = ALPHABET
+        .iter()
+        .position(|each| each == token.last().unwrap())
+        .unwrap();
+    assert_eq!(last & 15, 0);
+    for bits in 1..16 {
+        let mut other = token.clone();
+        *other.last_mut().unwrap() = ALPHABET[last | bits];
+        assert_eq!(
+            check(std::str::from_utf8(&other).unwrap()).err(),
+            Some(TokenError::Malformed)
+        );
+    }
+}
+
+#[test]
+fn rule_2_strict_json() {
+    assert_eq!(
+        fault(r#"{"alg":"none","alg":"ES256"}"#, &claims()),
+        Some(TokenError::DuplicateName)
+    );
+    assert_eq!(
+        claims_fault(&claims_with(r#","iss":"https://ehr.example""#)),
+        Some(TokenError::DuplicateName)
+    );
+    assert_eq!(
+        claims_fault(&claims_with(r#","\u0065xp":1"#)),
+        Some(TokenError::DuplicateName)
+    );
+    assert_eq!(
+        claims_fault(&claims_with(r#","x":{"a":1,"a":1}"#)),
+        Some(TokenError::DuplicateName)
+    );
+    assert_eq!(
+        claims_fault(&format!("[{}]", claims())),
+        Some(TokenError::Malformed)
+    );
+    assert_eq!(
+        claims_fault(&format!("{} {{}}", claims())),
+        Some(TokenError::Malformed)
+    );
+    assert_eq!(fault("\"ES256\"", &claims()), Some(TokenError::Malformed));
+    assert_eq!(fault(ES, ""), Some(TokenError::Malformed));
+    assert_eq!(
+        claims_fault(&claims_with(&format!(
+            r#","x":{}{}"#,
+            "[".repeat(15),
+            "]".repeat(15)
+        ))),
+        None
+    );
+    assert_eq!(
+        claims_fault(&claims_with(&format!(
+            r#","x":{}{}"#,
+            "[".repeat(16),
+            "]".repeat(16)
+        ))),
+        Some(TokenError::TooLarge)
+    );
+    assert_eq!(
+        claims_fault(&claims_with(&format!(r#","x":[{}1]"#, "1,".repeat(1020)))),
+        Some(TokenError::TooLarge)
+    );
+}
+
+#[test]
+fn rule_3_no_extensions_and_no_keys_in_the_header() {
+    for more in [
+        r#""crit":[]"#,
+        r#""crit":["exp"],"exp":1"#,
+        r#""b64":false"#,
+        r#""b64":true"#,
+    ] {
+        assert_eq!(
+            fault(
+                &format!(r#"{{"alg":"ES256","kid":"ec",{more}}}"#),
+                &claims()
+            ),
+            Some(TokenError::CriticalHeader),
+            "{more}"
+        );
+    }
+    for name in ["jku", "jwk", "x5u", "x5c"] {
+        assert_eq!(
+            fault(
+                &format!(r#"{{"alg":"ES256","kid":"ec","{name}":null}}"#),
+                &claims()
+            ),
+            Some(TokenError::EmbeddedKey),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        fault(r#"{"alg":"ES256","kid":"ec","x5t":"abc"}"#, &claims()),
+        None
+    );
+}
+
+#[test]
+fn rule_4_typ() {
+    for typ in [
+        "JWT",
+        "jwt",
+        "at+jwt",
+        "AT+JWT",
+        "application/at+jwt",
+        "Application/JWT",
+    ] {
+        assert_eq!(
+            fault(
+                &format!(r#"{{"alg":"ES256","kid":"ec","typ":"{typ}"}}"#),
+                &claims()
+            ),
+            None,
+            "{typ}"
+        );
+    }
+    for typ in [
+        "\"id+jwt\"",
+        "\"dpop+jwt\"",
+        "\"logout+jwt\"",
+        "\"\"",
+        "\"application/\"",
+        "\"application/application/jwt\"",
+        "\"JOSE\"",
+        "null",
+        "[\"JWT\"]",
+    ] {
+        assert_eq!(
+            fault(
+                &format!(r#"{{"alg":"ES256","kid":"ec","typ":{typ}}}"#),
+                &claims()
+            ),
+            Some(TokenError::TokenType),
+            "{typ}"
+        );
+    }
+}
+
+#[test]
+fn rule_5_algorithm() {
+    for alg in [
+        "\"none\"",
+        "\"None\"",
+        "\"HS256\"",
+        "\"es256\"",
+        "\"ES384\"",
+        "\"PS256\"",
+        "\"\"",
+        "null",
+        "[\"ES256\"]",
+    ] {
+        assert_eq!(
+            fault(&format!(r#"{{"alg":{alg},"kid":"ec"}}"#), &claims()),
+            Some(TokenError::Algorithm),
+            "{alg}"
+        );
+    }
+    assert_eq!(
+        fault(r#"{"kid":"ec"}"#, &claims()),
+        Some(TokenError::Algorithm)
+    );
+    // `none` in its own form, with an empty signature.
+    let unsigned = ED_SIGNER.token(r#"{"alg":"none"}"#, &claims());
+    let unsigned = &unsigned[..=unsigned.rfind('.').unwrap()];
+    assert_eq!(check(unsigned).err(), Some(TokenError::Algorithm));
+    // `lab` has an RSA key and does not list RS256.
+    let lab = claims().replace("ehr", "lab");
+    assert_eq!(
+        check(&RSA_OTHER_SIGNER.token(RS, &lab)).err(),
+        Some(TokenError::Algorithm)
+    );
+    assert_eq!(check(&EC_OTHER_SIGNER.token(ES, &lab)).err(), None);
+}
+
+#[test]
+fn rule_6_issuer() {
+    let ehr = claims();
+    for other in [
+        "https://ehr.example/",
+        "https://EHR.example",
+        "https://ehr.exampl",
+        "https://other.example",
+        "",
+    ] {
+        assert_eq!(
+            claims_fault(&ehr.replace("https://ehr.example", other)),
+            Some(TokenError::Issuer),
+            "{other}"
+        );
+    }
+    assert_eq!(
+        claims_fault(&ehr.replace(r#""https://ehr.example""#, r#"["https://ehr.example"]"#)),
+        Some(TokenError::Issuer)
+    );
+    assert_eq!(
+        claims_fault(&ehr.replace(r#""iss""#, r#""ISS""#)),
+        Some(TokenError::Issuer)
+    );
+    // Keys of one issuer do not speak for another, though the `kid` is the same.
+    assert_eq!(
+        claims_fault(&ehr.replace("ehr", "lab")),
+        Some(TokenError::Signature)
+    );
+    // The route allows one of the two, on a cold cache and on a warm one.
+    let (policy, mut cache) = (policy(), TokenCache::default());
+    let token = EC_SIGNER.token(ES, &ehr);
+    let mut verify = |allowed: &[usize]| {
+        policy
+            .verify(token.as_bytes(), allowed, NOW, &mut cache, None)
+            .err()
+    };
+    assert_eq!(verify(&[LAB]), Some(TokenError::Issuer));
+    assert_eq!(verify(&[]), Some(TokenError::Issuer));
+    assert_eq!(verify(&[7]), Some(TokenError::Issuer));
+    assert_eq!(verify(&[EHR]), None);
+    assert_eq!(verify(&[LAB]), Some(TokenError::Issuer));
+    assert_eq!(verify(&[]), Some(TokenError::Issuer));
+}
+
+#[test]
+fn rule_7_kid() {
+    assert_eq!(
+        fault(r#"{"alg":"ES256","kid":"ec2"}"#, &claims()),
+        Some(TokenError::UnknownKey)
+    );
+    assert_eq!(
+        fault(r#"{"alg":"ES256","kid":""}"#, &claims()),
+        Some(TokenError::UnknownKey)
+    );
+    assert_eq!(
+        fault(r#"{"alg":"ES256","kid":"rsa"}"#, &claims()),
+        Some(TokenError::Algorithm)
+    );
+    assert_eq!(
+        fault(r#"{"alg":"ES256","kid":1}"#, &claims()),
+        Some(TokenError::Malformed)
+    );
+    assert_eq!(fault(r#"{"alg":"ES256"}"#, &claims()), None);
+}
+
+#[test]
+fn rule_8_signature() {
+    for (signer, header) in [
+        (RSA_OTHER_SIGNER, RS),
+        (EC_OTHER_SIGNER, ES),
+        (EC_SIGNER, ED),
+        (ED_SIGNER, ES),
+        (EC_SIGNER, RS),
+    ] {
+        assert_eq!(
+            check(&signer.token(header, &claims())).err(),
+            Some(TokenError::Signature)
+        );
+    }
+    let (one, other) = (
+        EC_SIGNER.token(ES, &claims()),
+        EC_SIGNER.token(ES, &claims_with(r#","sub":"x""#)),
+    );
+    let mixed = format!(
+        "{}{}",
+        &one[..one.rfind('.').unwrap()],
+        &other[other.rfind('.').unwrap()..]
+    );
+    assert_eq!(check(&mixed).err(), Some(TokenError::Signature));
+}
+
+#[test]
+fn rule_9_other_tokens() {
+    for more in [
+        r#","at_hash":"x""#,
+        r#","c_hash":"x""#,
+        r#","s_hash":"x""#,
+        r#","events":{}"#,
+        r#","typ":"ID""#,
+        r#","typ":"Refresh""#,
+        r#","typ":"Offline""#,
+        r#","typ":"Logout""#,
+    ] {
+        assert_eq!(
+            claims_fault(&claims_with(more)),
+            Some(TokenError::NotAccessToken),
+            "{more}"
+        );
+    }
+    assert_eq!(
+        claims_fault(&claims_with(r#","typ":"Bearer","nonce":"x""#)),
+        None
+    );
+    let without_scope = claims_with(r#","nonce":"x""#).replace(r#""scope""#, r#""other""#);
+    assert_eq!(fault(ES, &without_scope), Some(TokenError::NotAccessToken));
+    assert_eq!(
+        fault(r#"{"alg":"ES256","typ":"at+jwt"}"#, &without_scope),
+        None
+    );
+}
+
+#[test]
+fn rule_10_times() {
+    let exp = format!(r#""exp":{}"#, NOW + 60);
+    let with = |times: &str| claims().replace(&exp, times);
+    assert_eq!(
+        claims_fault(&with(r#""x":1"#)),
+        Some(TokenError::MissingExp)
+    );
+    for value in [
+        "\"1800000060\"",
+        "null",
+        "true",
+        "-1",
+        "-0.5",
+        "[1800000060]",
+        "1800000060000",
+        "253402300800",
+        "1e300",
+        "18446744073709551615",
+    ] {
+        assert_eq!(
+            claims_fault(&with(&format!(r#""exp":{value}"#))),
+            Some(TokenError::Claims),
+            "{value}"
+        );
+        for name in ["nbf", "iat"] {
+            let both = format!(r#"{exp},"{name}":{value}"#);
+            assert_eq!(
+                claims_fault(&with(&both)),
+                Some(TokenError::Claims),
+                "{both}"
+            );
+        }
+    }
+    // 30 seconds of leeway, to the second.
+    let token = EC_SIGNER.token(ES, &with(r#""exp":1000,"nbf":500"#));
+    assert_eq!(check_at(&token, 1029).err(), None);
+    assert_eq!(check_at(&token, 1030).err(), Some(TokenError::Expired));
+    assert_eq!(check_at(&token, u64::MAX).err(), Some(TokenError::Expired));
+    assert_eq!(check_at(&token, 470).err(), None);
+    assert_eq!(check_at(&token, 469).err(), Some(TokenError::NotYetValid));
+    let token = EC_SIGNER.token(ES, &with(r#""exp":1000.9,"nbf":500.1"#));
+    assert_eq!(check_at(&token, 1029).err(), None);
+    assert_eq!(check_at(&token, 1030).err(), Some(TokenError::Expired));
+    assert_eq!(check_at(&token, 470).err(), Some(TokenError::NotYetValid));
+    assert_eq!(check_at(&token, 471).err(), None);
+    assert_eq!(
+        check_at(&EC_SIGNER.token(ES, &with(r#""exp":1.8e9"#)), NOW).err(),
+        None
+    );
+    assert_eq!(claims_fault(&with(r#""exp":0"#)), Some(TokenError::Expired));
+}
+
+#[test]
+fn rule_11_audience() {
+    let with = |aud: &str| claims().replace(r#""aud":"api""#, aud);
+    for good in [r#""aud":"https://fhir.example""#, r#""aud":["x","api"]"#] {
+        assert_eq!(claims_fault(&with(good)), None, "{good}");
+    }
+    for wrong in [
+        r#""aud":"API""#,
+        r#""aud":"https://fhir.example/""#,
+        r#""aud":[]"#,
+        r#""aud":"""#,
+        r#""x":1"#,
+        r#""aud":["x"]"#,
+        r#""aud":"x api""#,
+    ] {
+        assert_eq!(
+            claims_fault(&with(wrong)),
+            Some(TokenError::Audience),
+            "{wrong}"
+        );
+    }
+    for broken in [
+        r#""aud":null"#,
+        r#""aud":{"api":1}"#,
+        r#""aud":["api",1]"#,
+        r#""aud":[["api"]]"#,
+    ] {
+        assert_eq!(
+            claims_fault(&with(broken)),
+            Some(TokenError::Claims),
+            "{broken}"
+        );
+    }
+}
+
+#[test]
+fn rule_12_types_of_claims() {
+    for name in ["sub", "client_id", "azp", "jti"] {
+        for value in ["1", "null", "[\"x\"]", "{}"] {
+            let more = format!(r#","{name}":{value}"#);
+            assert_eq!(
+                claims_fault(&claims_with(&more)),
+                Some(TokenError::Claims),
+                "{more}"
+            );
+        }
+    }
+    assert_eq!(
+        claims_fault(&claims_with(r#","client_id":"x","azp":1"#)),
+        Some(TokenError::Claims)
+    );
+    let with = |scope: &str| claims().replace(r#""scope":"user/Patient.rs""#, scope);
+    for broken in [
+        r#""scope":["a"]"#,
+        r#""scope":null"#,
+        r#""scope":1"#,
+        r#""scp":{}"#,
+        r#""scp":[1]"#,
+        r#""scp":["a b"]"#,
+        r#""scp":[""]"#,
+        r#""scope":"a\tb""#,
+    ] {
+        assert_eq!(
+            claims_fault(&with(broken)),
+            Some(TokenError::Claims),
+            "{broken}"
+        );
+    }
+    assert_eq!(
+        claims_fault(&with(&format!(r#""scope":"{}""#, "a ".repeat(300)))),
+        Some(TokenError::TooLarge)
+    );
+}
+
+#[test]
+fn scope_and_scp_are_joined() {
+    let need = |text| Requirement::Scope(Need::parse(text).unwrap());
+    let all = Requirement::AllOf(vec![need("user/Patient.rs"), need("a")]);
+    let with = |scope: &str| claims().replace(r#""scope":"user/Patient.rs""#, scope);
+    for (scope, met) in [
+        (r#""scope":"user/Patient.rs a""#, true),
+        (r#""scp":"user/Patient.rs a""#, true),
+        (r#""scp":["user/Patient.rs","a"]"#, true),
+        (
+            r#""scope":"a user/Patient.r","scp":["user/Patient.s"]"#,
+            true,
+        ),
+        (r#""scope":"a""#, false),
+        (r#""x":"user/Patient.rs a""#, false),
+    ] {
+        let grant = check(&EC_SIGNER.token(ES, &with(scope))).ok().unwrap();
+        assert_eq!(all.is_met_by(grant.scopes()), met, "{scope}");
+    }
+}
+
+#[test]
+fn azp_stands_in_for_client_id() {
+    let client = |more: &str| {
+        check(&EC_SIGNER.token(ES, &claims_with(more)))
+            .ok()
+            .unwrap()
+            .client()
+            .map(|client| client.expose().to_vec())
+    };
+    assert_eq!(client(r#","azp":"b""#), Some(b"b".to_vec()));
+    assert_eq!(client(r#","azp":"b","client_id":"a""#), Some(b"a".to_vec()));
+    assert_eq!(client(""), None);
+}
+
+#[test]
+fn a_cached_token_is_not_verified_again_but_its_times_are() {
+    let (policy, mut cache, host) = (policy(), TokenCache::default(), GuestAsHost::default());
+    let token = EC_SIGNER.token(ES, &claims_with(r#","nbf":1799999990"#));
+    let mut verify = |now| {
+        policy
+            .verify(token.as_bytes(), &[EHR], now, &mut cache, Some(&host))
+            .err()
+    };
+    assert_eq!(
+        (verify(NOW), verify(NOW + 1), verify(NOW)),
+        (None, None, None)
+    );
+    assert_eq!(host.calls.get(), 1);
+    assert_eq!(verify(NOW - 1000), Some(TokenError::NotYetValid));
+    assert_eq!(verify(NOW + 90), Some(TokenError::Expired));
+    assert_eq!(host.calls.get(), 1);
+    // What expired is forgotten.
+    assert_eq!(verify(NOW), None);
+    assert_eq!(host.calls.get(), 2);
+    assert_eq!(cache.stats().entries, 1);
+    assert_eq!((cache.stats().hits, cache.stats().misses), (4, 2));
+}
+
+#[test]
+fn refused_tokens_are_not_cached() {
+    let (policy, mut cache) = (policy(), TokenCache::default());
+    for token in [
+        EC_OTHER_SIGNER.token(ES, &claims()),
+        EC_SIGNER.token(ES, &claims().replace("\"api\"", "\"x\"")),
+    ] {
+        assert!(
+            policy
+                .verify(token.as_bytes(), &[EHR], NOW, &mut cache, None)
+                .is_err()
+        );
+    }
+    assert_eq!((cache.stats().entries, cache.stats().bytes), (0, 0));
+}
+
+#[test]
+fn new_keys_and_other_policies_do_not_see_old_verdicts() {
+    let (mut policy, mut cache) = (policy(), TokenCache::default());
+    let token = EC_SIGNER.token(ES, &claims());
+    assert!(
+        policy
+            .verify(token.as_bytes(), &[EHR], NOW, &mut cache, None)
+            .is_ok()
+    );
+    let keys = policy.issuers()[LAB].keys.clone();
+    assert_eq!(policy.set_keys(EHR, keys), Ok(()));
+    assert_eq!(
+        policy
+            .verify(token.as_bytes(), &[EHR], NOW, &mut cache, None)
+            .err(),
+        Some(TokenError::Signature)
+    );
+
+    let other = TokenPolicy::new(policy.issuers().iter().skip(1).cloned().collect())
+        .ok()
+        .unwrap();
+    let token = EC_OTHER_SIGNER.token(ES, &claims());
+    assert!(
+        policy
+            .verify(token.as_bytes(), &[EHR], NOW, &mut cache, None)
+            .is_ok()
+    );
+    assert_eq!(
+        other
+            .verify(token.as_bytes(), &[0], NOW, &mut cache, None)
+            .err(),
+        Some(TokenError::Issuer)
+    );
+}
+
+#[test]
+fn keys_that_fit_no_algorithm_do_not_replace_good_ones() {
+    let mut policy = policy();
+    let rsa = format!(r#"{{"keys":[{{"kty":"RSA","n":"{RSA_N}","e":"AQAB"}}]}}"#);
+    assert!(
+        policy
+            .set_keys(LAB, KeySet::parse(rsa.as_bytes()).ok().unwrap())
+            .is_err()
+    );
+    assert!(
+        policy
+            .set_keys(7, policy.issuers()[EHR].keys.clone())
+            .is_err()
+    );
+    let token = EC_OTHER_SIGNER.token(ES, &claims().replace("ehr", "lab"));
+    assert!(
+        policy
+            .verify(
+                token.as_bytes(),
+                &[LAB],
+                NOW,
+                &mut TokenCache::default(),
+                None
+            )
+            .is_ok()
+    );
+}
+
+#[test]
+fn the_cache_is_bounded_in_entries_and_bytes() {
+    let policy = policy();
+    let tokens: Vec<_> = (0..100)
+        .map(|number| ED_SIGNER.token(ED, &claims_with(&format!(r#","jti":"{number}""#))))
+        .collect();
+    for (entries, bytes) in [(16, 1 << 20), (1024, 8 * 1024), (8, 0)] {
+        let mut cache = TokenCache::new(entries, bytes);
+        for token in tokens.iter().chain(&tokens) {
+            assert!(
+                policy
+                    .verify(token.as_bytes(), &[EHR], NOW, &mut cache, None)
+                    .is_ok()
+            );
+            let stats = cache.stats();
+            assert!(
+                stats.entries <= entries && stats.bytes <= bytes,
+                "{stats:?}"
+            );
+            assert_eq!(stats.entries > 0, bytes > 0);
+        }
+        assert_eq!(cache.stats().evictions > 0, bytes > 0);
+    }
+}
+
+#[test]
+fn what_is_used_stays_in_the_cache() {
+    let policy = policy();
+    let token = |number: usize| ED_SIGNER.token(ED, &claims_with(&format!(r#","jti":"{number}""#)));
+    let mut by_entries = TokenCache::new(8, 1 << 20);
+    let mut by_bytes = TokenCache::new(1024, 8 * 1024);
+    let favourite = token(0);
+    for cache in [&mut by_entries, &mut by_bytes] {
+        let host = GuestAsHost::default();
+        for number in 1..60 {
+            assert!(
+                policy
+                    .verify(favourite.as_bytes(), &[EHR], NOW, cache, Some(&host))
+                    .is_ok()
+            );
+            assert!(
+                policy
+                    .verify(token(number).as_bytes(), &[EHR], NOW, cache, Some(&host))
+                    .is_ok()
+            );
+        }
+        assert_eq!((cache.stats().hits, cache.stats().misses), (58, 60));
+    }
+}
+
+#[test]
+fn the_host_verifies_where_it_can() {
+    let policy = policy();
+    for (signer, header, by) in [
+        (RSA_SIGNER, RS, VerifiedBy::Host),
+        (EC_SIGNER, ES, VerifiedBy::Host),
+        (ED_SIGNER, ED, VerifiedBy::Guest),
+    ] {
+        let host = GuestAsHost::default();
+        let token = signer.token(header, &claims());
+        let grant = policy
+            .verify(
+                token.as_bytes(),
+                &[EHR],
+                NOW,
+                &mut TokenCache::default(),
+                Some(&host),
+            )
+            .ok()
+            .unwrap();
+        assert_eq!(grant.verified_by(), by);
+        assert_eq!(host.calls.get(), usize::from(by == VerifiedBy::Host));
+    }
+}
+
+struct Says(HostVerdict);
+
+impl HostVerifier for Says {
+    fn verify(&self, _: &'static str, _: &[u8], _: &[u8], _: &[u8]) -> HostVerdict {
+        self.0
+    }
+}
+
+#[test]
+fn invalid_from_the_host_is_final_and_unavailable_falls_back() {
+    let policy = policy();
+    for (signer, header) in [(RSA_SIGNER, RS), (EC_SIGNER, ES)] {
+        let token = signer.token(header, &claims());
+        let verify = |verdict| {
+            policy.verify(
+                token.as_bytes(),
+                &[EHR],
+                NOW,
+                &mut TokenCache::default(),
+                Some(&Says(verdict)),
+            )
+        };
+        assert_eq!(
+            verify(HostVerdict::Invalid).err(),
+            Some(TokenError::Signature)
+        );
+        assert_eq!(
+            verify(HostVerdict::Unavailable)
+                .ok()
+                .map(|grant| grant.verified_by()),
+            Some(VerifiedBy::Guest)
+        );
+    }
+    let forged = RSA_OTHER_SIGNER.token(RS, &claims());
+    let verdict = policy.verify(
+        forged.as_bytes(),
+        &[EHR],
+        NOW,
+        &mut TokenCache::default(),
+        Some(&Says(HostVerdict::Unavailable)),
+    );
+    assert_eq!(verdict.err(), Some(TokenError::Signature));
+}
+
+#[test]
+fn policies_that_could_not_work_are_refused() {
+    let good = policy().issuers()[EHR].clone();
+    let error = |change: fn(&mut Issuer)| {
+        let mut issuer = good.clone();
+        change(&mut issuer);
+        TokenPolicy::new(vec![issuer]).err().unwrap_or_default()
+    };
+    assert!(error(|issuer| issuer.issuer.clear()).contains("empty `issuer`"));
+    assert!(error(|issuer| issuer.audiences.clear()).contains("audience"));
+    assert!(error(|issuer| issuer.audiences.push(String::new())).contains("audience"));
+    assert!(error(|issuer| issuer.algorithms.clear()).contains("no algorithms"));
+    assert!(error(|issuer| issuer.leeway = MAX_LEEWAY + 1).contains("leeway"));
+    let rsa = format!(r#"{{"keys":[{{"kty":"RSA","n":"{RSA_N}","e":"AQAB"}}]}}"#);
+    let issuer = Issuer {
+        keys: KeySet::parse(rsa.as_bytes()).ok().unwrap(),
+        algorithms: vec![Algorithm::EdDsa],
+        ..good.clone()
+    };
+    assert!(
+        TokenPolicy::new(vec![issuer])
+            .err()
+            .unwrap_or_default()
+            .contains("no key")
+    );
+    assert!(
+        TokenPolicy::new(vec![good.clone(), good.clone()])
+            .err()
+            .unwrap_or_default()
+            .contains("same `issuer`")
+    );
+    assert_eq!(policy().issuer_index("lab"), Some(LAB));
+    assert_eq!(policy().issuer_index("x"), None);
+}
+
+#[test]
+fn codes_are_stable_and_distinct() {
+    use TokenError::*;
+    let all = [
+        TooLarge,
+        Malformed,
+        DuplicateName,
+        CriticalHeader,
+        EmbeddedKey,
+        TokenType,
+        Algorithm,
+        Issuer,
+        UnknownKey,
+        Signature,
+        NotAccessToken,
+        MissingExp,
+        Claims,
+        Expired,
+        NotYetValid,
+        Audience,
+    ];
+    let mut codes: Vec<_> = all.iter().map(|error| error.code()).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    assert_eq!(codes.len(), all.len());
+    for error in all {
+        assert!(
+            error
+                .code()
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        );
+        assert!(!error.to_string().ends_with('.'));
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    let policy = policy();
+    for (signer, header) in [(RSA_SIGNER, RS), (EC_SIGNER, ES), (ED_SIGNER, ED)] {
+        let token = signer.token(header, &claims()).into_bytes();
+        let mut cache = TokenCache::default();
+        assert!(
+            policy
+                .verify(&token, &[EHR, LAB], NOW, &mut cache, None)
+                .is_ok()
+        );
+        for (place, bit) in (0..token.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+            let mut flipped = token.clone();
+            flipped[place] ^= 1 << bit;
+            // Warm: the good token is in the cache, and its broken twin must not find it.
+            assert!(
+                policy
+                    .verify(&flipped, &[EHR, LAB], NOW, &mut cache, None)
+                    .is_err(),
+                "{place} {bit}"
+            );
+        }
+        assert_eq!(cache.stats().entries, 1);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), text in "[A-Za-z0-9_-]{0,40}(\\.[A-Za-z0-9_-]{0,40}){0,4}") {
+        let policy = policy();
+        for token in [&bytes[..], text.as_bytes()] {
+            prop_assert!(policy.verify(token, &[EHR, LAB], NOW, &mut TokenCache::default(), None).is_err());
+        }
+    }
+
+    #[test]
+    fn any_header_and_payload_are_read_without_panic(header in "\\PC{0,60}", payload in "\\PC{0,60}", value in "[ -~]{0,20}") {
+        prop_assert!(check(&ED_SIGNER.token(&header, &payload)).is_err());
+        let _ = check(&ED_SIGNER.token(ED, &claims_with(&format!(r#","x":{value}"#))));
+        let _ = check(&ED_SIGNER.token(&format!(r#"{{"alg":"EdDSA","typ":{value}}}"#), &claims()));
+    }
+
+    /// Any string where any claim stands: never more than a refusal.
+    #[test]
+    fn claims_are_accepted_as_they_are_or_not_at_all(name in "iss|aud|exp|nbf", value in "[0-9]{1,12}|\"[a-z:/.]{0,20}\"|true|null|\\[\\]|\\{\\}") {
+        let payload = r#"{"iss":"https://ehr.example","aud":"api","exp":1800000060,"nbf":5}"#;
+        let old = match &*name { "iss" => "\"https://ehr.example\"", "aud" => "\"api\"", "exp" => "1800000060", _ => "5}" };
+        let new = if name == "nbf" { format!("{value}}}") } else { value.clone() };
+        let accepted = check(&ED_SIGNER.token(ED, &payload.replace(old, &new))).is_ok();
+        let number: Option<u64> = value.parse().ok();
+        let expected = match &*name {
+            "exp" => number.is_some_and(|exp| (NOW - 29..=MAX_DATE).contains(&exp)) && !(value.len() > 1 && value.starts_with('0')),
+            "nbf" => number.is_some_and(|nbf| nbf <= NOW + 30) && !(value.len() > 1 && value.starts_with('0')),
+            "iss" => value == "\"https://ehr.example\"",
+            _ => value == "\"api\"",
+        };
+        prop_assert_eq!(accepted, expected);
+    }
+
+    /// Host and guest agree about good signatures and broken ones.
+    #[test]
+    fn host_and_guest_agree(
+        id in any::<u64>(),
+        rsa in any::<bool>(),
+        damage in prop::option::of((0..600_usize, 1..=255_u8)),
+        cut in 0..3_usize,
+    ) {
+        use base64::Engine;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+        let policy = policy();
+        let (signer, header) = if rsa { (RSA_SIGNER, RS) } else { (EC_SIGNER, ES) };
+        let token = signer.token(header, &claims_with(&format!(r#","jti":"{id}""#)));
+        let dot = token.rfind('.').unwrap();
+        let mut signature = URL_SAFE_NO_PAD.decode(&token[dot + 1..]).unwrap();
+        if let Some((place, flip)) = damage {
+            let place = place % signature.len();
+            signature[place] ^= flip;
+        }
+        if cut == 1 {
+            signature.pop();
+        }
+        let token = format!("{}.{}", &token[..dot], URL_SAFE_NO_PAD.encode(&signature));
+        let host = GuestAsHost::default();
+        let verify = |host: Option<&dyn HostVerifier>| policy.verify(token.as_bytes(), &[EHR], NOW, &mut TokenCache::default(), host).err();
+        let (by_host, by_guest) = (verify(Some(&host)), verify(None));
+        prop_assert_eq!(by_host, by_guest);
+        prop_assert_eq!(by_guest.is_none(), damage.is_none() && cut != 1);
+        prop_assert_eq!(host.calls.get(), usize::from(cut != 1));
+    }
+}
