@@ -102,11 +102,11 @@ pub struct AuditEvent {
     pub subject: Option<Pseudonym>,
     /// What was changed.
     pub counts: Counts,
-    decisions: Vec<Decision>,
+    pub(crate) decisions: Vec<Decision>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Decision {
+pub(crate) struct Decision {
     filter: FilterKind,
     allow: bool,
     reason: Option<&'static str>,

@@ -16,6 +16,7 @@
 //!    by then is answered with 502; one that fails later is reset, so that the client sees a broken body, never an untrimmed one.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
@@ -62,6 +63,7 @@ pub struct RequestFacts {
 }
 
 /// What outlives requests: verified tokens, and the host's way to verify signatures.
+#[derive(Default)]
 pub struct Vault {
     /// The verified tokens.
     pub cache: TokenCache,
@@ -220,11 +222,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 let grant = authorize(&self.compiled, oauth, head, target, facts.now, vault)?;
                 self.audit.issuer = Some(Rc::clone(&grant.issuer));
                 self.audit.subject = grant.subject;
-                if !oauth.require.is_met_by(&grant.token.scopes) {
+                if !oauth.require.is_met_by(grant.token.scopes()) {
                     return Err(Reason::InsufficientScope(oauth.require.scopes()));
                 }
                 self.audit.allow(FilterKind::OauthScope);
-                self.view = policy.response_trim.as_ref().and_then(|trim| trim.view(Some(&grant.token.scopes)));
+                self.view = policy.response_trim.as_ref().and_then(|trim| trim.view(Some(grant.token.scopes())));
             }
         }
         if Self::has(PHI_URL) {
@@ -390,7 +392,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                     Fate::Pass => self.audit.allow(FilterKind::ResponseTrim),
                     Fate::Refuse(reason) => return Verdict::Deny(self.deny(reason)),
                     Fate::Trim(program) => {
-                        let tokens = compiled.pseudonyms.clone().map(|key| key as Rc<dyn crate::trim::Pseudonyms>);
+                        let tokens = compiled.pseudonyms.clone().map(|key| {
+                            Arc::new(move |value: &[u8]| key.pseudonym(value).as_str().to_owned()) as Arc<crate::trim::Pseudonymise>
+                        });
                         let Ok(trimmer) = Trimmer::new(program, tokens, Limits::default()) else {
                             return Verdict::Deny(self.deny(Reason::Uninspectable("no_key")));
                         };
@@ -470,11 +474,13 @@ fn authorize(compiled: &Compiled, oauth: &Oauth, head: &RequestHead, target: &Ta
         Err(error) if error.status() == 400 => return Err(Reason::TwoTokens),
         Err(error) => return Err(Reason::InvalidToken(error.code())),
     };
-    let grant = token::verify(&compiled.issuers, bearer, &oauth.issuers, now.seconds(), &mut vault.cache, vault.host.as_deref())
+    let grant = compiled
+        .tokens
+        .verify(bearer, &oauth.issuers, now.seconds(), &mut vault.cache, vault.host.as_deref())
         .map_err(|error| Reason::InvalidToken(error.code()))?;
-    let issuer = compiled.issuers.get(grant.issuer).map(|issuer| Rc::clone(&issuer.alias)).ok_or(Reason::InvalidToken("issuer"))?;
+    let issuer = compiled.aliases.get(grant.issuer()).map(Rc::clone).ok_or(Reason::InvalidToken("issuer"))?;
     let subject = match (&compiled.pseudonyms, grant.subject()) {
-        (Some(key), Some(subject)) => Some(key.pseudonym(subject)),
+        (Some(key), Some(subject)) => Some(key.pseudonym(subject.expose())),
         _ => None,
     };
     Ok(Authorized { token: grant, issuer, subject })

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -19,7 +20,7 @@ use crate::pseudonym::{MIN_KEY_BYTES, Pseudonymiser};
 use crate::response_trim::{ResponseTrim, View};
 use crate::route::RouteTable;
 use crate::scope::{Need, Requirement};
-use crate::token::{Algorithm, Issuer, KeySet};
+use crate::token::{Algorithm, Issuer, KeySet, TokenPolicy};
 use crate::trim::{Program, Selector, Transform};
 
 /// A compiled policy file.
@@ -27,8 +28,9 @@ pub struct Compiled {
     pub(crate) digest: Rc<str>,
     pub(crate) routes: RouteTable,
     pub(crate) policies: Vec<Policy>,
-    pub(crate) issuers: Vec<Issuer>,
-    pub(crate) pseudonyms: Option<Rc<Pseudonymiser>>,
+    pub(crate) tokens: TokenPolicy,
+    pub(crate) aliases: Vec<Rc<str>>,
+    pub(crate) pseudonyms: Option<Arc<Pseudonymiser>>,
     pub(crate) headers_may_wait: bool,
 }
 
@@ -43,7 +45,7 @@ pub struct Policy {
 
 /// The compiled `oauth_scope` section.
 pub struct Oauth {
-    /// Indexes into [`Compiled::issuers`].
+    /// Indexes of the issuers.
     pub(crate) issuers: Vec<usize>,
     pub(crate) require: Requirement,
 }
@@ -61,7 +63,7 @@ impl Compiled {
     pub fn new(node: &Node, environment: Environment<'_>, problems: &mut Problems) -> Option<Self> {
         let file = decode(node, problems)?;
         let pseudonyms = match file.keys.as_ref().and_then(|keys| keys.pseudonyms.as_ref()) {
-            Some(source) => Some(Rc::new(key(source, environment, problems)?)),
+            Some(source) => Some(Arc::new(key(source, environment, problems)?)),
             None => None,
         };
         let issuers = issuers(&file.issuers, problems);
@@ -82,11 +84,14 @@ impl Compiled {
         if problems.has_errors() {
             return None;
         }
+        // Each issuer was checked at its own place.
+        let tokens = TokenPolicy::new(issuers?).ok()?;
         Some(Compiled {
             digest: digest(node),
             routes,
             policies: policies.into_iter().collect::<Option<Vec<_>>>()?,
-            issuers: issuers?,
+            aliases: tokens.issuers().iter().map(|issuer| Rc::from(issuer.alias.as_str())).collect(),
+            tokens,
             pseudonyms,
             headers_may_wait: file.host.as_ref().and_then(|host| host.allow_on_headers_stop_iteration) == Some(true),
         })
@@ -172,15 +177,6 @@ fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Optio
         if !seen.insert(issuer.issuer.value.as_str()) {
             problems.error(issuer.issuer.span, format!("`{}` stands in two issuers, so the key set would be ambiguous; join them", issuer.issuer.value));
         }
-        if issuer.issuer.value.is_empty() {
-            problems.error(issuer.issuer.span, "an empty `issuer` names nobody, write the exact `iss`");
-        }
-        if issuer.audiences.value.is_empty() {
-            problems.error(issuer.audiences.span, "without an audience no token can be meant for this API; name at least one");
-        }
-        if issuer.algorithms.value.is_empty() {
-            problems.error(issuer.algorithms.span, "without an algorithm no token can be valid; name at least one");
-        }
         let mut algorithms = Vec::new();
         for name in &issuer.algorithms.value {
             match Algorithm::parse(&name.value) {
@@ -207,14 +203,18 @@ fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Optio
             }
         };
         if let Some(keys) = keys {
-            list.push(Issuer {
-                alias: alias.value.as_str().into(),
+            let made = Issuer {
+                alias: alias.value.clone(),
                 issuer: issuer.issuer.value.clone(),
                 audiences: issuer.audiences.value.iter().map(|audience| audience.value.clone()).collect(),
                 algorithms,
                 keys,
                 leeway: issuer.leeway.map_or(0, |leeway| leeway.0),
-            });
+            };
+            match TokenPolicy::new(vec![made.clone()]) {
+                Ok(_) => list.push(made),
+                Err(why) => problems.error(alias.span, why),
+            }
         }
     }
     (list.len() == named.0.len()).then_some(list)
@@ -241,7 +241,7 @@ fn warn_of_unused(file: &PolicyFile, problems: &mut Problems) {
 /// Compiles the sections of one policy.
 struct Section<'a> {
     file: &'a PolicyFile,
-    pseudonyms: Option<&'a Rc<Pseudonymiser>>,
+    pseudonyms: Option<&'a Arc<Pseudonymiser>>,
     problems: &'a mut Problems,
 }
 
@@ -348,7 +348,7 @@ impl Section<'_> {
         }
         let preset = section.preset.map(|Preset::FhirR4| phi::Preset::FhirR4);
         let rules = phi::Rules { preset, on_query, query, on_path, detect, on_detect };
-        PhiPolicy::new(rules, self.pseudonyms.map(|key| Rc::clone(key) as Rc<dyn phi::Pseudonymise>)).ok()
+        PhiPolicy::new(rules, self.pseudonyms.map(|key| Arc::clone(key) as Arc<dyn phi::Pseudonymise>)).ok()
     }
 
     fn needs_key(&mut self, tokenizes: bool, span: Span) {
@@ -382,8 +382,7 @@ impl Section<'_> {
         if view.deny.is_none() && view.allow.is_none() && view.transform.0.is_empty() {
             self.problems.warn(at.span, "this view lets the whole body pass; name what to `deny`, `allow` or `transform`");
         }
-        if let Some(allow) = view.allow.as_ref().filter(|allow| allow.is_empty()) {
-            let _ = allow;
+        if view.allow.as_ref().is_some_and(Vec::is_empty) {
             self.problems.warn(at.span, "`allow` of nothing leaves an empty body");
         }
         let deny = self.selectors(view.deny.as_deref().unwrap_or_default());
@@ -394,8 +393,13 @@ impl Section<'_> {
             transforms.push(self.selector(selector).map(|selector| (selector, transform_of(transform.value))));
         }
         let when = view.when.as_ref().map(|when| self.need(when));
-        let program = Program::new(deny?, transpose(allow)?, transforms.into_iter().collect::<Option<Vec<_>>>()?);
-        Some(View { when: transpose(when)?, program: Rc::new(program) })
+        match Program::new(deny?, transpose(allow)?, transforms.into_iter().collect::<Option<Vec<_>>>()?) {
+            Ok(program) => Some(View { when: transpose(when)?, program: Arc::new(program) }),
+            Err(why) => {
+                self.problems.error(at.span, why.to_string());
+                None
+            }
+        }
     }
 
     fn selectors(&mut self, texts: &[At<String>]) -> Option<Vec<Selector>> {

@@ -3,8 +3,11 @@
 pub mod answer;
 pub mod audit;
 pub mod cache_control;
+pub mod chain;
+pub mod compile;
 pub mod document;
 pub mod head;
+pub mod phi;
 pub mod policy_file;
 pub mod pseudonym;
 pub mod response_trim;

@@ -8,7 +8,7 @@
 //! 5. Responses lose what tells of the untrimmed body: `Content-Length`, digests, `Accept-Ranges` and strong `ETag`s. FHIR's weak
 //!    version ETag stays, since If-Match needs it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::answer::Reason;
 use crate::head::{RequestHead, ResponseHead};
@@ -23,7 +23,7 @@ pub struct ResponseTrim {
 /// A compiled view.
 pub struct View {
     pub(crate) when: Option<Requirement>,
-    pub(crate) program: Rc<Program>,
+    pub(crate) program: Arc<Program>,
 }
 
 /// What becomes of a response, by its head.
@@ -31,7 +31,7 @@ pub enum Fate {
     /// Nothing to trim: no body comes.
     Pass,
     /// The body goes through this program.
-    Trim(Rc<Program>),
+    Trim(Arc<Program>),
     /// The response is refused.
     Refuse(Reason),
 }
@@ -71,7 +71,7 @@ impl ResponseTrim {
             });
         }
         match view.and_then(|index| self.views.get(index)) {
-            Some(view) => Fate::Trim(Rc::clone(&view.program)),
+            Some(view) => Fate::Trim(Arc::clone(&view.program)),
             None => Fate::Refuse(Reason::NoView),
         }
     }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn trim() -> ResponseTrim {
-        let program = Rc::new(Program::new(Vec::new(), None, Vec::new()));
+        let program = Arc::new(Program::new(Vec::new(), None, Vec::new()).unwrap());
         ResponseTrim { views: vec![View { when: None, program }] }
     }
 
@@ -184,9 +184,9 @@ mod tests {
 
     #[test]
     fn the_first_view_that_holds_is_taken_and_none_refuses() {
-        let when = |scope: &str| Some(Requirement::Scope(crate::scope::Need::parse(scope).unwrap_or_else(|_| panic!())));
-        let program = Rc::new(Program::new(Vec::new(), None, Vec::new()));
-        let view = |when| View { when, program: Rc::clone(&program) };
+        let when = |scope: &str| Some(Requirement::Scope(crate::scope::Need::parse(scope).unwrap()));
+        let program = Arc::new(Program::new(Vec::new(), None, Vec::new()).unwrap());
+        let view = |when| View { when, program: Arc::clone(&program) };
         let trim = ResponseTrim { views: vec![view(when("user/Patient.rs")), view(when("patient/Patient.rs"))] };
         let scopes = |text: &str| ScopeSet::from_text(text).unwrap_or_default();
         assert_eq!(trim.view(Some(&scopes("patient/Patient.rs user/Patient.rs"))), Some(0));

@@ -21,7 +21,7 @@ use scrim_policy::chain::{BodyVerdict, Denial, RequestFacts, Stream, Vault, Verd
 use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Node, Problems, Severity};
 use scrim_policy::head::{Edit, RequestHead, ResponseHead};
-use scrim_policy::token::{HostVerdict, HostVerifier, TokenCache, foreign, self_test};
+use scrim_policy::token::{HostVerdict, HostVerifier, foreign, self_test};
 
 use ffi::{Buffer, Level, Map, Refused};
 
@@ -119,10 +119,12 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
         };
         let mut head = RequestHead::new(lines);
         let facts = self.facts();
-        let opening = match self.vault.try_borrow_mut() {
-            Ok(mut vault) => self.stream.request_head(&mut head, &facts, &mut vault),
-            Err(_) => return self.fail(),
+        let vault = Rc::clone(&self.vault);
+        let Ok(mut vault) = vault.try_borrow_mut() else {
+            return self.fail();
         };
+        let opening = self.stream.request_head(&mut head, &facts, &mut vault);
+        drop(vault);
         self.opened = true;
         for (path, value) in [(PATH, &opening.log_safe), (HANDOVER, &opening.handover)] {
             if let Some(value) = value {
