@@ -1,3 +1,4 @@
 //! The pure core.
 
+pub mod phi;
 pub mod url;
