@@ -1,0 +1,433 @@
+//! Which parameter names, path segments and references carry PHI, by the generated table.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use super::fhir_r4::{ANY, RESOURCES};
+use crate::url::{Parameter, Target, fold};
+
+/// A FHIR resource type and its search parameters that carry PHI, sorted without regard to case.
+pub(super) struct Resource {
+    pub(super) name: &'static str,
+    pub(super) in_compartment: bool,
+    pub(super) is_person: bool,
+    pub(super) phi: &'static [&'static str],
+}
+
+/// Parameters that say how to answer and not what to search for (FHIR R4 search, 3.1.1.5 and on; bulk data).
+pub(super) static RESULT_PARAMETERS: &[&str] = &[
+    "_contained",
+    "_containedType",
+    "_count",
+    "_elements",
+    "_format",
+    "_include",
+    "_lastUpdated",
+    "_offset",
+    "_outputFormat",
+    "_pretty",
+    "_revinclude",
+    "_score",
+    "_since",
+    "_sort",
+    "_summary",
+    "_total",
+    "_type",
+];
+
+/// Free text and expressions: PHI by name, and worth the detectors' look besides.
+static FREE_TEXT: &[&str] = &["_content", "_filter", "_text"];
+
+/// The resource types that a path names. A parameter carries PHI when it does on any of them; where the path names
+/// none, or an operation (`$everything`) that has parameters of its own, when it does on any type at all.
+pub(super) struct Scope {
+    types: [Option<&'static Resource>; 4],
+    any: bool,
+}
+
+impl Scope {
+    pub(super) fn of(target: &Target<'_>) -> Self {
+        let mut types = [None; 4];
+        let mut found = 0_usize;
+        let mut operation = false;
+        for segment in target.segments() {
+            if segment.text().starts_with('$') {
+                operation = true;
+            } else if let Some(resource) = resource(&fold(segment.text())) {
+                if let Some(slot) = types.get_mut(found) {
+                    *slot = Some(resource);
+                }
+                found = found.saturating_add(1);
+            }
+        }
+        Self {
+            types,
+            any: operation || found == 0 || found > types.len(),
+        }
+    }
+
+    fn find(&self, token: &str) -> Option<&'static str> {
+        if self.any {
+            return find(ANY, token);
+        }
+        self.types
+            .iter()
+            .flatten()
+            .find_map(|resource| find(resource.phi, token))
+    }
+}
+
+/// The PHI name that a parameter's name holds, if any: its base name, or any link of its chain
+/// (`subject:Patient.name`, `patient.name`, `_has:Observation:patient:code`). Case, compatibility spellings, blanks and
+/// brackets around the name are seen through: a lenient upstream may see through them too.
+/// `after_first` judges only what comes after the base name.
+pub(super) fn phi_name(name: &str, scope: &Scope, after_first: bool) -> Option<&'static str> {
+    let folded = fold(name);
+    let mut chained: Option<Option<&'static Resource>> = None;
+    let mut after_type = false;
+    for (index, (before, token)) in tokens(&folded).enumerate() {
+        if index > 0 && before == b'.' && !after_type {
+            chained = Some(None);
+        }
+        let type_named = if index > 0 && before != b'.' {
+            resource(token)
+        } else {
+            None
+        };
+        if let Some(resource) = type_named.filter(|resource| resource.name == token) {
+            chained = Some(Some(resource));
+            after_type = true;
+            continue;
+        }
+        // `organization:identifier=..` is a modifier: an identifier of what is referred to (FHIR R4 search, 3.1.1.5.8).
+        let modifier = before == b':' && !after_type && token == "identifier";
+        after_type = false;
+        if modifier || (after_first && index == 0) {
+            continue;
+        }
+        let found = match chained {
+            None => scope.find(token),
+            Some(None) => find(ANY, token),
+            Some(Some(resource)) => find(resource.phi, token),
+        };
+        if found.is_some() {
+            return found;
+        }
+        // A type in another case (`_has:observation:..`), since it is not the parameter of that name.
+        if type_named.is_some() {
+            chained = Some(type_named);
+            after_type = true;
+        }
+    }
+    None
+}
+
+/// The words of a name, each with the byte that stands before it (0 for the first).
+pub(super) fn tokens(name: &str) -> impl Iterator<Item = (u8, &str)> {
+    let mut before = 0_u8;
+    name.split_inclusive(|c: char| !is_name_char(c))
+        .filter_map(move |piece| {
+            let token = piece.trim_end_matches(|c: char| !is_name_char(c));
+            let was = before;
+            before = piece.bytes().last().unwrap_or_default();
+            (!token.is_empty()).then_some((was, token))
+        })
+}
+
+fn is_name_char(c: char) -> bool {
+    !c.is_ascii() || c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$')
+}
+
+/// The first word of a name, folded: what rules are written for.
+pub(super) fn first_token(name: &str) -> Cow<'_, str> {
+    match fold(name) {
+        Cow::Borrowed(name) => Cow::Borrowed(tokens(name).next().map_or("", |(_, token)| token)),
+        Cow::Owned(name) => Cow::Owned(
+            tokens(&name)
+                .next()
+                .map_or("", |(_, token)| token)
+                .to_owned(),
+        ),
+    }
+}
+
+/// Whether the segment after one called `before` is the id of a person (or, under `every_type`, of any resource).
+pub(super) fn is_id(before: &str, segment: &str, every_type: bool) -> bool {
+    let Some(resource) = resource(&fold(before)) else {
+        return false;
+    };
+    if !(resource.is_person || every_type) {
+        return false;
+    }
+    let operation = segment.strip_prefix('$').is_some_and(|rest| {
+        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-')
+    });
+    !operation && segment != "_search" && segment != "_history"
+}
+
+/// Whether a value refers to a person (`Patient/7`, also within an absolute URL) or holds a query of its own with a PHI
+/// name in it (`redirect=/Patient?name=..`).
+pub(super) fn refers_to_person(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    memchr::memchr2_iter(b'/', b'=', bytes).any(|at| {
+        let Some(head) = value.get(..at) else {
+            return false;
+        };
+        let token = head
+            .rsplit(|c: char| !is_name_char(c))
+            .next()
+            .unwrap_or_default();
+        if bytes.get(at) == Some(&b'=') {
+            let name = head.rsplit(['?', '&', ';', ' ']).next().unwrap_or_default();
+            let scope = Scope {
+                types: [None; 4],
+                any: true,
+            };
+            return name.len() <= 128 && phi_name(name, &scope, false).is_some();
+        }
+        let more = bytes
+            .get(at.saturating_add(1))
+            .is_some_and(|b| !matches!(b, b',' | b'|' | b' ' | b'/'));
+        more && token.len() <= 16 && resource(token).is_some_and(|resource| resource.is_person)
+    })
+}
+
+/// Whether a name is in a sorted list, without regard to case; gives the list's own spelling.
+pub(super) fn find(list: &'static [&'static str], token: &str) -> Option<&'static str> {
+    let index = list.binary_search_by(|probe| compare(probe, token)).ok()?;
+    list.get(index).copied()
+}
+
+pub(super) fn is_free_text(name: &str) -> bool {
+    find(FREE_TEXT, name).is_some()
+}
+
+pub(super) fn is_result_parameter(parameter: &Parameter<'_>) -> bool {
+    RESULT_PARAMETERS.contains(&parameter.base_name())
+}
+
+pub(super) fn is_phi_anywhere(name: &str) -> bool {
+    find(ANY, name).is_some()
+}
+
+fn resource(token: &str) -> Option<&'static Resource> {
+    let index = RESOURCES
+        .binary_search_by(|probe| compare(probe.name, token))
+        .ok()?;
+    RESOURCES.get(index)
+}
+
+fn compare(a: &str, b: &str) -> Ordering {
+    a.bytes()
+        .map(|b| b.to_ascii_lowercase())
+        .cmp(b.bytes().map(|b| b.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fhir_r4::{DIGEST, PAIRS};
+    use super::*;
+    use sha2::{Digest, Sha256};
+
+    fn carries(path: &str, name: &str) -> Option<&'static str> {
+        let target = Target::parse(path.as_bytes()).ok().unwrap();
+        phi_name(name, &Scope::of(&target), false)
+    }
+
+    #[test]
+    fn the_table_is_what_the_generator_wrote() {
+        let lines: String = RESOURCES
+            .iter()
+            .map(|r| {
+                format!(
+                    "{} {} {} {}\n",
+                    r.name,
+                    r.in_compartment,
+                    r.is_person,
+                    r.phi.join(" ")
+                )
+            })
+            .collect();
+        let digest: String = Sha256::digest(lines)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        assert_eq!(
+            digest, DIGEST,
+            "the table was edited: run filters/policy/fhir-r4/generate.mjs"
+        );
+        assert_eq!(
+            (
+                RESOURCES.len(),
+                RESOURCES.iter().filter(|r| r.in_compartment).count()
+            ),
+            (145, 67)
+        );
+        let own = |r: &Resource| r.phi.iter().filter(|n| !n.starts_with('_')).count();
+        assert_eq!(RESOURCES.iter().map(own).sum::<usize>(), PAIRS);
+    }
+
+    #[test]
+    fn the_tables_are_sorted_and_agree() {
+        assert!(RESOURCES.is_sorted_by(|a, b| compare(a.name, b.name) == Ordering::Less));
+        for list in RESOURCES
+            .iter()
+            .map(|r| r.phi)
+            .chain([ANY, FREE_TEXT, RESULT_PARAMETERS])
+        {
+            assert!(
+                list.is_sorted_by(|a, b| compare(a, b) == Ordering::Less),
+                "{list:?}"
+            );
+        }
+        assert!(
+            RESOURCES
+                .iter()
+                .flat_map(|r| r.phi)
+                .all(|name| is_phi_anywhere(name))
+        );
+        assert!(
+            ANY.iter()
+                .all(|name| RESOURCES.iter().any(|r| r.phi.contains(name)))
+        );
+        assert!(RESULT_PARAMETERS.iter().all(|name| !is_phi_anywhere(name)));
+    }
+
+    #[test]
+    fn spot_checks_of_the_table() {
+        for (path, names, phi) in [
+            (
+                "/Patient",
+                "name family given phonetic birthdate death-date gender identifier address address-city",
+                true,
+            ),
+            (
+                "/Patient",
+                "address-postalcode telecom phone email link language _id _content _text _filter",
+                true,
+            ),
+            (
+                "/Patient",
+                "active organization general-practitioner address-use _count _sort _lastUpdated code",
+                false,
+            ),
+            (
+                "/Observation",
+                "patient subject date identifier value-date value-string performer _text code-value-date",
+                true,
+            ),
+            (
+                "/Observation",
+                "code category status value-quantity device _id _include name",
+                false,
+            ),
+            ("/Encounter", "patient subject date identifier", true),
+            (
+                "/Encounter",
+                "status class type location service-provider",
+                false,
+            ),
+            ("/Device", "patient", true),
+            ("/Device", "identifier model", false),
+            ("/Practitioner", "name identifier phone _id _content", false),
+            ("/Organization", "name address identifier", false),
+            ("/ValueSet", "url name date", false),
+        ] {
+            for name in names.split(' ') {
+                assert_eq!(carries(path, name).is_some(), phi, "{path}?{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_seen_through_modifiers_chains_and_spellings() {
+        for (path, name, phi) in [
+            ("/Patient", "name:exact", Some("name")),
+            ("/Patient", "NAME", Some("name")),
+            ("/patient", "BirthDate", Some("birthdate")),
+            ("/Patient", "ｂｉｒｔｈｄａｔｅ", Some("birthdate")),
+            ("/Patient", "birth\u{200b}date", Some("birthdate")),
+            ("/Patient", " birthdate", Some("birthdate")),
+            ("/Patient", "birthdate[]", Some("birthdate")),
+            ("/Patient", "birthdate[0]", Some("birthdate")),
+            ("/Observation", "subject:Patient.name", Some("subject")),
+            ("/Observation", "patient.name", Some("patient")),
+            ("/Observation", "encounter.patient.name", Some("patient")),
+            ("/Observation", "encounter:Encounter.date", Some("date")),
+            ("/Observation", "encounter:Encounter.status", None),
+            (
+                "/DiagnosticReport",
+                "result.value-string",
+                Some("value-string"),
+            ),
+            ("/Patient", "_has:Observation:patient:code", Some("patient")),
+            ("/Patient", "_HAS:observation:subject:code", Some("subject")),
+            ("/Patient", "_has:Group:member:_id", Some("member")),
+            (
+                "/Practitioner",
+                "_has:Observation:performer:code",
+                Some("performer"),
+            ),
+            (
+                "/Practitioner",
+                "_has:PractitionerRole:practitioner:specialty",
+                None,
+            ),
+            ("/Encounter", "location:Location.name", None),
+            ("/Encounter", "location.name", Some("name")),
+            ("/Patient", "organization:identifier", None),
+            ("/Patient", "organization:missing", None),
+            ("/", "birthdate", Some("birthdate")),
+            ("/", "code", None),
+            ("/fhir/r4/metadata", "subject", Some("subject")),
+            ("/Practitioner/$everything", "patient", Some("patient")),
+            ("/Patient/7/Observation", "date", Some("date")),
+            ("/Patient/Practitioner", "name", Some("name")),
+            ("/fhir/Patient/_search", "name", Some("name")),
+            ("/Practitioner", "", None),
+        ] {
+            assert_eq!(carries(path, name), phi, "{path}?{name}");
+        }
+    }
+
+    #[test]
+    fn references_to_persons_are_found_in_values() {
+        for (value, refers) in [
+            ("Patient/7", true),
+            ("patient/7", true),
+            ("https://ehr.example.org/fhir/RelatedPerson/x", true),
+            ("Practitioner/1,Patient/7", true),
+            ("/fhir/Patient?name=Chalmers", true),
+            ("x&birthdate=1970", true),
+            ("Practitioner/7", false),
+            ("Patient", false),
+            ("Patient/", false),
+            ("http://loinc.org|8867-4", false),
+            ("application/fhir+json", false),
+            ("YWJj==", false),
+            ("a=b", false),
+        ] {
+            assert_eq!(refers_to_person(value), refers, "{value}");
+        }
+    }
+
+    #[test]
+    fn ids_follow_a_person() {
+        for (before, segment, id) in [
+            ("Patient", "7", true),
+            ("patient", "7", true),
+            ("Person", "a-b.c", true),
+            ("RelatedPerson", "Observation", true),
+            ("Patient", "_search", false),
+            ("Patient", "_history", false),
+            ("Patient", "$match", false),
+            ("Patient", "$512345678", true),
+            ("Patient", "_7", true),
+            ("Observation", "7", false),
+            ("fhir", "7", false),
+        ] {
+            assert_eq!(is_id(before, segment, false), id, "{before}/{segment}");
+        }
+        assert!(is_id("Observation", "7", true));
+    }
+}

@@ -1,0 +1,722 @@
+use super::*;
+use base64::Engine as _;
+use proptest::prelude::*;
+use sha2::{Digest, Sha256};
+
+/// Stands for the keyed one: what it makes is URL-safe and shows nothing of the value.
+struct Digested;
+
+impl Pseudonymise for Digested {
+    fn pseudonym(&self, value: &[u8]) -> String {
+        let digest = Sha256::digest(value);
+        let short = digest.get(..9).unwrap_or_default();
+        format!(
+            "t-{}",
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(short)
+        )
+    }
+}
+
+fn token(value: &str) -> String {
+    Digested.pseudonym(value.as_bytes())
+}
+
+fn policy(edit: impl FnOnce(&mut Rules)) -> PhiPolicy {
+    let mut rules = Rules {
+        preset: Some(Preset::FhirR4),
+        on_query: Action::Mask,
+        on_path: Some(Action::Observe),
+        detect: Detector::ALL.to_vec(),
+        on_detect: Action::Mask,
+        ..Rules::default()
+    };
+    edit(&mut rules);
+    PhiPolicy::new(rules, Some(Arc::new(Digested)))
+        .ok()
+        .unwrap()
+}
+
+/// What goes upstream (or `400 kind parameter`), and the log-safe path.
+fn judge(policy: &PhiPolicy, raw: &str) -> (String, String) {
+    let target =
+        Target::parse(raw.as_bytes()).unwrap_or_else(|why| panic!("{raw}: {}", why.code()));
+    let judgement = policy.judge(&target);
+    let upstream = match judgement.outcome {
+        Outcome::Pass => raw.to_owned(),
+        Outcome::Rewrite(bytes) => {
+            assert_ne!(bytes, raw.as_bytes(), "a rewrite that changes nothing");
+            String::from_utf8(bytes).unwrap()
+        }
+        Outcome::Reject(why) => format!(
+            "400 {} {}",
+            why.kind.code(),
+            why.parameter.unwrap_or("-".to_owned())
+        ),
+    };
+    (upstream, judgement.log_safe.into_owned())
+}
+
+fn upstream(policy: &PhiPolicy, raw: &str) -> String {
+    judge(policy, raw).0
+}
+
+#[test]
+fn each_action_does_what_it_says() {
+    let raw = "/fhir/Patient?_count=1&birthdate=1970-01-01&_sort=name";
+    for (action, expected) in [
+        (Action::Reject, "400 query birthdate".to_owned()),
+        (
+            Action::Strip,
+            "/fhir/Patient?_count=1&_sort=name".to_owned(),
+        ),
+        (
+            Action::Mask,
+            "/fhir/Patient?_count=1&birthdate=***&_sort=name".to_owned(),
+        ),
+        (
+            Action::Tokenize,
+            format!(
+                "/fhir/Patient?_count=1&birthdate={}&_sort=name",
+                token("1970-01-01")
+            ),
+        ),
+        (Action::Observe, raw.to_owned()),
+    ] {
+        let by_preset = policy(|r| r.on_query = action);
+        let log = "/fhir/Patient?_count=1&birthdate=***&_sort=name";
+        assert_eq!(judge(&by_preset, raw), (expected.clone(), log.to_owned()));
+        let by_name = policy(|r| {
+            r.preset = None;
+            r.query = vec![("birthdate".to_owned(), action)];
+        });
+        assert_eq!(judge(&by_name, raw), (expected, log.to_owned()));
+    }
+    let passed = policy(|r| r.query = vec![("birthdate".to_owned(), Action::Pass)]);
+    assert_eq!(judge(&passed, raw), (raw.to_owned(), raw.to_owned()));
+}
+
+#[test]
+fn path_ids_are_judged() {
+    for (action, expected) in [
+        (Action::Reject, "400 path -".to_owned()),
+        (Action::Strip, "/fhir/r4/Patient/_history/2".to_owned()),
+        (Action::Mask, "/fhir/r4/Patient/***/_history/2".to_owned()),
+        (
+            Action::Tokenize,
+            format!("/fhir/r4/Patient/{}/_history/2", token("p-7")),
+        ),
+        (
+            Action::Observe,
+            "/fhir/r4/Patient/p%2d7/_history/2".to_owned(),
+        ),
+    ] {
+        let policy = policy(|r| r.on_path = Some(action));
+        let log = "/fhir/r4/Patient/***/_history/2";
+        assert_eq!(
+            judge(&policy, "/fhir/r4/Patient/p%2d7/_history/2"),
+            (expected, log.to_owned())
+        );
+    }
+    let keyed = policy(|r| r.on_path = None);
+    assert_eq!(
+        upstream(&keyed, "/Patient/7"),
+        format!("/Patient/{}", token("7"))
+    );
+    let unkeyed = Rules {
+        preset: Some(Preset::FhirR4),
+        ..Rules::default()
+    };
+    assert_eq!(
+        upstream(&PhiPolicy::new(unkeyed, None).ok().unwrap(), "/Patient/7"),
+        "400 path -"
+    );
+    for raw in [
+        "/fhir/Observation/7",
+        "/fhir/Patient",
+        "/fhir/Patient/_search",
+        "/fhir/metadata",
+        "/fhir/Patient/$match",
+    ] {
+        assert_eq!(judge(&keyed, raw), (raw.to_owned(), raw.to_owned()));
+    }
+}
+
+#[test]
+fn spellings_do_not_slip_by() {
+    let policy = policy(|_| {});
+    for (raw, expected) in [
+        ("/Patient?b%69rthdate=1970", "/Patient?b%69rthdate=***"),
+        ("/Patient?b%2569rthdate=1970", "/Patient?b%2569rthdate=***"),
+        (
+            "/Patient?%62%69%72%74%68%64%61%74%65=1970",
+            "/Patient?%62%69%72%74%68%64%61%74%65=***",
+        ),
+        ("/Patient?BIRTHDATE=1970", "/Patient?BIRTHDATE=***"),
+        ("/Patient?+birthdate=1970", "/Patient?+birthdate=***"),
+        (
+            "/Patient?birthdate%5B%5D=1970",
+            "/Patient?birthdate%5B%5D=***",
+        ),
+        (
+            "/Patient?%EF%BD%8Eame=Chalmers",
+            "/Patient?%EF%BD%8Eame=***",
+        ),
+        ("/Patient?name:exact=Chalmers", "/Patient?name:exact=***"),
+        (
+            "/Patient?name%3Aexact=Chalmers",
+            "/Patient?name%3Aexact=***",
+        ),
+        (
+            "/Patient?name=a&name=b&given=c",
+            "/Patient?name=***&name=***&given=***",
+        ),
+        (
+            "/Patient?identifier=urn:mrn%7C12345,urn:x|9",
+            "/Patient?identifier=***",
+        ),
+        (
+            "/Observation?subject:Patient.name=a",
+            "/Observation?subject:Patient.name=***",
+        ),
+        (
+            "/Observation?patient.name=a",
+            "/Observation?patient.name=***",
+        ),
+        (
+            "/Patient?_has:Observation:patient:code=1234-5",
+            "/Patient?_has:Observation:patient:code=***",
+        ),
+        ("/Observation?device=Patient/7", "/Observation?device=***"),
+        ("/x%50/%50atient?name=a", "/x%50/%50atient?name=***"),
+        ("/public/../Patient?name=a", "/Patient?name=***"),
+        ("//Patient?name=a", "//Patient?name=***"),
+        ("https://h/Patient?name=a", "https://h/Patient?name=***"),
+        ("https://h?name=a", "https://h/?name=***"),
+        ("/?name=a", "/?name=***"),
+        ("/Patient?name:a", "/Patient?***"),
+        ("/Patient?name", "/Patient?name"),
+        ("/Patient?name=&_count=1", "/Patient?name=&_count=1"),
+        ("/Practitioner?name=Ada", "/Practitioner?name=Ada"),
+        (
+            "/Observation?code=http://loinc.org|8867-4&&x=%41+b",
+            "/Observation?code=http://loinc.org|8867-4&&x=%41+b",
+        ),
+    ] {
+        assert_eq!(upstream(&policy, raw), expected, "{raw}");
+    }
+}
+
+#[test]
+fn rules_by_name_come_first() {
+    let policy = policy(|r| {
+        r.on_query = Action::Reject;
+        r.detect = vec![Detector::Ssn];
+        r.on_detect = Action::Reject;
+        r.query = vec![
+            ("identifier".to_owned(), Action::Tokenize),
+            ("name".to_owned(), Action::Mask),
+            ("patient".to_owned(), Action::Pass),
+            ("_count".to_owned(), Action::Pass),
+        ];
+    });
+    for (raw, expected) in [
+        (
+            "/Patient?identifier=512-34-5678",
+            format!("/Patient?identifier={}", token("512-34-5678")),
+        ),
+        (
+            "/Patient?identifier=512%2d34%2D5678",
+            format!("/Patient?identifier={}", token("512-34-5678")),
+        ),
+        (
+            "/Patient?Name:exact=a",
+            "/Patient?Name:exact=***".to_owned(),
+        ),
+        ("/Practitioner?name=a", "/Practitioner?name=***".to_owned()),
+        (
+            "/Observation?patient=Patient/7",
+            "/Observation?patient=Patient/7".to_owned(),
+        ),
+        (
+            "/Observation?PATIENT=Patient/7",
+            "400 query patient".to_owned(),
+        ),
+        (
+            "/Observation?patient:missing=true",
+            "/Observation?patient:missing=true".to_owned(),
+        ),
+        (
+            "/Observation?patient.birthdate=1970",
+            "400 query birthdate".to_owned(),
+        ),
+        (
+            "/Observation?encounter:Encounter.identifier=x",
+            "400 query identifier".to_owned(),
+        ),
+        (
+            "/Practitioner?organization.identifier=x",
+            "400 query identifier".to_owned(),
+        ),
+        ("/Patient?_count=512-34-5678", "400 ssn _count".to_owned()),
+        ("/Patient?birthdate=1970", "400 query birthdate".to_owned()),
+        ("/Patient?512-34-5678=1", "400 ssn -".to_owned()),
+    ] {
+        assert_eq!(upstream(&policy, raw), expected, "{raw}");
+    }
+    let alone = PhiPolicy::new(
+        Rules {
+            query: vec![("ssn".to_owned(), Action::Mask)],
+            ..Rules::default()
+        },
+        None,
+    );
+    let alone = alone.ok().unwrap();
+    assert_eq!(
+        upstream(&alone, "/x?person.SSN=1&name=b"),
+        "/x?person.SSN=***&name=b"
+    );
+}
+
+#[test]
+fn detectors_look_at_what_is_left() {
+    let masking = policy(|_| {});
+    for (raw, expected) in [
+        ("/notes/512-34-5678/x", "/notes/***/x"),
+        ("/notes/re-512-34-5678-x", "/notes/re-***-x"),
+        ("/notes/re%20512%2d34%2d5678%20x", "/notes/re%20***%20x"),
+        ("/notes/re%2520512-34-5678", "/notes/***"),
+        ("/x?q=call+415-555-0132+now&y=1", "/x?q=call+***+now&y=1"),
+        ("/x?q=512+34+5678", "/x?q=***"),
+        ("/x?q=%35%31%32%33%34%35%36%37%38", "/x?q=***"),
+        ("/x?q=%EF%BC%95%EF%BC%91%EF%BC%92345678+z", "/x?q=***"),
+        ("/x?q=a@b.org,c@d.org", "/x?q=***,***"),
+        ("/x?q=peter+tag@b.org", "/x?q=***"),
+        ("/x?q=peter%2Btag@b.org,1", "/x?q=***,1"),
+        ("/x?mrn=A123456", "/x?mrn=***"),
+        ("/mrn/A123456", "/mrn/***"),
+        ("/x?q=MRN%20A123456.", "/x?q=***."),
+        ("/x?512-34-5678", "/x?***"),
+        ("/x?a-512-34-5678=1", "/x?a-***=1"),
+        ("/x?q=512%E2%80%8B34%E2%80%8B5678", "/x?q=***"),
+        (
+            "/x?order=20240115103000&id=550e8400-e29b-41d4-a716-446655440000",
+            "/x?order=20240115103000&id=550e8400-e29b-41d4-a716-446655440000",
+        ),
+    ] {
+        assert_eq!(upstream(&masking, raw), expected, "{raw}");
+    }
+    let detecting = |action| policy(|r| r.on_detect = action);
+    assert_eq!(
+        upstream(&detecting(Action::Strip), "/x?a=1&q=512345678&b=2"),
+        "/x?a=1&b=2"
+    );
+    assert_eq!(upstream(&detecting(Action::Strip), "/x?q=512345678"), "/x");
+    assert_eq!(
+        upstream(&detecting(Action::Strip), "/x/512345678/y"),
+        "/x/y"
+    );
+    assert_eq!(upstream(&detecting(Action::Strip), "/512345678"), "/");
+    assert_eq!(
+        upstream(&detecting(Action::Reject), "/x?a=1&q=512345678"),
+        "400 ssn -"
+    );
+    assert_eq!(
+        upstream(&detecting(Action::Tokenize), "/x?q=a+512345678"),
+        format!("/x?q=a+{}", token("512345678"))
+    );
+    let observing = judge(&detecting(Action::Observe), "/x?q=a+512345678");
+    assert_eq!(
+        observing,
+        ("/x?q=a+512345678".to_owned(), "/x?q=a%20***".to_owned())
+    );
+}
+
+#[test]
+fn free_text_is_looked_through_under_reject() {
+    let policy = policy(|r| r.on_detect = Action::Reject);
+    assert_eq!(
+        upstream(&policy, "/Patient?_content=512-34-5678"),
+        "400 ssn _content"
+    );
+    assert_eq!(
+        upstream(&policy, "/Patient?_content=oak"),
+        "/Patient?_content=***"
+    );
+    assert_eq!(
+        upstream(&policy, "/Patient?phone=415-555-0132"),
+        "/Patient?phone=***"
+    );
+}
+
+#[test]
+fn only_configured_detectors_act_but_all_mask_the_log() {
+    let policy = policy(|r| r.detect = vec![]);
+    let raw = "/x?q=512-34-5678&r=a@b.org";
+    assert_eq!(
+        judge(&policy, raw),
+        (raw.to_owned(), "/x?q=***&r=***".to_owned())
+    );
+}
+
+#[test]
+fn what_dot_segments_take_away_does_not_go_on() {
+    let policy = policy(|_| {});
+    assert_eq!(upstream(&policy, "/x/512-34-5678/../y?a=1"), "/x/y?a=1");
+    assert_eq!(upstream(&policy, "/x/./re-512-34-5678/%41"), "/x/***/A");
+    assert_eq!(judge(&policy, "/Patient/7/../8").1, "/Patient/***");
+}
+
+#[test]
+fn stripping_takes_one_separator() {
+    let policy = policy(|r| r.on_query = Action::Strip);
+    for (raw, expected) in [
+        ("/Patient?name=a", "/Patient"),
+        ("/Patient?name=a&_count=1", "/Patient?_count=1"),
+        ("/Patient?_count=1&name=a", "/Patient?_count=1"),
+        ("/Patient?name=a&given=b", "/Patient"),
+        (
+            "/Patient?name=a&_count=%31&given=b&_sort=x",
+            "/Patient?_count=%31&_sort=x",
+        ),
+    ] {
+        assert_eq!(upstream(&policy, raw), expected, "{raw}");
+    }
+}
+
+#[test]
+fn the_log_is_plain_ascii_in_one_spelling() {
+    let policy = policy(|_| {});
+    for (raw, log) in [
+        ("/fhir/Patient/7?_count=1", "/fhir/Patient/***?_count=1"),
+        ("/x/%41%20b//c/?q=%41+b", "/x/A%20b/c/?q=A%20b"),
+        ("/é?é=é", "/%C3%A9?%C3%A9=%C3%A9"),
+        ("https://h/x?q=1", "https://h/x?q=1"),
+        ("*", "*"),
+        ("/", "/"),
+        ("/?a", "/?a"),
+    ] {
+        assert_eq!(judge(&policy, raw).1, log);
+    }
+    let target = Target::parse(b"/fhir/Observation?_count=1&code=8867-4")
+        .ok()
+        .unwrap();
+    assert!(matches!(policy.judge(&target).log_safe, Cow::Borrowed(_)));
+}
+
+#[test]
+fn the_strict_log_shows_no_value_it_does_not_know() {
+    for (raw, log) in [
+        (
+            "/fhir/Patient/7/Observation/8?_count=1&code=x&status",
+            "/fhir/Patient/***/Observation/***?_count=1&code=***&***",
+        ),
+        (
+            "/people/512-34-5678?_sort=512345678",
+            "/people/***?_sort=***",
+        ),
+        ("/a%2fb", "-"),
+    ] {
+        assert_eq!(log_safe_raw(raw.as_bytes()), log);
+    }
+}
+
+#[test]
+fn counts_tell_what_was_done() {
+    let policy = policy(|r| {
+        r.query = vec![
+            ("given".to_owned(), Action::Tokenize),
+            ("family".to_owned(), Action::Strip),
+        ]
+    });
+    let target = Target::parse(b"/Patient/7?name=a&given=b&family=c&q=512-34-5678,a@b.org")
+        .ok()
+        .unwrap();
+    let counts = Counts {
+        masked: 3,
+        stripped: 1,
+        tokenized: 1,
+        observed: 1,
+        detected: 2,
+    };
+    assert_eq!(policy.judge(&target).counts, counts);
+}
+
+#[test]
+fn a_referer_with_phi_is_cut_to_its_origin() {
+    let policy = policy(|_| {});
+    for (value, expected) in [
+        (
+            "https://app.example.org/ward?tab=2",
+            Some("https://app.example.org/ward?tab=2"),
+        ),
+        (
+            "https://app.example.org/Patient/7",
+            Some("https://app.example.org/"),
+        ),
+        (
+            "HTTP://app.example.org:8080/Patient?name=a",
+            Some("http://app.example.org:8080/"),
+        ),
+        (
+            "https://app.example.org/x?q=512345678",
+            Some("https://app.example.org/"),
+        ),
+        ("about:blank", Some("about:blank")),
+        ("https://user:pw@app.example.org/", None),
+        ("https://app.example.org/x#Patient/7", None),
+        ("/Patient/7", None),
+        ("%", None),
+        ("", None),
+    ] {
+        let kept = match policy.judge_referer(value.as_bytes()) {
+            HeaderJudgement::Keep => Some(value.to_owned()),
+            HeaderJudgement::Remove => None,
+            HeaderJudgement::Replace(bytes) => String::from_utf8(bytes).ok(),
+        };
+        assert_eq!(kept.as_deref(), expected, "{value}");
+    }
+}
+
+#[test]
+fn rules_that_cannot_hold_are_refused() {
+    let compile = |rules| PhiPolicy::new(rules, None).err();
+    let tokenize = Rules {
+        on_query: Action::Tokenize,
+        ..Rules::default()
+    };
+    assert_eq!(
+        compile(tokenize),
+        Some(RulesError::NoKey("on_query".to_owned()))
+    );
+    let named = Rules {
+        query: vec![("identifier".to_owned(), Action::Tokenize)],
+        ..Rules::default()
+    };
+    assert_eq!(
+        compile(named),
+        Some(RulesError::NoKey("query.identifier".to_owned()))
+    );
+    let pass = Rules {
+        on_detect: Action::Pass,
+        ..Rules::default()
+    };
+    assert_eq!(
+        compile(pass),
+        Some(RulesError::PassOutsideQuery("on_detect"))
+    );
+    assert_eq!(compile(Rules::default()), None);
+}
+
+#[test]
+fn rules_that_harm_are_warned_of() {
+    let keys = |policy: PhiPolicy| {
+        policy
+            .warnings()
+            .into_iter()
+            .map(|w| w.key)
+            .collect::<Vec<_>>()
+    };
+    assert!(keys(policy(|_| {})).is_empty());
+    let stripping = policy(|r| {
+        r.on_query = Action::Strip;
+        r.on_path = Some(Action::Strip);
+        r.on_detect = Action::Strip;
+        r.query = vec![
+            ("identifier".to_owned(), Action::Strip),
+            ("_summary".to_owned(), Action::Strip),
+            ("name".to_owned(), Action::Pass),
+            ("_count".to_owned(), Action::Pass),
+        ];
+    });
+    assert_eq!(
+        keys(stripping),
+        [
+            "on_query",
+            "on_path",
+            "on_detect",
+            "query.identifier",
+            "query.name"
+        ]
+    );
+}
+
+#[test]
+fn codes_read_back() {
+    assert!(
+        Action::ALL
+            .into_iter()
+            .all(|a| Action::from_code(a.code()) == Some(a))
+    );
+    assert!(
+        Detector::ALL
+            .into_iter()
+            .all(|d| Detector::from_code(d.code()) == Some(d))
+    );
+    assert!(
+        Preset::ALL
+            .into_iter()
+            .all(|p| Preset::from_code(p.code()) == Some(p))
+    );
+}
+
+/// Decodes over and over and folds, as the most lenient reader would.
+fn read_leniently(text: &str) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..8 {
+        let bytes: Vec<u8> = crate::url::decode_once_mapped(text.as_bytes(), true)
+            .map(|(b, _)| b)
+            .collect();
+        text = String::from_utf8_lossy(&bytes).into_owned();
+    }
+    fold(&text).to_lowercase()
+}
+
+/// One of many spellings of a text, chosen by `seed`.
+fn spell(text: &str, mut seed: u64) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let wide =
+            char::from_u32(u32::from(c).wrapping_add(0xfee0)).filter(|_| c.is_ascii_alphanumeric());
+        let percent = |s: &str, times: usize| {
+            let once: String = s.bytes().map(|b| format!("%{b:02X}")).collect();
+            (1..times).fold(once, |s, _| s.replace('%', "%25"))
+        };
+        match seed >> 60 {
+            0..=7 if c.is_ascii_alphanumeric() || c == '-' => out.push(c),
+            8 | 9 => out.push_str(&percent(&c.to_string(), 2)),
+            10 => out.push_str(&percent(&c.to_string(), 3)),
+            11 if wide.is_some() => out.push_str(&percent(&wide.unwrap_or(c).to_string(), 1)),
+            12 if wide.is_some() => out.push(wide.unwrap_or(c)),
+            13 if c == ' ' => out.push('+'),
+            _ => out.push_str(&percent(&c.to_string(), 1)),
+        }
+    }
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn no_canary_survives(
+        canary in prop::sample::select(vec!["Quixotegarcia", "512-34-5678", "512 34 5678", "1931-11-09", "zq@canary.org", "MRN ZQ81234"]),
+        name in prop::sample::select(vec!["name", "birthdate", "identifier", "patient.name", "given:exact", "_has:Observation:subject:code",
+            "link:Patient.family", "_content", "_filter", "telecom", "_id"]),
+        action in prop::sample::select(vec![Action::Reject, Action::Strip, Action::Mask, Action::Tokenize, Action::Observe]),
+        seed in any::<u64>(),
+        shape in 0_usize..6,
+    ) {
+        let (value, name) = (spell(canary, seed), spell(name, seed.rotate_left(17)));
+        let raw = match shape {
+            0 => format!("/fhir/Patient?{name}={value}"),
+            1 => format!("/fhir/Patient?_count=1&{name}=x&{name}={value}&_sort=-x"),
+            2 => format!("/fhir//%50atient/./{value}"),
+            3 => format!("/fhir/x/../Patient/{value}/_history?{name}={value}"),
+            4 => format!("https://h/fhir/Patient/_search?_format=json&{name}=a,{value}"),
+            _ => format!("/fhir/patient/{value}/Observation?a=b+c&{name}={value}&&x"),
+        };
+        let Ok(target) = Target::parse(raw.as_bytes()) else { return Ok(()) };
+        let policy = policy(|r| {
+            r.on_query = action;
+            r.on_path = Some(action);
+            r.on_detect = action;
+        });
+        let needle = canary.to_lowercase();
+        let judgement = policy.judge(&target);
+        prop_assert!(judgement.log_safe.is_ascii());
+        for log in [&*judgement.log_safe, &log_safe(&target)] {
+            prop_assert!(!read_leniently(log).contains(&needle), "{raw} logs {log}");
+        }
+        match judgement.outcome {
+            Outcome::Rewrite(bytes) if action != Action::Observe => {
+                let sent = String::from_utf8(bytes).map_err(|_| TestCaseError::fail("not text"))?;
+                prop_assert!(!read_leniently(&sent).contains(&needle), "{raw} sends {sent}");
+                prop_assert!(Target::parse(sent.as_bytes()).is_ok(), "{raw} sends {sent}");
+            }
+            Outcome::Pass if action != Action::Observe => prop_assert!(false, "{raw} passes"),
+            Outcome::Reject(why) => {
+                prop_assert_eq!(action, Action::Reject);
+                let said = format!("{why:?}");
+                prop_assert!(!read_leniently(&said).contains(&needle), "{}", said);
+            }
+            _ => prop_assert_eq!(action == Action::Observe, true),
+        }
+    }
+
+    #[test]
+    fn detected_canaries_do_not_survive_anywhere(
+        canary in prop::sample::select(vec!["512-34-5678", "512 34 5678", "512.34.5678", "512345678", "(415) 555-0132", "zq@canary.org", "MRN-8123456"]),
+        action in prop::sample::select(vec![Action::Reject, Action::Strip, Action::Mask, Action::Tokenize]),
+        seed in any::<u64>(),
+        shape in 0_usize..6,
+    ) {
+        let value = spell(canary, seed);
+        let raw = match shape {
+            0 => format!("/orders/{value}"),
+            1 => format!("/orders/re_{value}_x/y"),
+            2 => format!("/orders?note={value}"),
+            3 => format!("/orders?a=1&note=re:%20{value}+end&b=%41"),
+            4 => format!("/orders?x&{value}=1&y"),
+            _ => format!("/orders/./z?{value}"),
+        };
+        let Ok(target) = Target::parse(raw.as_bytes()) else { return Ok(()) };
+        let policy = policy(|r| {
+            r.preset = None;
+            r.on_detect = action;
+        });
+        let needle = canary.to_lowercase();
+        let judgement = policy.judge(&target);
+        for log in [&*judgement.log_safe, &log_safe(&target)] {
+            prop_assert!(!read_leniently(log).contains(&needle), "{raw} logs {log}");
+        }
+        match judgement.outcome {
+            Outcome::Rewrite(bytes) => {
+                let sent = String::from_utf8(bytes).map_err(|_| TestCaseError::fail("not text"))?;
+                prop_assert!(!read_leniently(&sent).contains(&needle), "{raw} sends {sent}");
+            }
+            Outcome::Pass => prop_assert!(false, "{raw} passes"),
+            Outcome::Reject(_) => prop_assert_eq!(action, Action::Reject),
+        }
+    }
+
+    #[test]
+    fn judging_a_masked_target_again_changes_nothing(seed in any::<u64>(), raw in "/(Patient|x|Observation)(/[a-z0-9-]{1,12})?(\\?((name|q|code|_count)=[a-z0-9@.+-]{0,14}&?){0,4})?") {
+        let raw = if seed & 1 == 0 { raw } else { raw.replace('a', "%61") };
+        let policy = policy(|r| r.on_path = Some(Action::Mask));
+        let once = upstream_lenient(&policy, raw.as_bytes());
+        let twice = upstream_lenient(&policy, &once);
+        prop_assert_eq!(String::from_utf8_lossy(&once), String::from_utf8_lossy(&twice));
+    }
+
+    #[test]
+    fn nothing_panics(raw in prop::collection::vec(prop_oneof![3 => prop::sample::select(b"/?&=%;:.,|+@-0123456789abmrnMRN$_[]".to_vec()), 1 => any::<u8>()], 0..80), action in 0_usize..5) {
+        let mut bytes = b"/Patient".to_vec();
+        bytes.extend(raw);
+        let Ok(target) = Target::parse(&bytes) else { return Ok(()) };
+        let action = Action::ALL[action];
+        let policy = policy(|r| {
+            r.on_query = action;
+            r.on_path = Some(action);
+            r.on_detect = action;
+        });
+        let judgement = policy.judge(&target);
+        prop_assert!(judgement.log_safe.is_ascii());
+        if let Outcome::Rewrite(sent) = judgement.outcome {
+            prop_assert!(Target::parse(&sent).is_ok(), "{}", String::from_utf8_lossy(&sent));
+        }
+        policy.judge_referer(&bytes);
+    }
+}
+
+fn upstream_lenient(policy: &PhiPolicy, raw: &[u8]) -> Vec<u8> {
+    let Ok(target) = Target::parse(raw) else {
+        return raw.to_vec();
+    };
+    match policy.judge(&target).outcome {
+        Outcome::Rewrite(bytes) => bytes,
+        _ => raw.to_vec(),
+    }
+}
