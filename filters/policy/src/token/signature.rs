@@ -207,6 +207,26 @@ mod tests {
         }
     }
 
+    /// Right about one of text and signature, blind to the other.
+    struct Blind {
+        to_text: bool,
+    }
+
+    impl HostVerifier for Blind {
+        fn verify(&self, _: &'static str, _: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
+            let sees = if self.to_text {
+                signature == RSA_SIGNATURE || signature == EC_SIGNATURE
+            } else {
+                text == TEXT
+            };
+            if sees {
+                HostVerdict::Valid
+            } else {
+                HostVerdict::Invalid
+            }
+        }
+    }
+
     #[test]
     fn the_self_test_passes_a_right_host() {
         assert!(self_test(&GuestAsHost::default()));
@@ -222,5 +242,7 @@ mod tests {
             assert!(!self_test(&Fixed(verdict)));
             assert!(!self_test(&RsaOnly(verdict)));
         }
+        assert!(!self_test(&Blind { to_text: true }));
+        assert!(!self_test(&Blind { to_text: false }));
     }
 }
