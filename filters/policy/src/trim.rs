@@ -458,10 +458,15 @@ impl Run<'_> {
                             at: i,
                         });
                     }
-                    if self.begin_value(i, byte)? {
+                    if !self.begin_value(i, byte)? {
+                        i = i.wrapping_add(1);
+                    } else if let Some(after) = self.plain_string(i, byte) {
+                        self.pass(i..after);
+                        self.end_value();
+                        i = after;
+                    } else {
                         return Ok(Some(i));
                     }
-                    i = i.wrapping_add(1);
                 }
                 At::FirstName if byte == b'}' => i = self.close(i),
                 At::FirstName | At::Name => {
@@ -480,6 +485,11 @@ impl Run<'_> {
                     self.state.key = Key::Here(i..after);
                     self.find_member(inner);
                     i = after;
+                    if self.chunk.get(i) == Some(&b':') {
+                        self.colon = Some(i);
+                        self.state.at = At::Value;
+                        i = i.wrapping_add(1);
+                    }
                 }
                 At::InName => {
                     let Some(after) = self.scan_name(i, i)? else {
@@ -611,6 +621,16 @@ impl Run<'_> {
         Ok(true)
     }
 
+    /// The short way for the commonest value, a string without escapes in one chunk: the position after it.
+    #[inline]
+    fn plain_string(&self, i: usize, byte: u8) -> Option<usize> {
+        if byte == b'"' {
+            scan::plain_string(self.chunk, i.wrapping_add(1))
+        } else {
+            None
+        }
+    }
+
     fn count_transformed(&mut self) {
         self.state.counts.transformed = self.state.counts.transformed.saturating_add(1);
     }
@@ -671,7 +691,19 @@ impl Run<'_> {
 
     /// Reads on in a name that starts at `start` in this chunk, or in an earlier one; keeps what there is of it when the
     /// chunk ends first.
+    #[inline]
     fn scan_name(&mut self, start: usize, from: usize) -> Result<Option<usize>, Stop> {
+        if start != from
+            && let Some(after) = scan::plain_string(self.chunk, from)
+            && after.wrapping_sub(from) <= self.limits.max_name
+        {
+            return Ok(Some(after));
+        }
+        self.scan_name_slowly(start, from)
+    }
+
+    #[cold]
+    fn scan_name_slowly(&mut self, start: usize, from: usize) -> Result<Option<usize>, Stop> {
         // The closing quote counts too, and so does the opening one if it was held.
         let opened = usize::from(!self.state.name.is_empty());
         let room = self

@@ -65,6 +65,14 @@ fn plain_run(bytes: &[u8]) -> usize {
     run
 }
 
+/// The position after the closing quote of a string that starts at `at` and needs no look.
+#[inline]
+pub(super) fn plain_string(chunk: &[u8], at: usize) -> Option<usize> {
+    let rest = chunk.get(at..)?;
+    let run = plain_run(rest);
+    (rest.get(run) == Some(&b'"')).then(|| at.wrapping_add(run).wrapping_add(1))
+}
+
 /// A string whose opening quote was read.
 #[derive(Clone, Copy)]
 pub(super) struct StringScan {

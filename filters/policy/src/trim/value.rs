@@ -159,6 +159,10 @@ impl ValueScan {
                     };
                     i = after;
                     at = At::Colon;
+                    if chunk.get(i) == Some(&b':') {
+                        i = i.wrapping_add(1);
+                        at = At::Value;
+                    }
                     continue;
                 }
                 At::Colon => {
@@ -185,6 +189,11 @@ impl ValueScan {
                         (Some(b','), Some(object)) => {
                             at = if *object { At::Name } else { At::Value };
                             i = i.wrapping_add(1);
+                            if *object && chunk.get(i) == Some(&b'"') {
+                                self.string = StringScan::new();
+                                i = i.wrapping_add(1);
+                                at = At::InName;
+                            }
                             continue;
                         }
                         (Some(b'}'), Some(true)) | (Some(b']'), Some(false)) => {
