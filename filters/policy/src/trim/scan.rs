@@ -65,12 +65,18 @@ fn plain_run(bytes: &[u8]) -> usize {
     run
 }
 
-/// The position after the closing quote of a string that starts at `at` and needs no look.
+/// The short way through a string that starts at `at`, behind its quote: the position after its closing quote, or else the
+/// place up to which a [`StringScan`] has nothing to find.
 #[inline]
-pub(super) fn plain_string(chunk: &[u8], at: usize) -> Option<usize> {
-    let rest = chunk.get(at..)?;
+pub(super) fn plain_string(chunk: &[u8], at: usize) -> Result<usize, usize> {
+    let rest = chunk.get(at..).unwrap_or_default();
     let run = plain_run(rest);
-    (rest.get(run) == Some(&b'"')).then(|| at.wrapping_add(run).wrapping_add(1))
+    let end = at.wrapping_add(run);
+    if rest.get(run) == Some(&b'"') {
+        Ok(end.wrapping_add(1))
+    } else {
+        Err(end)
+    }
 }
 
 /// A string whose opening quote was read.
