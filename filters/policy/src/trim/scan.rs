@@ -65,6 +65,20 @@ fn plain_run(bytes: &[u8]) -> usize {
     run
 }
 
+/// The short way through a string that starts at `at`, behind its quote: the position after its closing quote, or else the
+/// place up to which a [`StringScan`] has nothing to find.
+#[inline]
+pub(super) fn plain_string(chunk: &[u8], at: usize) -> Result<usize, usize> {
+    let rest = chunk.get(at..).unwrap_or_default();
+    let run = plain_run(rest);
+    let end = at.wrapping_add(run);
+    if rest.get(run) == Some(&b'"') {
+        Ok(end.wrapping_add(1))
+    } else {
+        Err(end)
+    }
+}
+
 /// A string whose opening quote was read.
 #[derive(Clone, Copy)]
 pub(super) struct StringScan {

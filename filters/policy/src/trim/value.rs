@@ -1,7 +1,7 @@
 //! One value whose fate is decided: only validation and depth are left, with nothing to match and nothing to copy.
 
 use super::Fault;
-use super::scan::{NumberScan, Stop, StringScan, skip_space};
+use super::scan::{NumberScan, Stop, StringScan, plain_string, skip_space};
 
 /// Reads one value, from its first byte to its last, over any number of chunks.
 pub(super) struct ValueScan {
@@ -53,6 +53,19 @@ impl ValueScan {
         self.open.is_empty() && matches!(self.at, At::InNumber) && self.number.complete()
     }
 
+    /// The short way through a name whose opening quote was read, and through the colon that follows at once.
+    #[inline]
+    fn begin_name(&mut self, chunk: &[u8], i: usize) -> (usize, At) {
+        match plain_string(chunk, i) {
+            Ok(after) if chunk.get(after) == Some(&b':') => (after.wrapping_add(1), At::Value),
+            Ok(after) => (after, At::Colon),
+            Err(special) => {
+                self.string = StringScan::new();
+                (special, At::InName)
+            }
+        }
+    }
+
     /// Goes on at `i`: the position reached, and whether the value ended there.
     #[inline]
     pub(super) fn scan(&mut self, chunk: &[u8], mut i: usize) -> Result<(usize, bool), Stop> {
@@ -64,10 +77,15 @@ impl ValueScan {
                     let Some(&byte) = chunk.get(i) else { break };
                     match byte {
                         b'"' => {
-                            self.string = StringScan::new();
                             i = i.wrapping_add(1);
-                            at = At::InString;
-                            self.string.scan(chunk, i)?
+                            match plain_string(chunk, i) {
+                                Ok(after) => Some(after),
+                                Err(special) => {
+                                    self.string = StringScan::new();
+                                    at = At::InString;
+                                    self.string.scan(chunk, special)?
+                                }
+                            }
                         }
                         b'{' | b'[' => {
                             if self.open.len() >= self.room {
@@ -135,9 +153,8 @@ impl ValueScan {
                     match chunk.get(i) {
                         None => break,
                         Some(b'"') => {
-                            self.string = StringScan::new();
                             i = i.wrapping_add(1);
-                            at = At::InName;
+                            (i, at) = self.begin_name(chunk, i);
                             continue;
                         }
                         Some(b'}') if matches!(at, At::FirstName) => {
@@ -185,6 +202,10 @@ impl ValueScan {
                         (Some(b','), Some(object)) => {
                             at = if *object { At::Name } else { At::Value };
                             i = i.wrapping_add(1);
+                            if *object && chunk.get(i) == Some(&b'"') {
+                                i = i.wrapping_add(1);
+                                (i, at) = self.begin_name(chunk, i);
+                            }
                             continue;
                         }
                         (Some(b'}'), Some(true)) | (Some(b']'), Some(false)) => {
