@@ -194,7 +194,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             _ => None,
         };
         let log_safe = facts.handover.is_none().then(|| match &judgement {
-            Some(judgement) => judgement.log_safe.clone(),
+            Some(judgement) => judgement.log_safe.clone().into_owned(),
             None => phi::log_safe(&target),
         });
         let result = chosen.and_then(|()| match policy {
@@ -211,7 +211,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         head: &mut RequestHead,
         facts: &RequestFacts,
         target: &Target<'_>,
-        judgement: Option<Judgement>,
+        judgement: Option<Judgement<'_>>,
         vault: &mut Vault,
     ) -> Result<(), Reason> {
         if Self::has(CACHE_CONTROL) && policy.cache_control.is_some() {
@@ -294,7 +294,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         head: &mut RequestHead,
         facts: &RequestFacts,
         target: &Target<'_>,
-        judgement: Judgement,
+        judgement: Judgement<'_>,
     ) -> Result<(), Reason> {
         let counts = &mut self.audit.counts;
         counts.masked = judgement.counts.masked;
@@ -312,7 +312,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         }
         match judgement.outcome {
             Outcome::Pass => Ok(()),
-            Outcome::Reject { parameter, place } => Err(Reason::PhiInUrl { parameter, place }),
+            Outcome::Reject(rejection) => Err(Reason::PhiInUrl { parameter: rejection.parameter, place: rejection.kind.code() }),
             Outcome::Rewrite(raw) => {
                 let again = Target::parse(&raw).map_err(|ambiguity| Reason::AmbiguousUrl(ambiguity.code()))?;
                 if again.path() != target.path() && facts.handover.is_none() {

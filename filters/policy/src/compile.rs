@@ -303,34 +303,19 @@ impl Section<'_> {
 
     fn phi_url(&mut self, at: &At<PhiUrl>) -> Option<PhiPolicy> {
         let section = &at.value;
-        let mut action = |given: &Option<At<Action>>| match given {
-            Some(action) => {
-                self.needs_key(action.value == Action::Tokenize, action.span);
-                rule(action.value)
-            }
-            None => phi::Action::Reject,
+        let mut action = |given: &Option<At<Action>>| {
+            let given = given.as_ref()?;
+            self.needs_key(given.value == Action::Tokenize, given.span);
+            Some(rule(given.value))
         };
         let (on_query, on_path, on_detect) = (action(&section.on_query), action(&section.on_path), action(&section.on_detect));
-        for (strips, span, what) in [
-            (section.on_query.as_ref().is_some_and(|a| a.value == Action::Strip), section.on_query.as_ref().map(|a| a.span), "search parameters"),
-            (section.on_path.as_ref().is_some_and(|a| a.value == Action::Strip), section.on_path.as_ref().map(|a| a.span), "path segments"),
-        ] {
-            if strips {
-                self.problems.warn(
-                    span.unwrap_or_default(),
-                    format!("`strip` of {what} widens what is asked for: the upstream then answers with more; use `reject` or `tokenize`"),
-                );
-            }
-        }
+        let (on_query, on_detect) = (on_query.unwrap_or(phi::Action::Reject), on_detect.unwrap_or(phi::Action::Reject));
         let mut query = Vec::new();
         for (name, action) in &section.query.0 {
             if name.value.is_empty() || name.value.contains([':', '.', '&', '=', '%', ' ']) {
                 self.problems.error(name.span, format!("`{}` is no base name; modifiers and chains match by it, write the name alone", name.value));
             }
             self.needs_key(action.value == QueryAction::Tokenize, action.span);
-            if action.value == QueryAction::Strip && !name.value.starts_with('_') {
-                self.problems.warn(action.span, format!("`strip` of `{}` widens the search: the upstream then answers with more; use `reject` or `tokenize`", name.value));
-            }
             query.push((name.value.clone(), query_rule(action.value)));
         }
         let detect: Vec<phi::Detector> = section.detect.iter().flatten().map(|detector| detector_of(detector.value)).collect();
@@ -348,7 +333,26 @@ impl Section<'_> {
         }
         let preset = section.preset.map(|Preset::FhirR4| phi::Preset::FhirR4);
         let rules = phi::Rules { preset, on_query, query, on_path, detect, on_detect };
-        PhiPolicy::new(rules, self.pseudonyms.map(|key| Arc::clone(key) as Arc<dyn phi::Pseudonymise>)).ok()
+        let compiled = match PhiPolicy::new(rules, self.pseudonyms.map(|key| Arc::clone(key) as Arc<dyn phi::Pseudonymise>)) {
+            Ok(compiled) => compiled,
+            Err(why) => {
+                // `needs_key` told most of it, at its own place.
+                if !self.problems.has_errors() {
+                    self.problems.error(at.span, why.to_string());
+                }
+                return None;
+            }
+        };
+        for warning in compiled.warnings() {
+            let span = match warning.key.as_str() {
+                "on_query" => section.on_query.as_ref().map(|action| action.span),
+                "on_path" => section.on_path.as_ref().map(|action| action.span),
+                "on_detect" => section.on_detect.as_ref().map(|action| action.span),
+                key => key.strip_prefix("query.").and_then(|name| section.query.get(name)).map(|action| action.span),
+            };
+            self.problems.warn(span.unwrap_or(at.span), format!("`{}`: {}", warning.key, warning.text));
+        }
+        Some(compiled)
     }
 
     fn needs_key(&mut self, tokenizes: bool, span: Span) {

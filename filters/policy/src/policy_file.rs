@@ -94,7 +94,7 @@ record! {
         pub on_query: Option<At<Action>>,
         /// What becomes of a parameter of this name, whatever the table says; modifiers and chains match by base name.
         pub query: Named<At<QueryAction>>,
-        /// What becomes of a path segment that carries PHI. Absent: reject.
+        /// What becomes of a path segment that carries PHI. Absent: tokenize where there is a key, else reject.
         pub on_path: Option<At<Action>>,
         /// Recognisers over what remains of path and query.
         pub detect: Option<Vec<At<Detector>>>,

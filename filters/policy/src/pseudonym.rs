@@ -59,6 +59,12 @@ impl Pseudonymiser {
     }
 }
 
+impl crate::phi::Pseudonymise for Pseudonymiser {
+    fn pseudonym(&self, value: &[u8]) -> String {
+        Pseudonymiser::pseudonym(self, value).0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
