@@ -42,8 +42,8 @@ pub struct Bootstrap {
     pub buffer_limit: Option<u32>,
     /// What the modules see of the environment.
     pub environment: Environment,
-    /// What Envoy does with paths before the filters see them.
-    pub paths: Paths,
+    /// What Envoy does with a request before the filters see it.
+    pub intake: Intake,
     /// The access log.
     pub access_log: Option<AccessLog>,
     /// The administration interface; it lets anybody who reaches it stop Envoy.
@@ -70,15 +70,20 @@ pub struct Environment {
     pub values: BTreeMap<String, String>,
 }
 
-/// What Envoy does with the path of a request.
+/// What Envoy does with a request before the filters see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Paths {
-    /// Brings it into its canonical form (RFC 3986, section 6.2.2; `//` merged) and refuses `%2F` and `%5C` with 400, so
-    /// that Envoy's route matcher and the filters cannot disagree about what a path means. Header names with
-    /// underscores are refused too, since many upstreams take them for dashes. For deployments.
+pub enum Intake {
+    /// What an edge should do, for deployments:
+    ///
+    /// 1. The peer is the client: what it says in `x-envoy-*` is dropped (also `x-envoy-original-path`, which would reach
+    ///    logs), and its address is added to `x-forwarded-for`.
+    /// 2. The path is brought into its canonical form (RFC 3986, section 6.2.2; `//` merged), and `%2F` and `%5C` in it
+    ///    are refused with 400, so that Envoy's route matcher and the filters cannot disagree about what a path means.
+    /// 3. Header names with underscores are refused, since many upstreams take them for dashes.
     #[default]
-    Canonical,
-    /// Leaves it as it came: for tests that prove that the filters themselves see through every spelling.
+    Edge,
+    /// Nothing: for tests that prove that the filters by themselves see through every spelling. Connections are closed
+    /// without the usual second's delay, which a test would wait for.
     Raw,
 }
 
@@ -126,13 +131,21 @@ impl AccessLog {
             ("bytes_sent", "%BYTES_SENT%"),
             ("audit", "%FILTER_STATE(wasm.scrim.audit:PLAIN)%"),
         ];
-        Self { sink, fields: fields.map(|(name, format)| (name.to_owned(), format.to_owned())).into() }
+        Self {
+            sink,
+            fields: fields
+                .map(|(name, format)| (name.to_owned(), format.to_owned()))
+                .into(),
+        }
     }
 
     /// Prints nothing but this filter state, each under its own name.
     pub fn filter_state(sink: Sink, names: &[String]) -> Self {
         let field = |name: &String| (name.clone(), format!("%FILTER_STATE(wasm.{name}:PLAIN)%"));
-        Self { sink, fields: names.iter().map(field).collect() }
+        Self {
+            sink,
+            fields: names.iter().map(field).collect(),
+        }
     }
 }
 
@@ -141,22 +154,39 @@ impl FromStr for Upstream {
 
     /// Reads `host:port`, `1.2.3.4:80` or `[::1]:80`.
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let wanted = || format!("`{text}` is no upstream; write host:port, such as `127.0.0.1:8080`");
+        let wanted =
+            || format!("`{text}` is no upstream; write host:port, such as `127.0.0.1:8080`");
         let (host, port) = text.rsplit_once(':').with_context(wanted)?;
-        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let plain = |host: &str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let plain = |host: &str| {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        };
         let host = match bracketed {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().ok().map(|address| address.to_string()),
+            Some(address) => address
+                .parse::<std::net::Ipv6Addr>()
+                .ok()
+                .map(|address| address.to_string()),
             None => plain(host).then(|| host.to_owned()),
         };
         let port = port.parse().ok().filter(|port| *port != 0);
-        Ok(Self { host: host.with_context(wanted)?, port: port.with_context(wanted)? })
+        Ok(Self {
+            host: host.with_context(wanted)?,
+            port: port.with_context(wanted)?,
+        })
     }
 }
 
 impl From<SocketAddr> for Upstream {
     fn from(address: SocketAddr) -> Self {
-        Self { host: address.ip().to_string(), port: address.port() }
+        Self {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
     }
 }
 
@@ -180,7 +210,7 @@ impl Bootstrap {
             virtual_host_metadata: Metadata::new(),
             buffer_limit: None,
             environment: Environment::default(),
-            paths: Paths::default(),
+            intake: Intake::default(),
             access_log: None,
             admin: None,
             comments: Vec::new(),
@@ -189,24 +219,42 @@ impl Bootstrap {
 
     /// The configuration as YAML, comments first.
     pub fn to_yaml(&self) -> String {
-        let comments: String = self.comments.iter().flat_map(|text| text.lines()).map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
+        let comments: String = self
+            .comments
+            .iter()
+            .flat_map(|text| text.lines())
+            .map(|line| format!("# {line}").trim_end().to_owned() + "\n")
+            .collect();
         comments + &emit(&self.document(Vec::new()))
     }
 
     /// The configuration as data, with more listeners after the main one.
-    pub(crate) fn document(&self, more: Vec<(Yaml<'static>, Option<Yaml<'static>>)>) -> Yaml<'static> {
+    pub(crate) fn document(
+        &self,
+        more: Vec<(Yaml<'static>, Option<Yaml<'static>>)>,
+    ) -> Yaml<'static> {
         let (listeners, clusters): (Vec<_>, Vec<_>) = more.into_iter().unzip();
-        let listeners = [self.listener(LISTENER, self.listen, CLUSTER)].into_iter().chain(listeners);
-        let clusters = [cluster(CLUSTER, &self.upstream)].into_iter().chain(clusters.into_iter().flatten());
+        let listeners = [self.listener(LISTENER, self.listen, CLUSTER)]
+            .into_iter()
+            .chain(listeners);
+        let clusters = [cluster(CLUSTER, &self.upstream)]
+            .into_iter()
+            .chain(clusters.into_iter().flatten());
         let mut entries = Vec::new();
         if let Some(admin) = &self.admin {
             let address = match admin {
                 Admin::Tcp(address) => socket_address(*address),
-                Admin::Socket(path) => map([("pipe", map([("path", text(path.display())), ("mode", number(0o600))]))]),
+                Admin::Socket(path) => map([(
+                    "pipe",
+                    map([("path", text(path.display())), ("mode", number(0o600))]),
+                )]),
             };
             entries.push(("admin", map([("address", address)])));
         }
-        entries.push(("static_resources", map([("listeners", list(listeners)), ("clusters", list(clusters))])));
+        entries.push((
+            "static_resources",
+            map([("listeners", list(listeners)), ("clusters", list(clusters))]),
+        ));
         entries.push(("overload_manager", overload_manager()));
         map(entries)
     }
@@ -214,29 +262,65 @@ impl Bootstrap {
     /// A listener with the whole chain, whose routes all lead to `cluster`.
     pub(crate) fn listener(&self, name: &str, address: SocketAddr, cluster: &str) -> Yaml<'static> {
         let mut manager = vec![
-            ("@type", type_url("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")),
+            (
+                "@type",
+                type_url(
+                    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                ),
+            ),
             ("stat_prefix", text(name)),
         ];
         if let Some(log) = &self.access_log {
             manager.push(("access_log", list([access_log(log)])));
         }
-        // The edge: the peer is the client, and what it says about other hops is not believed.
-        manager.push(("use_remote_address", truth(true)));
-        manager.extend(path_settings(self.paths));
         let mut protocol = vec![("idle_timeout", text("300s"))];
-        if self.paths == Paths::Canonical {
-            protocol.push(("headers_with_underscores_action", text("REJECT_REQUEST")));
+        match self.intake {
+            Intake::Edge => {
+                manager.extend([
+                    ("use_remote_address", truth(true)),
+                    ("normalize_path", truth(true)),
+                    ("merge_slashes", truth(true)),
+                    ("path_with_escaped_slashes_action", text("REJECT_REQUEST")),
+                ]);
+                protocol.push(("headers_with_underscores_action", text("REJECT_REQUEST")));
+            }
+            Intake::Raw => manager.extend([
+                ("normalize_path", truth(false)),
+                ("merge_slashes", truth(false)),
+                ("path_with_escaped_slashes_action", text("KEEP_UNCHANGED")),
+                ("delayed_close_timeout", text("0.02s")),
+            ]),
         }
         manager.extend([
             ("common_http_protocol_options", map(protocol)),
-            ("http_protocol_options", map([("enable_trailers", truth(true))])),
-            ("http2_protocol_options", map([("max_concurrent_streams", number(100))])),
+            (
+                "http_protocol_options",
+                map([("enable_trailers", truth(true))]),
+            ),
+            (
+                "http2_protocol_options",
+                map([("max_concurrent_streams", number(100))]),
+            ),
             ("stream_idle_timeout", text("300s")),
             ("request_headers_timeout", text("10s")),
             ("route_config", self.route_config(cluster)),
-            ("http_filters", list(self.filters.iter().map(|filter| self.wasm(filter)).chain([router()]))),
+            (
+                "http_filters",
+                list(
+                    self.filters
+                        .iter()
+                        .map(|filter| self.wasm(filter))
+                        .chain([router()]),
+                ),
+            ),
         ]);
-        let filter = map([("name", text("envoy.filters.network.http_connection_manager")), ("typed_config", map(manager))]);
+        let filter = map([
+            (
+                "name",
+                text("envoy.filters.network.http_connection_manager"),
+            ),
+            ("typed_config", map(manager)),
+        ]);
         let limit = self.buffer_limit.unwrap_or(BUFFER_LIMIT);
         map([
             ("name", text(name)),
@@ -247,17 +331,35 @@ impl Bootstrap {
     }
 
     fn route_config(&self, cluster: &str) -> Yaml<'static> {
-        let everything = [Route { name: "default".to_owned(), prefix: "/".to_owned(), metadata: Metadata::new() }];
-        let routes = if self.routes.is_empty() { &everything[..] } else { &self.routes };
+        let everything = [Route {
+            name: "default".to_owned(),
+            prefix: "/".to_owned(),
+            metadata: Metadata::new(),
+        }];
+        let routes = if self.routes.is_empty() {
+            &everything[..]
+        } else {
+            &self.routes
+        };
         let mut host = vec![("name", text("all")), ("domains", list([text("*")]))];
         host.extend(metadata(&self.virtual_host_metadata));
-        host.push(("routes", list(routes.iter().map(|known| route(known, cluster)))));
-        map([("name", text("routes")), ("virtual_hosts", list([map(host)]))])
+        host.push((
+            "routes",
+            list(routes.iter().map(|known| route(known, cluster))),
+        ));
+        map([
+            ("name", text("routes")),
+            ("virtual_hosts", list([map(host)])),
+        ])
     }
 
     fn wasm(&self, filter: &Filter) -> Yaml<'static> {
         let file = map([("local", map([("filename", text(filter.module.display()))]))]);
-        let mut vm = vec![("vm_id", text(VM_ID)), ("runtime", text("envoy.wasm.runtime.v8")), ("code", file)];
+        let mut vm = vec![
+            ("vm_id", text(VM_ID)),
+            ("runtime", text("envoy.wasm.runtime.v8")),
+            ("code", file),
+        ];
         vm.extend(self.environment.entry());
         let mut config = vec![
             ("name", text(&filter.name)),
@@ -269,7 +371,13 @@ impl Bootstrap {
         if filter.allow_on_headers_stop_iteration {
             config.push(("allow_on_headers_stop_iteration", truth(true)));
         }
-        let typed = map([("@type", type_url("envoy.extensions.filters.http.wasm.v3.Wasm")), ("config", map(config))]);
+        let typed = map([
+            (
+                "@type",
+                type_url("envoy.extensions.filters.http.wasm.v3.Wasm"),
+            ),
+            ("config", map(config)),
+        ]);
         map([("name", text(&filter.name)), ("typed_config", typed)])
     }
 }
@@ -298,19 +406,35 @@ const BUFFER_LIMIT: u32 = 1 << 20;
 
 /// A cluster of one server.
 pub(crate) fn cluster(name: &str, upstream: &Upstream) -> Yaml<'static> {
-    let address = map([("address", text(&upstream.host)), ("port_value", number(upstream.port.into()))]);
-    let endpoint = map([("endpoint", map([("address", map([("socket_address", address)]))]))]);
+    let address = map([
+        ("address", text(&upstream.host)),
+        ("port_value", number(upstream.port.into())),
+    ]);
+    let endpoint = map([(
+        "endpoint",
+        map([("address", map([("socket_address", address)]))]),
+    )]);
     let endpoints = list([map([("lb_endpoints", list([endpoint]))])]);
-    let discovery = if upstream.host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
+    let discovery = if upstream.host.parse::<IpAddr>().is_ok() {
+        "STATIC"
+    } else {
+        "STRICT_DNS"
+    };
     let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-    let http = map([("http_protocol_options", map([("enable_trailers", truth(true))]))]);
+    let http = map([(
+        "http_protocol_options",
+        map([("enable_trailers", truth(true))]),
+    )]);
     let typed = map([("@type", type_url(options)), ("explicit_http_config", http)]);
     map([
         ("name", text(name)),
         ("type", text(discovery)),
         ("connect_timeout", text("2s")),
         ("typed_extension_protocol_options", map([(options, typed)])),
-        ("load_assignment", map([("cluster_name", text(name)), ("endpoints", endpoints)])),
+        (
+            "load_assignment",
+            map([("cluster_name", text(name)), ("endpoints", endpoints)]),
+        ),
     ])
 }
 
@@ -325,8 +449,15 @@ pub(crate) fn emit(document: &Yaml<'_>) -> String {
     format!("{}\n", body.trim_end_matches('\n'))
 }
 
-pub(crate) fn map<K: AsRef<str>>(entries: impl IntoIterator<Item = (K, Yaml<'static>)>) -> Yaml<'static> {
-    Yaml::Mapping(entries.into_iter().map(|(key, value)| (text(key.as_ref()), value)).collect())
+pub(crate) fn map<K: AsRef<str>>(
+    entries: impl IntoIterator<Item = (K, Yaml<'static>)>,
+) -> Yaml<'static> {
+    Yaml::Mapping(
+        entries
+            .into_iter()
+            .map(|(key, value)| (text(key.as_ref()), value))
+            .collect(),
+    )
 }
 
 pub(crate) fn list(items: impl IntoIterator<Item = Yaml<'static>>) -> Yaml<'static> {
@@ -346,25 +477,61 @@ pub(crate) fn type_url(name: &str) -> Yaml<'static> {
 }
 
 pub(crate) fn socket_address(address: SocketAddr) -> Yaml<'static> {
-    map([("socket_address", map([("address", text(address.ip())), ("port_value", number(address.port().into()))]))])
+    map([(
+        "socket_address",
+        map([
+            ("address", text(address.ip())),
+            ("port_value", number(address.port().into())),
+        ]),
+    )])
 }
 
 pub(crate) fn router() -> Yaml<'static> {
     // Envoy's own `x-envoy-*` lines tell clients and upstreams about the inside.
-    let typed = map([("@type", type_url("envoy.extensions.filters.http.router.v3.Router")), ("suppress_envoy_headers", truth(true))]);
-    map([("name", text("envoy.filters.http.router")), ("typed_config", typed)])
+    let typed = map([
+        (
+            "@type",
+            type_url("envoy.extensions.filters.http.router.v3.Router"),
+        ),
+        ("suppress_envoy_headers", truth(true)),
+    ]);
+    map([
+        ("name", text("envoy.filters.http.router")),
+        ("typed_config", typed),
+    ])
 }
 
 pub(crate) fn access_log(log: &AccessLog) -> Yaml<'static> {
-    let format = map([("json_format", map(log.fields.iter().map(|(name, format)| (name, text(format)))))]);
+    let format = map([(
+        "json_format",
+        map(log.fields.iter().map(|(name, format)| (name, text(format)))),
+    )]);
     let (name, typed) = match &log.sink {
-        Sink::Stdout => ("envoy.access_loggers.stdout", vec![("@type", type_url("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"))]),
+        Sink::Stdout => (
+            "envoy.access_loggers.stdout",
+            vec![(
+                "@type",
+                type_url("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"),
+            )],
+        ),
         Sink::File(path) => (
             "envoy.access_loggers.file",
-            vec![("@type", type_url("envoy.extensions.access_loggers.file.v3.FileAccessLog")), ("path", text(path.display()))],
+            vec![
+                (
+                    "@type",
+                    type_url("envoy.extensions.access_loggers.file.v3.FileAccessLog"),
+                ),
+                ("path", text(path.display())),
+            ],
         ),
     };
-    map([("name", text(name)), ("typed_config", map(typed.into_iter().chain([("log_format", format)])))])
+    map([
+        ("name", text(name)),
+        (
+            "typed_config",
+            map(typed.into_iter().chain([("log_format", format)])),
+        ),
+    ])
 }
 
 fn truth(value: bool) -> Yaml<'static> {
@@ -375,22 +542,16 @@ fn strings(of: &BTreeMap<String, String>) -> Yaml<'static> {
     map(of.iter().map(|(key, value)| (key, text(value))))
 }
 
-fn path_settings(paths: Paths) -> [(&'static str, Yaml<'static>); 3] {
-    let (canonical, slashes) = match paths {
-        Paths::Canonical => (true, "REJECT_REQUEST"),
-        Paths::Raw => (false, "KEEP_UNCHANGED"),
-    };
-    [
-        ("normalize_path", truth(canonical)),
-        ("merge_slashes", truth(canonical)),
-        ("path_with_escaped_slashes_action", text(slashes)),
-    ]
-}
-
 fn route(known: &Route, cluster: &str) -> Yaml<'static> {
-    let mut entries = vec![("name", text(&known.name)), ("match", map([("prefix", text(&known.prefix))]))];
+    let mut entries = vec![
+        ("name", text(&known.name)),
+        ("match", map([("prefix", text(&known.prefix))])),
+    ];
     entries.extend(metadata(&known.metadata));
-    entries.push(("route", map([("cluster", text(cluster)), ("timeout", text("60s"))])));
+    entries.push((
+        "route",
+        map([("cluster", text(cluster)), ("timeout", text("60s"))]),
+    ));
     map(entries)
 }
 
@@ -403,16 +564,29 @@ fn metadata(of: &Metadata) -> Option<(&'static str, Yaml<'static>)> {
 fn configuration(bytes: &[u8]) -> Yaml<'static> {
     let (kind, value) = match std::str::from_utf8(bytes) {
         Ok(string) => ("google.protobuf.StringValue", text(string)),
-        Err(_) => ("google.protobuf.BytesValue", text(base64::engine::general_purpose::STANDARD.encode(bytes))),
+        Err(_) => (
+            "google.protobuf.BytesValue",
+            text(base64::engine::general_purpose::STANDARD.encode(bytes)),
+        ),
     };
     map([("@type", type_url(kind)), ("value", value)])
 }
 
 /// Without a limit on connections Envoy warns that it can be drowned.
 fn overload_manager() -> Yaml<'static> {
-    let kind = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig";
-    let typed = map([("@type", type_url(kind)), ("max_active_downstream_connections", number(10_000))]);
-    let monitor = map([("name", text("envoy.resource_monitors.global_downstream_max_connections")), ("typed_config", typed)]);
+    let kind =
+        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig";
+    let typed = map([
+        ("@type", type_url(kind)),
+        ("max_active_downstream_connections", number(10_000)),
+    ]);
+    let monitor = map([
+        (
+            "name",
+            text("envoy.resource_monitors.global_downstream_max_connections"),
+        ),
+        ("typed_config", typed),
+    ]);
     map([("resource_monitors", list([monitor]))])
 }
 
@@ -423,8 +597,16 @@ mod tests {
     use saphyr::LoadableYamlNode as _;
 
     fn full() -> Bootstrap {
-        let mut bootstrap = Bootstrap::new("127.0.0.1:8000".parse().unwrap(), "fhir.internal:8080".parse().unwrap());
-        let metadata = |policy: &str| Metadata::from([("scrim".to_owned(), BTreeMap::from([("policy".to_owned(), policy.to_owned())]))]);
+        let mut bootstrap = Bootstrap::new(
+            "127.0.0.1:8000".parse().unwrap(),
+            "fhir.internal:8080".parse().unwrap(),
+        );
+        let metadata = |policy: &str| {
+            Metadata::from([(
+                "scrim".to_owned(),
+                BTreeMap::from([("policy".to_owned(), policy.to_owned())]),
+            )])
+        };
         bootstrap.filters = vec![Filter {
             name: "scrim-suite".to_owned(),
             root_id: "suite".to_owned(),
@@ -432,11 +614,17 @@ mod tests {
             configuration: b"{\n  \"version\": 1\n}\n".to_vec(),
             allow_on_headers_stop_iteration: true,
         }];
-        bootstrap.routes = vec![Route { name: "search".to_owned(), prefix: "/fhir/".to_owned(), metadata: metadata("search") }];
+        bootstrap.routes = vec![Route {
+            name: "search".to_owned(),
+            prefix: "/fhir/".to_owned(),
+            metadata: metadata("search"),
+        }];
         bootstrap.virtual_host_metadata = metadata("123");
         bootstrap.environment.host_keys = vec!["SCRIM_PSEUDONYM_KEY".to_owned()];
         bootstrap.environment.values = BTreeMap::from([("A".to_owned(), "yes".to_owned())]);
-        bootstrap.access_log = Some(AccessLog::standard(Sink::File(PathBuf::from("/var/log/scrim.json"))));
+        bootstrap.access_log = Some(AccessLog::standard(Sink::File(PathBuf::from(
+            "/var/log/scrim.json",
+        ))));
         bootstrap.admin = Some(Admin::Tcp("127.0.0.1:9901".parse().unwrap()));
         bootstrap.comments = vec!["Two\nlines".to_owned()];
         bootstrap
@@ -455,7 +643,7 @@ mod tests {
         let text = full().to_yaml();
         for wanted in [
             "# Two\n# lines\nadmin:\n",
-            "\n                    value: |\n                      {\n                        \"version\": 1\n                      }\n",
+            " value: |\n                            {\n                              \"version\": 1\n                            }\n",
             "policy: \"123\"\n",
             "A: \"yes\"\n",
             "failure_policy: FAIL_CLOSED\n",
@@ -471,8 +659,20 @@ mod tests {
     #[test]
     fn the_access_log_prints_no_url() {
         let log = AccessLog::standard(Sink::Stdout);
-        for leak in [":PATH", "ORIGINAL-PATH", "REFERER", "AUTHORITY", "USER-AGENT", "DOWNSTREAM"] {
-            assert!(!log.fields.iter().any(|(_, format)| format.to_uppercase().contains(leak)), "{leak}");
+        for leak in [
+            ":PATH",
+            "ORIGINAL-PATH",
+            "REFERER",
+            "AUTHORITY",
+            "USER-AGENT",
+            "DOWNSTREAM",
+        ] {
+            assert!(
+                !log.fields
+                    .iter()
+                    .any(|(_, format)| format.to_uppercase().contains(leak)),
+                "{leak}"
+            );
         }
     }
 
@@ -481,17 +681,33 @@ mod tests {
         let mut bootstrap = full();
         bootstrap.filters[0].configuration = vec![0xff, 0x00];
         let text = bootstrap.to_yaml();
-        assert!(text.contains("google.protobuf.BytesValue") && text.contains("value: /wA="), "{text}");
+        assert!(
+            text.contains("google.protobuf.BytesValue") && text.contains("value: /wA="),
+            "{text}"
+        );
     }
 
     #[test]
     fn upstreams_are_read() {
-        for (text, host) in [("127.0.0.1:80", "127.0.0.1"), ("[::1]:80", "::1"), ("ehr_1.example.org:80", "ehr_1.example.org")] {
+        for (text, host) in [
+            ("127.0.0.1:80", "127.0.0.1"),
+            ("[::1]:80", "::1"),
+            ("ehr_1.example.org:80", "ehr_1.example.org"),
+        ] {
             let upstream: Upstream = text.parse().unwrap();
             assert_eq!((upstream.host.as_str(), upstream.port), (host, 80));
             assert_eq!(upstream.to_string(), text);
         }
-        for text in ["", "host", ":80", "host:0", "host:99999", "http://host:80", "a b:80", "::1:80"] {
+        for text in [
+            "",
+            "host",
+            ":80",
+            "host:0",
+            "host:99999",
+            "http://host:80",
+            "a b:80",
+            "::1:80",
+        ] {
             assert!(text.parse::<Upstream>().is_err(), "{text}");
         }
     }

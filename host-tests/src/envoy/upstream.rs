@@ -23,8 +23,14 @@ impl Upstream {
         let address = listener.local_addr()?;
         let stage = Arc::<Stage>::default();
         let shared = Arc::clone(&stage);
-        let accepting = std::thread::Builder::new().name("upstream".to_owned()).spawn(move || accept(&listener, &shared))?;
-        Ok(Self { address, stage, accepting: Some(accepting) })
+        let accepting = std::thread::Builder::new()
+            .name("upstream".to_owned())
+            .spawn(move || accept(&listener, &shared))?;
+        Ok(Self {
+            address,
+            stage,
+            accepting: Some(accepting),
+        })
     }
 
     /// Where it listens.
@@ -42,7 +48,10 @@ impl Upstream {
     /// What reached it since [`Self::play`]; waits a little for a request of which only a part is there.
     pub fn seen(&self) -> Option<Seen> {
         let scene = self.stage.scene();
-        let waited = self.stage.changed.wait_timeout_while(scene, Duration::from_millis(200), |scene| scene.reading > 0);
+        let waited =
+            self.stage
+                .changed
+                .wait_timeout_while(scene, Duration::from_millis(200), |scene| scene.reading > 0);
         let (mut scene, _) = waited.unwrap_or_else(PoisonError::into_inner);
         scene.seen.take()
     }
@@ -97,8 +106,13 @@ fn serve(mut stream: TcpStream, stage: &Stage) -> io::Result<()> {
     let mut from = BufReader::new(stream.try_clone()?);
     while let Some(head) = Head::read(&mut from)? {
         stage.scene().reading += 1;
-        let received = head.framing(Framing::Empty).and_then(|framing| wire::read_body(&mut from, framing));
-        let (body, complete) = received.map_or_else(|_| (Vec::new(), false), |received| (received.body, received.complete));
+        let received = head
+            .framing(Framing::Empty)
+            .and_then(|framing| wire::read_body(&mut from, framing));
+        let (body, complete) = received.map_or_else(
+            |_| (Vec::new(), false),
+            |received| (received.body, received.complete),
+        );
         let seen = Seen::new(&head, body);
         let to_head = seen.method == "HEAD";
         let answer = {
@@ -108,7 +122,9 @@ fn serve(mut stream: TcpStream, stage: &Stage) -> io::Result<()> {
             stage.changed.notify_all();
             scene.answer.clone()
         };
-        let Some(answer) = answer.filter(|_| complete) else { return Ok(()) };
+        let Some(answer) = answer.filter(|_| complete) else {
+            return Ok(());
+        };
         if answer.fault == Some(Fault::ResetBeforeHeaders) {
             return Ok(());
         }
@@ -131,7 +147,12 @@ impl Seen {
             method: String::from_utf8_lossy(method).into_owned(),
             target: target.to_vec(),
             authority: String::from_utf8_lossy(authority).into_owned(),
-            headers: head.headers.iter().filter(|(name, _)| reported(name)).cloned().collect(),
+            headers: head
+                .headers
+                .iter()
+                .filter(|(name, _)| reported(name))
+                .cloned()
+                .collect(),
             body,
         }
     }
@@ -141,22 +162,31 @@ impl Seen {
 fn writes(answer: &Answer, to_head: bool) -> Vec<Vec<u8>> {
     let first = format!("HTTP/1.1 {} {}", answer.status, reason(answer.status));
     let breaks = answer.fault == Some(Fault::ResetAfterBody);
-    // RFC 9112, section 6.3: no body follows these.
-    let bodiless = to_head || matches!(answer.status, 204 | 304);
-    let framed = ["content-length", "transfer-encoding"].iter().any(|name| wire::value(&answer.headers, name).is_some());
+    // RFC 9112, section 6.3: no body follows these. An answer to HEAD has the header lines of one to GET.
+    let never = matches!(answer.status, 204 | 304);
+    let framed = ["content-length", "transfer-encoding"]
+        .iter()
+        .any(|name| wire::value(&answer.headers, name).is_some());
     let framing = match Added::to(&answer.headers, &answer.body) {
-        Added::Nothing if framed || bodiless => Added::Nothing,
+        Added::Nothing if framed || to_head => Added::Nothing,
+        _ if never => Added::Nothing,
         // With a length the last chunk would be the end.
         _ if breaks => Added::Chunked,
         Added::Nothing => Added::Length,
         added => added,
     };
     let until = match () {
-        () if bodiless => Until::Head,
+        () if to_head || never => Until::Head,
         () if breaks => Until::LastChunk,
         () => Until::End,
     };
-    wire::writes(first.as_bytes(), &answer.headers, framing, &answer.body, until)
+    wire::writes(
+        first.as_bytes(),
+        &answer.headers,
+        framing,
+        &answer.body,
+        until,
+    )
 }
 
 fn reason(status: u16) -> &'static str {

@@ -71,8 +71,12 @@ impl Head {
         let Some(length) = value(&self.headers, "content-length") else {
             return Ok(otherwise);
         };
-        let length = std::str::from_utf8(length).ok().and_then(|length| length.parse().ok());
-        length.map(Framing::Length).ok_or_else(|| malformed("a content-length that is no number"))
+        let length = std::str::from_utf8(length)
+            .ok()
+            .and_then(|length| length.parse().ok());
+        length
+            .map(Framing::Length)
+            .ok_or_else(|| malformed("a content-length that is no number"))
     }
 }
 
@@ -91,7 +95,13 @@ pub fn read_body(from: &mut impl BufRead, framing: Framing) -> io::Result<Receiv
 /// pause between the writes is a pause between chunks.
 ///
 /// `framing` names the header line to add, none when `headers` frame the body already.
-pub fn writes(first: &[u8], headers: &Headers, framing: Added, body: &Body, until: Until) -> Vec<Vec<u8>> {
+pub fn writes(
+    first: &[u8],
+    headers: &Headers,
+    framing: Added,
+    body: &Body,
+    until: Until,
+) -> Vec<Vec<u8>> {
     let mut head = [first, b"\r\n"].concat();
     for (name, value) in headers {
         push_field(&mut head, name, value);
@@ -114,7 +124,12 @@ pub fn writes(first: &[u8], headers: &Headers, framing: Added, body: &Body, unti
     }
 
     // An empty chunk would end the body.
-    let mut pieces: Vec<Vec<u8>> = body.chunks.iter().filter(|chunk| !chunk.is_empty()).cloned().collect();
+    let mut pieces: Vec<Vec<u8>> = body
+        .chunks
+        .iter()
+        .filter(|chunk| !chunk.is_empty())
+        .cloned()
+        .collect();
     if chunked {
         for piece in &mut pieces {
             *piece = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
@@ -163,7 +178,9 @@ pub enum Added {
 impl Added {
     /// What `body` needs under `headers`; nothing for no body.
     pub fn to(headers: &Headers, body: &Body) -> Self {
-        if value(headers, "content-length").is_some() || value(headers, "transfer-encoding").is_some() {
+        if value(headers, "content-length").is_some()
+            || value(headers, "transfer-encoding").is_some()
+        {
             Self::Nothing
         } else if !body.trailers.is_empty() {
             Self::Chunked
@@ -197,7 +214,10 @@ pub fn write_apart(to: &mut impl Write, pieces: &[Vec<u8>]) -> io::Result<()> {
 
 /// The first line named `name`.
 pub fn value<'h>(headers: &'h Headers, name: &str) -> Option<&'h [u8]> {
-    headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
+    headers
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.as_slice())
 }
 
 fn push_field(to: &mut Vec<u8>, name: &str, value: &[u8]) {
@@ -216,7 +236,9 @@ fn fill(from: &mut impl BufRead, framing: Framing, received: &mut Received) -> i
             loop {
                 let size = line(from)?;
                 let size = size.split(|byte| *byte == b';').next().unwrap_or_default();
-                let size = std::str::from_utf8(size).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+                let size = std::str::from_utf8(size)
+                    .ok()
+                    .and_then(|size| usize::from_str_radix(size, 16).ok());
                 match size.ok_or_else(|| malformed("a chunk without a size"))? {
                     0 => break,
                     size => take(from, size, &mut received.body)?,
@@ -234,7 +256,11 @@ fn fill(from: &mut impl BufRead, framing: Framing, received: &mut Received) -> i
 /// Reads exactly `length` bytes; keeps what came when there are fewer.
 fn take(from: &mut impl BufRead, length: usize, into: &mut Vec<u8>) -> io::Result<()> {
     let got = from.take(length as u64).read_to_end(into)?;
-    if got == length { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
+    if got == length {
+        Ok(())
+    } else {
+        Err(ErrorKind::UnexpectedEof.into())
+    }
 }
 
 /// Header lines up to the empty one.
@@ -246,9 +272,15 @@ fn fields(from: &mut impl BufRead) -> io::Result<Headers> {
             return Ok(headers);
         }
         let colon = line.iter().position(|byte| *byte == b':');
-        let (name, value) = colon.and_then(|at| line.split_at_checked(at)).ok_or_else(|| malformed("a header line without a colon"))?;
-        let name = std::str::from_utf8(name).map_err(|_| malformed("a header name that is not ASCII"))?;
-        headers.push((name.to_ascii_lowercase(), value.get(1..).unwrap_or_default().trim_ascii().to_vec()));
+        let (name, value) = colon
+            .and_then(|at| line.split_at_checked(at))
+            .ok_or_else(|| malformed("a header line without a colon"))?;
+        let name =
+            std::str::from_utf8(name).map_err(|_| malformed("a header name that is not ASCII"))?;
+        headers.push((
+            name.to_ascii_lowercase(),
+            value.get(1..).unwrap_or_default().trim_ascii().to_vec(),
+        ));
     }
 }
 
@@ -264,7 +296,10 @@ fn line(from: &mut impl BufRead) -> io::Result<Vec<u8>> {
 }
 
 fn broken(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe)
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+    )
 }
 
 fn malformed(what: &str) -> io::Error {
@@ -276,7 +311,14 @@ mod tests {
     use super::*;
 
     fn body(chunks: &[&str], end: End) -> Body {
-        Body { chunks: chunks.iter().map(|chunk| chunk.as_bytes().to_vec()).collect(), end, trailers: Headers::new() }
+        Body {
+            chunks: chunks
+                .iter()
+                .map(|chunk| chunk.as_bytes().to_vec())
+                .collect(),
+            end,
+            trailers: Headers::new(),
+        }
     }
 
     fn read(text: &[u8]) -> (Head, Received) {
@@ -288,29 +330,61 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let headers = vec![("x-a".to_owned(), b"1".to_vec()), ("x-a".to_owned(), b"\xff".to_vec())];
+        let headers = vec![
+            ("x-a".to_owned(), b"1".to_vec()),
+            ("x-a".to_owned(), b"\xff".to_vec()),
+        ];
         let mut trailed = body(&["one", "", "two"], End::Empty);
         trailed.trailers = vec![("x-t".to_owned(), b"v".to_vec())];
-        for body in [body(&["one", "", "two"], End::Empty), body(&["one", "two"], End::WithLastChunk), trailed] {
-            let wire = writes(b"GET /a HTTP/1.1", &headers, Added::to(&headers, &body), &body, Until::End);
+        for body in [
+            body(&["one", "", "two"], End::Empty),
+            body(&["one", "two"], End::WithLastChunk),
+            trailed,
+        ] {
+            let wire = writes(
+                b"GET /a HTTP/1.1",
+                &headers,
+                Added::to(&headers, &body),
+                &body,
+                Until::End,
+            );
             assert_eq!(wire.len(), 2, "one write a chunk");
             let (head, received) = read(&wire.concat());
             assert_eq!(head.parts(), (&b"GET"[..], &b"/a"[..], &b"HTTP/1.1"[..]));
             assert_eq!(head.headers[..2], headers[..]);
-            assert_eq!(received, Received { body: b"onetwo".to_vec(), complete: true, trailers: body.trailers });
+            assert_eq!(
+                received,
+                Received {
+                    body: b"onetwo".to_vec(),
+                    complete: true,
+                    trailers: body.trailers
+                }
+            );
         }
     }
 
     #[test]
     fn no_body_frames_nothing() {
-        let wire = writes(b"GET / HTTP/1.1", &Headers::new(), Added::to(&Headers::new(), &Body::default()), &Body::default(), Until::End);
+        let wire = writes(
+            b"GET / HTTP/1.1",
+            &Headers::new(),
+            Added::to(&Headers::new(), &Body::default()),
+            &Body::default(),
+            Until::End,
+        );
         assert_eq!(wire, [b"GET / HTTP/1.1\r\n\r\n".to_vec()]);
     }
 
     #[test]
     fn the_callers_own_framing_stays() {
         let headers = vec![("content-length".to_owned(), b"3".to_vec())];
-        let wire = writes(b"x", &headers, Added::to(&headers, &body(&["one"], End::Empty)), &body(&["one"], End::Empty), Until::End);
+        let wire = writes(
+            b"x",
+            &headers,
+            Added::to(&headers, &body(&["one"], End::Empty)),
+            &body(&["one"], End::Empty),
+            Until::End,
+        );
         assert_eq!(wire.concat(), b"x\r\ncontent-length: 3\r\n\r\none");
     }
 
@@ -322,7 +396,13 @@ mod tests {
             b"x\r\ntransfer-encoding: chunked\r\n\r\n9\r\none",
         ] {
             let (_, received) = read(text);
-            assert_eq!(received, Received { body: b"one".to_vec(), ..Received::default() });
+            assert_eq!(
+                received,
+                Received {
+                    body: b"one".to_vec(),
+                    ..Received::default()
+                }
+            );
         }
     }
 
@@ -331,7 +411,10 @@ mod tests {
         for text in [&b"x\n\n"[..], b"x\r\nno colon\r\n\r\n", b"x\r\na: b\n\r\n"] {
             assert!(Head::read(&mut &*text).is_err());
         }
-        let head = Head { first: Vec::new(), headers: vec![("content-length".to_owned(), b"x".to_vec())] };
+        let head = Head {
+            first: Vec::new(),
+            headers: vec![("content-length".to_owned(), b"x".to_vec())],
+        };
         assert!(head.framing(Framing::Empty).is_err());
         assert!(read_body(&mut &b"zz\r\n"[..], Framing::Chunked).is_err());
         assert!(read_body(&mut &b"1\r\nab\r\n"[..], Framing::Chunked).is_err());
