@@ -489,7 +489,7 @@ mod tests {
         bootstrap.access_log = Some(AccessLog::standard(Sink::File(log.clone())));
         let process = Process::start(envoy.found(), &bootstrap).unwrap();
         let to = process.listener(LISTENER).unwrap();
-        let mut ask = |target: &str, lines: &[(&str, &str)]| {
+        let ask = |target: &str, lines: &[(&str, &str)]| {
             upstream.play(&answer(200, Body::default()));
             let got = client::send(
                 to,
@@ -536,6 +536,23 @@ mod tests {
         let statuses: Vec<_> = lines.iter().map(|line| line["status"].as_u64()).collect();
         assert_eq!(statuses, [Some(200), Some(400), Some(400)], "{text}");
         assert!(!text.contains("ssn") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn nothing_outlives_the_process() {
+        let Some(envoy) = Envoy::in_tests() else {
+            return;
+        };
+        let nowhere = "127.0.0.1:9".parse().unwrap();
+        let bootstrap = Bootstrap::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), nowhere);
+        let panicked = std::thread::spawn(move || {
+            let process = Process::start(envoy.found(), &bootstrap).unwrap();
+            let address = process.listener(LISTENER).unwrap();
+            assert!(TcpStream::connect(address).is_ok());
+            std::panic::panic_any(address);
+        });
+        let address: SocketAddr = *panicked.join().unwrap_err().downcast().unwrap();
+        assert!(TcpStream::connect(address).is_err());
     }
 
     #[test]

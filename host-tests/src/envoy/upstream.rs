@@ -4,7 +4,7 @@ use super::wire::{self, Added, Framing, Head, Until};
 use crate::exchange::{Answer, Fault, PROXY_HEADERS, Seen};
 use std::io::{self, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -45,15 +45,10 @@ impl Upstream {
         scene.seen = None;
     }
 
-    /// What reached it since [`Self::play`]; waits a little for a request of which only a part is there.
+    /// The request that reached it since [`Self::play`]. Only one that came to its end counts: how far another gets
+    /// before a filter stops it depends on how fast the gateway connects.
     pub fn seen(&self) -> Option<Seen> {
-        let scene = self.stage.scene();
-        let waited =
-            self.stage
-                .changed
-                .wait_timeout_while(scene, Duration::from_millis(200), |scene| scene.reading > 0);
-        let (mut scene, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        scene.seen.take()
+        self.stage.scene().seen.take()
     }
 }
 
@@ -69,23 +64,18 @@ impl Drop for Upstream {
 }
 
 #[derive(Debug, Default)]
-struct Stage {
-    scene: Mutex<Scene>,
-    changed: Condvar,
-}
+struct Stage(Mutex<Scene>);
 
 #[derive(Debug, Default)]
 struct Scene {
     answer: Option<Arc<Answer>>,
     seen: Option<Seen>,
-    /// Requests whose head is there and whose body is not.
-    reading: usize,
     over: bool,
 }
 
 impl Stage {
     fn scene(&self) -> MutexGuard<'_, Scene> {
-        self.scene.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,26 +95,19 @@ fn serve(mut stream: TcpStream, stage: &Stage) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut from = BufReader::new(stream.try_clone()?);
     while let Some(head) = Head::read(&mut from)? {
-        stage.scene().reading += 1;
-        let received = head
-            .framing(Framing::Empty)
-            .and_then(|framing| wire::read_body(&mut from, framing));
-        let (body, complete) = received.map_or_else(
-            |_| (Vec::new(), false),
-            |received| (received.body, received.complete),
-        );
-        let seen = Seen::new(&head, body);
+        let framing = head.framing(Framing::Empty)?;
+        let received = wire::read_body(&mut from, framing)?;
+        if !received.complete {
+            return Ok(());
+        }
+        let seen = Seen::new(&head, received.body);
         let to_head = seen.method == "HEAD";
         let answer = {
             let mut scene = stage.scene();
-            scene.reading -= 1;
             scene.seen = Some(seen);
-            stage.changed.notify_all();
             scene.answer.clone()
         };
-        let Some(answer) = answer.filter(|_| complete) else {
-            return Ok(());
-        };
+        let Some(answer) = answer else { return Ok(()) };
         if answer.fault == Some(Fault::ResetBeforeHeaders) {
             return Ok(());
         }
