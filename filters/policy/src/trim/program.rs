@@ -443,6 +443,25 @@ mod tests {
         );
     }
 
+    /// Inside what is kept or dropped whole nothing is looked up any more.
+    #[test]
+    fn rules_that_can_no_longer_matter_are_forgotten() {
+        let allow = selectors(&["$.a", "$..a", "$.a.b", "$.c[0].d"]);
+        let program = Program::new(selectors(&["$.c.x"]), Some(allow), vec![]).expect("small");
+        assert_eq!(program.member(program.start(), b"a"), KEPT);
+        let program = Program::new(
+            vec![],
+            Some(selectors(&["$.c.d"])),
+            vec![(selectors(&["$..z"]).remove(0), Transform::Mask)],
+        );
+        let program = program.expect("small");
+        assert_eq!(program.member(program.start(), b"z"), DROPPED);
+        assert_eq!(
+            program.element(program.member(program.start(), b"c"), 0),
+            DROPPED
+        );
+    }
+
     #[test]
     fn index_ranges_are_cut_where_rules_change() {
         let program = Program::new(selectors(&["$[1,3:5]"]), None, vec![]).expect("small");

@@ -544,9 +544,7 @@ impl<'a> Run<'a> {
     #[inline]
     fn join(&mut self, at: Option<usize>, byte: &[u8]) {
         match at {
-            Some(at) if at == self.copy.end && !self.copy.is_empty() => {
-                self.copy.end = at.wrapping_add(1)
-            }
+            Some(at) if at == self.copy.end => self.copy.end = at.wrapping_add(1),
             _ => self.write(byte),
         }
     }

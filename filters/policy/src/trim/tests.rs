@@ -406,6 +406,7 @@ fn rule_10_long_values_are_masked() {
         (&br#"["123456"]"#[..], &br#"["***3456"]"#[..]),
         (br#"["1234567"]"#, br#"["***"]"#),
         (br#"["1234567890123456789",5]"#, br#"["***","***"]"#),
+        (br#"["1234567890","123456"]"#, br#"["***","***3456"]"#),
         (br#"[12345678,123456789]"#, br#"["***5678","***"]"#),
     ] {
         let (out, counts) = every_way_within(&rules, limits, body).expect("valid");
@@ -415,6 +416,12 @@ fn rule_10_long_values_are_masked() {
         );
         assert!(counts.transformed > 0);
     }
+}
+
+#[test]
+fn a_trimmer_may_move_between_threads() {
+    fn sent<T: Send>(_: T) {}
+    sent(Rules::default().trimmer(Limits::default()));
 }
 
 #[test]
@@ -1142,7 +1149,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_have_one_outcome(
+    fn rule_7_any_bytes_have_one_outcome(
         tree in any_tree(),
         rules in any_rules(),
         edits in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"{}[]\",:\\u0-.eE+ tn\x00\x1f\x80\xc3\xed\xa0\xf4".to_vec()), 0..3u8), 0..4),

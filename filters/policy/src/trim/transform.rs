@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn year_keeps_four_digits_or_nothing() {
+    fn rule_9_year_keeps_four_digits_or_nothing() {
         for (raw, shown) in [
             (r#""1974-12-25""#, r#""1974""#),
             (r#""1974-12-25T14:35:45-05:00""#, r#""1974""#),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn last4_counts_characters_after_unescaping() {
+    fn rule_9_last4_counts_characters_after_unescaping() {
         for (raw, shown) in [
             (r#""123-45-6789""#, r#""***6789""#),
             (r#""12345""#, r#""***2345""#),
