@@ -4,7 +4,7 @@
 //! 2. One Envoy per gateway, with one worker, so that what it logs comes in the order in which it happened.
 //! 3. Nothing outlives its gateway: the process is killed and its folder removed on drop, also during a panic.
 
-mod client;
+pub(crate) mod client;
 mod engine;
 mod find;
 mod process;

@@ -1,5 +1,13 @@
 //! The harness: hosts proxy-wasm modules off-proxy and compares them with a real Envoy.
 
+pub mod cases;
+pub mod envoy;
 pub mod exchange;
+pub mod gateway;
+pub mod inspect;
 pub mod modules;
 pub mod policy_file;
+pub mod render;
+pub mod serve;
+pub mod tokens;
+pub mod wasm;

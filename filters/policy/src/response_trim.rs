@@ -37,6 +37,16 @@ pub enum Fate {
 }
 
 impl ResponseTrim {
+    /// How many views there are.
+    pub fn len(&self) -> usize {
+        self.views.len()
+    }
+
+    /// Whether there is no view at all.
+    pub fn is_empty(&self) -> bool {
+        self.views.is_empty()
+    }
+
     /// Edits the request so that the response can be inspected.
     pub fn prepare(&self, head: &mut RequestHead) {
         head.set("accept-encoding", "identity");

@@ -1,0 +1,110 @@
+//! The commands and their arguments.
+
+mod check;
+mod demo;
+mod explain;
+mod inspect;
+mod render;
+mod schema;
+mod serve;
+mod test;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use scrim::cases::Modules;
+use scrim::render::Upstream;
+
+/// Policy filters, as WebAssembly, that keep health data minimal at the edge: configure, explain, test and run them.
+#[derive(Parser)]
+#[command(name = "scrim", version, arg_required_else_help = true, after_help = "\
+Examples:
+  scrim demo                                              see the four filters at work
+  scrim check policy.yaml                                 find every problem in a policy file
+  scrim explain policy.yaml GET '/fhir/Patient?name=x'    which policy governs a request, and why
+  scrim test cases/ --engine both                         run cases on wasmtime and in a real Envoy
+  scrim serve --policy policy.yaml --listen 127.0.0.1:8080 --upstream 127.0.0.1:9090
+  scrim render envoy --policy policy.yaml > envoy.yaml    what to deploy
+
+Exit codes: 0 all is well, 1 what was asked for failed, 2 it could not be run.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the FHIR gateway example on the embedded engine and show each exchange before and after
+    Demo,
+    /// Parse and compile a policy file; every problem is FILE:LINE:COL with its mend
+    Check(check::Check),
+    /// Show which route and policy win for a request, why, and what each filter would do
+    Explain(explain::Explain),
+    /// Run declarative case files
+    Test(test::Test),
+    /// Run a local gateway
+    Serve(serve::Serve),
+    /// Print the configuration to deploy
+    Render(render::Render),
+    /// Show a proxy-wasm module's ABI version, imports, exports and sizes, and what Envoy lacks of them
+    Inspect(inspect::Inspect),
+    /// Print a JSON Schema for editors
+    Schema(schema::Schema),
+}
+
+/// Which modules a gateway loads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ModulesArgument {
+    /// All four filters in one module
+    Suite,
+    /// The four filters as modules of their own
+    Chain,
+}
+
+impl From<ModulesArgument> for Modules {
+    fn from(argument: ModulesArgument) -> Self {
+        match argument {
+            ModulesArgument::Suite => Modules::Suite,
+            ModulesArgument::Chain => Modules::Chain,
+        }
+    }
+}
+
+/// What a gateway is made of; `serve` and `render` share it.
+#[derive(Args)]
+struct Place {
+    /// The policy file
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// All four filters in one module, or four modules
+    #[arg(long, value_enum, default_value_t = ModulesArgument::Suite)]
+    modules: ModulesArgument,
+    /// Where the modules' files are put [default: `scrim-modules` beside the executable]
+    #[arg(long, value_name = "DIR")]
+    module_dir: Option<PathBuf>,
+}
+
+/// An address to listen on or to forward to.
+fn upstream(text: &str) -> Result<Upstream, String> {
+    text.parse::<Upstream>().map_err(|error| error.to_string())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("`{text}` is no address to listen on, write it as `127.0.0.1:8080`"))
+}
+
+/// Runs the command; the number is the exit code.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<u8> {
+    match cli.command {
+        Command::Demo => demo::run(),
+        Command::Check(check) => check.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Test(test) => test.run(),
+        Command::Serve(serve) => serve.run(),
+        Command::Render(render) => render.run(),
+        Command::Inspect(inspect) => inspect.run(),
+        Command::Schema(schema) => schema.run(),
+    }
+}

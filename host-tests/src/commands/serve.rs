@@ -1,0 +1,154 @@
+//! `scrim serve`
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use scrim::envoy::{self, Line, Process};
+use scrim::exchange::Setup;
+use scrim::policy_file::PolicyFile;
+use scrim::render::{AccessLog, LISTENER, Sink, Upstream};
+use scrim::serve::Server;
+use scrim::wasm::Wasmtime;
+
+use super::Place;
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  scrim serve --policy policy.yaml --listen 127.0.0.1:8080 --upstream 127.0.0.1:9090 --access-log access.jsonl
+
+Prints `listening on ADDR` when it is ready, and ends cleanly on SIGTERM and SIGINT. A key named by `env` in the policy
+comes from this command's environment.")]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    place: Place,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", value_parser = super::address, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where to forward to, HOST:PORT
+    #[arg(long, value_name = "ADDR", value_parser = super::upstream)]
+    upstream: Upstream,
+    /// What runs the filters
+    #[arg(long, value_enum, default_value_t = Engine::Wasmtime)]
+    engine: Engine,
+    /// Append one JSON line a request to this file
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Engine {
+    /// The embedded engine; bodies are taken whole
+    Wasmtime,
+    /// A real Envoy with the configuration that `scrim render envoy` prints
+    Envoy,
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> anyhow::Result<u8> {
+        let policy = match PolicyFile::read(&self.place.policy) {
+            Ok(policy) => policy,
+            Err(diagnostics) => {
+                eprintln!("{diagnostics}");
+                return Ok(1);
+            }
+        };
+        let (compiled, diagnostics) = policy.compile(&|name| std::env::var(name).ok());
+        if !diagnostics.is_empty() {
+            eprintln!("{diagnostics}");
+        }
+        if compiled.is_none() {
+            return Ok(1);
+        }
+        match self.engine {
+            Engine::Wasmtime => self.embedded(&policy),
+            Engine::Envoy => self.envoy(&policy),
+        }
+    }
+
+    fn embedded(&self, policy: &PolicyFile) -> anyhow::Result<u8> {
+        let setup = Setup {
+            filters: self.place.filters(policy)?,
+            environment: scrim::gateway::environment(policy),
+            report: scrim::gateway::PUBLISHED.map(str::to_owned).into(),
+            ..Setup::default()
+        };
+        let log = match &self.access_log {
+            Some(path) => {
+                let file = OpenOptions::new().create(true).append(true).open(path);
+                let file = file.with_context(|| format!("the access log `{}` can't be opened; check the path", path.display()))?;
+                Some(Arc::new(Mutex::new(Box::new(file) as Box<dyn std::io::Write + Send>)))
+            }
+            None => None,
+        };
+        let server = Server::start(&Arc::new(Wasmtime::new()?), &setup, self.listen, &self.upstream)?;
+        announce(server.address()?)?;
+        server.run(stopped(), log)?;
+        Ok(0)
+    }
+
+    fn envoy(&self, policy: &PolicyFile) -> anyhow::Result<u8> {
+        let mut bootstrap = self.place.bootstrap(policy, self.listen, self.upstream.clone())?;
+        bootstrap.environment.host_keys.retain(|name| !policy.environment.contains_key(name));
+        // What key files held stands in a file that only this user can read, and goes with the process.
+        bootstrap.environment.values = policy.environment.clone();
+        bootstrap.access_log = match &self.access_log {
+            Some(path) => Some(AccessLog::standard(Sink::File(std::path::absolute(path)?))),
+            None => None,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        let signals = std::thread::spawn(move || {
+            runtime.block_on(stopped());
+            flag.store(true, Ordering::SeqCst);
+        });
+        let mut process = Process::start(&envoy::find()?, &bootstrap)?;
+        announce(process.listener(LISTENER)?)?;
+        while !stop.load(Ordering::SeqCst) {
+            match process.next_line(Duration::from_millis(100)) {
+                Ok(Some(Line::Plugin { level, text } | Line::Log { level, text })) => eprintln!("[{level}] {text}"),
+                Ok(Some(Line::Access(line))) => println!("{line}"),
+                Ok(None) => {}
+                Err(error) => {
+                    // Ctrl-C reaches Envoy too, and may be faster there.
+                    std::thread::sleep(Duration::from_millis(300));
+                    if !stop.load(Ordering::SeqCst) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let _ = signals.join();
+        process.stop()?;
+        Ok(0)
+    }
+}
+
+fn announce(address: SocketAddr) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "listening on {address}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Resolves with the first SIGTERM or SIGINT.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        eprintln!("scrim: signals can't be heard; end it by SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

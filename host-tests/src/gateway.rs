@@ -1,0 +1,64 @@
+//! From a policy file to the filters of a gateway, on either engine.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::bail;
+
+use crate::cases::{self, Modules, PolicySource};
+use crate::exchange::Filter;
+use crate::modules::{CHAIN, Module, SUITE};
+use crate::policy_file::PolicyFile;
+
+/// The filter state that the modules publish.
+pub const PUBLISHED: [&str; 2] = ["scrim.path", "scrim.audit"];
+
+/// The filters of a policy file, outermost first. `folder` is where the modules' files are put.
+///
+/// # Errors
+/// When the folder can't be written.
+pub fn filters(policy: &PolicyFile, modules: Modules, folder: &Path) -> anyhow::Result<Vec<Filter>> {
+    let chosen: &[Module] = match modules {
+        Modules::Suite => &[SUITE],
+        Modules::Chain => &CHAIN,
+    };
+    let configuration = serde_json::to_vec_pretty(&policy.configuration(true))?;
+    let folder = std::path::absolute(folder)?;
+    let made = chosen.iter().map(|module| {
+        Ok(Filter {
+            name: format!("scrim.{}", module.name),
+            root_id: String::new(),
+            module: module.file_in(&folder)?,
+            configuration: configuration.clone(),
+            allow_on_headers_stop_iteration: true,
+        })
+    });
+    made.collect()
+}
+
+/// What a case file's `policy` becomes.
+///
+/// # Errors
+/// When the policy file has errors: all of them are told.
+pub fn compile_cases(source: &PolicySource, folder: &Path) -> anyhow::Result<cases::Compiled> {
+    let policy = match PolicyFile::read(&source.file) {
+        Ok(policy) => policy,
+        Err(diagnostics) => bail!("{diagnostics}"),
+    };
+    let (compiled, diagnostics) = policy.compile(&|name| source.environment.get(name).cloned());
+    if compiled.is_none() {
+        bail!("{diagnostics}");
+    }
+    Ok(cases::Compiled { filters: filters(&policy, source.modules, folder)?, environment: policy.environment.clone() })
+}
+
+/// The environment of the VMs of a local gateway: what key files held, and this process's values of what the policy names.
+pub fn environment(policy: &PolicyFile) -> BTreeMap<String, String> {
+    let mut values = policy.environment.clone();
+    for name in &policy.environment_names {
+        if let (false, Ok(value)) = (values.contains_key(name), std::env::var(name)) {
+            values.insert(name.clone(), value);
+        }
+    }
+    values
+}

@@ -1,0 +1,273 @@
+//! A local gateway on the embedded engine: real connections in front, a real upstream behind.
+//!
+//! 1. Requests go to a few workers, each with a chain of its own; a chain carries one at a time.
+//! 2. Bodies are taken whole, up to [`BODY_LIMIT`], and given to the filters in pieces of [`PIECE`], as a proxy would.
+//! 3. What the filters reset, the client sees as a connection that breaks off.
+//! 4. An access log gets one JSON line a request: the log-safe path and the audit record, never the URL.
+
+use std::io::Write;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::envoy::client;
+use crate::exchange::{Answer, Body, End, Fault, Got, Outcome, PROXY_HEADERS, Request, Seen, Setup};
+use crate::render::Upstream;
+use crate::wasm::{Chain, Wasmtime};
+
+/// The most a request body may have, in bytes.
+pub const BODY_LIMIT: usize = 64 << 20;
+
+/// The size in which bodies reach the filters, in bytes; what Envoy's own reads bring.
+pub const PIECE: usize = 16 << 10;
+
+/// How many requests are under way at once.
+const WORKERS: usize = 4;
+
+/// How long requests under way may take to end when the gateway is asked to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A response: its body fails where the stream was reset.
+type Response = hyper::Response<http_body_util::combinators::BoxBody<Bytes, std::io::Error>>;
+
+/// A gateway that is ready to run.
+pub struct Server {
+    listener: std::net::TcpListener,
+    jobs: std::sync::mpsc::Sender<Job>,
+}
+
+struct Job {
+    request: Request,
+    reply: oneshot::Sender<anyhow::Result<Outcome>>,
+}
+
+/// Where access log lines go.
+pub type AccessLog = Arc<Mutex<Box<dyn Write + Send>>>;
+
+impl Server {
+    /// Starts the workers and listens.
+    ///
+    /// # Errors
+    /// When a module does not start, or nothing can listen on the address.
+    pub fn start(engine: &Arc<Wasmtime>, setup: &Setup, listen: SocketAddr, upstream: &Upstream) -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}; choose another address"))?;
+        listener.set_nonblocking(true)?;
+        let (jobs, queue) = std::sync::mpsc::channel::<Job>();
+        let queue = Arc::new(Mutex::new(queue));
+        let (ready, started) = std::sync::mpsc::channel();
+        for number in 0..WORKERS {
+            let (engine, setup, upstream) = (Arc::clone(engine), setup.clone(), upstream.clone());
+            let (queue, ready) = (Arc::clone(&queue), ready.clone());
+            let work = move || {
+                let mut chain = match engine.start_chain(&setup) {
+                    Ok(chain) => chain,
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return;
+                    }
+                };
+                let _ = ready.send(Ok(()));
+                drop(ready);
+                loop {
+                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(job) = job else { return };
+                    let outcome = carry(&mut chain, &job.request, &upstream);
+                    let _ = job.reply.send(outcome);
+                }
+            };
+            std::thread::Builder::new().name(format!("scrim-worker-{number}")).spawn(work)?;
+        }
+        drop(ready);
+        for result in started {
+            result?;
+        }
+        Ok(Server { listener, jobs })
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    /// When the system does not know it.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Serves until `stop` resolves, then lets requests under way end.
+    ///
+    /// # Errors
+    /// When the runtime can't be started.
+    pub fn run(self, stop: impl Future<Output = ()>, access_log: Option<AccessLog>) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(self.listener)?;
+            let under_way = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+            let mut stop = std::pin::pin!(stop);
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    () = &mut stop => break,
+                };
+                let Ok((stream, _)) = accepted else { continue };
+                let (jobs, log, under_way) = (self.jobs.clone(), access_log.clone(), Arc::clone(&under_way));
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| {
+                        let (jobs, log, under_way) = (jobs.clone(), log.clone(), Arc::clone(&under_way));
+                        async move {
+                            let _permit = under_way.acquire().await;
+                            handle(request, jobs, log).await
+                        }
+                    });
+                    let mut http = hyper::server::conn::http1::Builder::new();
+                    http.timer(TokioTimer::new()).preserve_header_case(false);
+                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+            let all = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
+            let _ = tokio::time::timeout(GRACE, under_way.acquire_many(all)).await;
+            Ok(())
+        })
+    }
+}
+
+/// One exchange: the chain asks the upstream when, and if, the request has passed.
+fn carry(chain: &mut Chain, request: &Request, upstream: &Upstream) -> anyhow::Result<Outcome> {
+    chain.exchange_with(request, &mut |seen| ask(upstream, seen))
+}
+
+fn ask(upstream: &Upstream, seen: &Seen) -> Answer {
+    let failed = |fault| Answer { status: 502, headers: Vec::new(), body: Body::default(), fault: Some(fault) };
+    let Some(to) = (upstream.host.as_str(), upstream.port).to_socket_addrs().ok().and_then(|mut all| all.next()) else {
+        return failed(Fault::Refuse);
+    };
+    let chunks = if seen.body.is_empty() { Vec::new() } else { vec![seen.body.clone()] };
+    let request = Request {
+        method: seen.method.clone(),
+        target: seen.target.clone(),
+        authority: seen.authority.clone(),
+        headers: seen.headers.clone(),
+        body: Body { chunks, end: End::WithLastChunk, trailers: Vec::new() },
+    };
+    match client::send(to, &request) {
+        Ok(Some(got)) => Answer {
+            status: got.status,
+            headers: got.headers,
+            body: Body { chunks: pieces(got.body), end: End::Empty, trailers: got.trailers },
+            fault: (!got.complete).then_some(Fault::ResetAfterBody),
+        },
+        Ok(None) => failed(Fault::ResetBeforeHeaders),
+        Err(_) => failed(Fault::Refuse),
+    }
+}
+
+fn pieces(body: Vec<u8>) -> Vec<Vec<u8>> {
+    body.chunks(PIECE).map(<[u8]>::to_vec).collect()
+}
+
+async fn handle(request: hyper::Request<Incoming>, jobs: std::sync::mpsc::Sender<Job>, log: Option<AccessLog>) -> Result<Response, std::io::Error> {
+    let begun = (Instant::now(), SystemTime::now());
+    let (head, body) = request.into_parts();
+    let method = head.method.to_string();
+    let body = match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Ok(plain(413, "the request body is too large\n")),
+        Err(error) => return Err(std::io::Error::other(error)),
+    };
+    let request = incoming(&head, &method, &body);
+    let (reply, answer) = oneshot::channel();
+    if jobs.send(Job { request, reply }).is_err() {
+        return Ok(plain(503, "the gateway is stopping\n"));
+    }
+    let outcome = match answer.await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => {
+            eprintln!("scrim: {error:#}");
+            Outcome::default()
+        }
+        Err(_) => Outcome::default(),
+    };
+    for (level, line) in &outcome.logs {
+        eprintln!("[{level}] {line}");
+    }
+    if let Some(log) = log {
+        write_line(&log, &method, &outcome, begun);
+    }
+    match outcome.client {
+        Some(got) => outgoing(got),
+        None => Err(std::io::Error::other("the stream was reset")),
+    }
+}
+
+fn incoming(head: &hyper::http::request::Parts, method: &str, body: &Bytes) -> Request {
+    let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut authority = head.uri.authority().map(ToString::to_string).unwrap_or_default();
+    for (name, value) in &head.headers {
+        match name.as_str() {
+            "host" if authority.is_empty() => authority = String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            "host" => {}
+            name if PROXY_HEADERS.contains(&name) => {}
+            name => headers.push((name.to_owned(), value.as_bytes().to_vec())),
+        }
+    }
+    let target = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string).into_bytes();
+    let body = Body { chunks: pieces(body.to_vec()), end: End::Empty, trailers: Vec::new() };
+    Request { method: method.to_owned(), target, authority, headers, body }
+}
+
+fn outgoing(got: Got) -> Result<Response, std::io::Error> {
+    let mut response = hyper::Response::builder().status(got.status);
+    for (name, value) in &got.headers {
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(value)) else { continue };
+        response = response.header(name, value);
+    }
+    let mut frames = vec![Ok(Frame::data(Bytes::from(got.body)))];
+    if !got.complete {
+        frames.push(Err(std::io::Error::other("the stream was reset")));
+    }
+    let body = StreamBody::new(Frames(frames.into_iter()));
+    response.body(BodyExt::boxed(body)).map_err(std::io::Error::other)
+}
+
+/// Frames that are all there.
+struct Frames(std::vec::IntoIter<Result<Frame<Bytes>, std::io::Error>>);
+
+impl futures_core::Stream for Frames {
+    type Item = Result<Frame<Bytes>, std::io::Error>;
+    fn poll_next(mut self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Option<Self::Item>> {
+        std::task::Poll::Ready(self.0.next())
+    }
+}
+
+fn plain(status: u16, text: &'static str) -> Response {
+    let body = http_body_util::Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {});
+    let mut response = hyper::Response::new(BodyExt::boxed(body));
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    response
+}
+
+fn write_line(log: &AccessLog, method: &str, outcome: &Outcome, begun: (Instant, SystemTime)) {
+    let audit = outcome.filter_state.get("scrim.audit");
+    let line = json!({
+        "time": begun.1.duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default(),
+        "method": method,
+        "path": outcome.filter_state.get("scrim.path"),
+        "status": outcome.client.as_ref().map(|got| got.status),
+        "complete": outcome.client.as_ref().is_some_and(|got| got.complete),
+        "duration_ms": u64::try_from(begun.0.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "audit": audit.and_then(|text| serde_json::from_str::<Value>(text).ok()),
+    });
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    // A log that can't be written must not stop the gateway; it is said once a line.
+    if let Err(error) = writeln!(log, "{line}").and_then(|()| log.flush()) {
+        eprintln!("scrim: the access log can't be written: {error}");
+    }
+}
