@@ -192,7 +192,7 @@ pub enum HeaderJudgement {
 }
 
 /// The log-safe path of a target that no `phi_url` section governs, or that was refused before one was found: ids of all
-/// FHIR types and everything that any detector finds are masked, and all values but those of FHIR's result parameters.
+/// types in the patient compartment and everything that any detector finds are masked, and all values but those of FHIR's result parameters.
 pub fn log_safe(target: &Target<'_>) -> String {
     let strict = PhiPolicy {
         rules: Rules {
@@ -486,7 +486,7 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
             {
                 return;
             }
-            let name = (!name.is_empty()).then(|| name.to_owned());
+            let name = (!name.is_empty()).then_some(name);
             self.detect(
                 Piece::Name(index),
                 parameter.name_range(),
@@ -529,7 +529,7 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
             Some(index),
         );
         let range = parameter.value_range().unwrap_or_default();
-        let whole_mrn = announces_mrn(&names::first_token(parameter.name()))
+        let whole_mrn = announces_mrn(&fold(parameter.base_name()))
             && detect::is_mrn_body(&fold(parameter.value()));
         if policy.strict && !names::is_result_parameter(parameter) {
             let piece = if parameter.has_value() {
@@ -577,7 +577,7 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
         };
         self.counts.detected = self.counts.detected.saturating_add(1);
         self.masks.whole(Piece::Value(index));
-        self.reject(Kind::Detect(hit.detector), Some(name.to_owned()));
+        self.reject(Kind::Detect(hit.detector), Some(name));
         true
     }
 
@@ -633,7 +633,7 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
                     let at = range.start.saturating_add(stretch.start)
                         ..range.start.saturating_add(stretch.end);
                     let found = text.get(hit.start..hit.end).unwrap_or_default();
-                    self.act(action, kind, name.clone(), piece, at, found);
+                    self.act(action, kind, name, piece, at, found);
                 }
             }
             None => self.act(action, kind, name, piece, range, text),
@@ -644,7 +644,7 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
         &mut self,
         action: Action,
         kind: Kind,
-        parameter: Option<String>,
+        parameter: Option<&str>,
         piece: Piece,
         range: Range<usize>,
         text: &str,
@@ -660,29 +660,32 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
             }
             Action::Mask => {
                 counts.masked = counts.masked.saturating_add(1);
-                self.edits.replace(piece, range, MASK.to_owned());
+                self.edits.replace(piece, range, Cow::Borrowed(MASK));
             }
             Action::Tokenize => match self.policy.pseudonym(text) {
                 Some(token) => {
                     counts.tokenized = counts.tokenized.saturating_add(1);
-                    self.edits.replace(piece, range, token);
+                    self.edits.replace(piece, range, Cow::Owned(token));
                 }
                 None => self.reject(kind, parameter),
             },
         }
     }
 
-    fn reject(&mut self, kind: Kind, parameter: Option<String>) {
-        self.rejection.get_or_insert(Rejection { kind, parameter });
+    fn reject(&mut self, kind: Kind, parameter: Option<&str>) {
+        self.rejection.get_or_insert_with(|| Rejection {
+            kind,
+            parameter: parameter.map(str::to_owned),
+        });
     }
 
     /// A parameter's name for an answer: only in words of ours, since a name may be PHI itself.
-    fn known_name(&self, index: usize) -> Option<String> {
+    fn known_name(&self, index: usize) -> Option<&'t str> {
         let base = self.target.parameters().get(index)?.base_name();
         let known = names::is_phi_anywhere(base)
             || names::RESULT_PARAMETERS.contains(&base)
             || self.policy.rules.query.iter().any(|(name, _)| name == base);
-        known.then(|| base.to_owned())
+        known.then_some(base)
     }
 }
 

@@ -48,9 +48,25 @@ pub(super) struct Hit {
 pub(super) fn scan(text: &str) -> Vec<Hit> {
     let bytes = text.as_bytes();
     let mut hits = Vec::new();
-    scan_digits(bytes, &mut hits);
-    scan_email(bytes, &mut hits);
-    scan_mrn(bytes, &mut hits);
+    // The shortest of all that can be found is `a@b.cd`.
+    if bytes.len() < 6 {
+        return hits;
+    }
+    let (mut digits, mut at, mut letter) = (0_usize, false, false);
+    for &b in bytes {
+        digits = digits.wrapping_add(usize::from(b.is_ascii_digit()));
+        at |= b == b'@';
+        letter |= b | 0x20 == b'm';
+    }
+    if digits >= 9 {
+        scan_digits(bytes, &mut hits);
+    }
+    if at {
+        scan_email(bytes, &mut hits);
+    }
+    if letter && digits >= 3 {
+        scan_mrn(bytes, &mut hits);
+    }
     if hits.len() > 1 {
         hits.sort_by_key(|hit| (hit.start, hit.end));
         // Where two meet, the first one's stretch grows over the other: all of it goes.
