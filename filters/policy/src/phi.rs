@@ -370,15 +370,18 @@ impl PhiPolicy {
             return None;
         }
         let base = parameter.base_name();
-        let (folded, first) = (fold(base), names::first_token(parameter.name()));
-        self.rules
-            .query
-            .iter()
-            .find(|(name, action)| match action {
-                Action::Pass => name == base,
-                _ => name.eq_ignore_ascii_case(folded.trim()) || name.eq_ignore_ascii_case(&first),
-            })
-            .map(|(name, action)| (name.as_str(), *action))
+        let exact = self.rules.query.iter().find(|(name, _)| name == base);
+        let found = exact.or_else(|| {
+            let (folded, first) = (fold(base), names::first_token(parameter.name()));
+            self.rules
+                .query
+                .iter()
+                .filter(|(_, action)| *action != Action::Pass)
+                .find(|(name, _)| {
+                    name.eq_ignore_ascii_case(folded.trim()) || name.eq_ignore_ascii_case(&first)
+                })
+        });
+        found.map(|(name, action)| (name.as_str(), *action))
     }
 
     /// A rule stricter than `pass` for a later link of a chain, for what the preset does not know.

@@ -58,6 +58,7 @@ pub struct Parameter<'a> {
     range: Span,
     name_range: Span,
     value_range: Option<Span>,
+    base_length: usize,
 }
 
 /// A byte range in the raw target, in half the room of a `Range`: [`MAX_LENGTH`] fits in 32 bits.
@@ -108,7 +109,11 @@ impl<'a> Target<'a> {
             return Err(Ambiguity::TooLong);
         }
         let text = std::str::from_utf8(raw).map_err(|_| Ambiguity::InvalidUtf8)?;
-        let all = classes(raw);
+        let (head, tail) = raw
+            .split_at_checked(memchr(b'?', raw).unwrap_or(raw.len()))
+            .unwrap_or((raw, b""));
+        let (head, tail) = (classes(head), classes(tail.get(1..).unwrap_or_default()));
+        let all = head | tail;
         if all & CONTROL != 0 || (all & NON_ASCII != 0 && text.chars().any(char::is_control)) {
             return Err(Ambiguity::ControlCharacter);
         }
@@ -127,13 +132,13 @@ impl<'a> Target<'a> {
         let parsed = parse_path(path_text, before)?;
         let query_start = path_range.end.saturating_add(1);
         let (parameters, tidy_query) = match query {
-            Some(query) => parse_query(query, query_start)?,
+            Some(query) => parse_query(query, query_start, tail & ENCODED == 0)?,
             None => (Vec::new(), true),
         };
         let canonical = parsed.tidy
             && tidy_query
-            && classes(path_text.as_bytes()) & NOT_IN_PATH == 0
-            && query.is_none_or(|q| !q.is_empty() && classes(q.as_bytes()) & NOT_IN_QUERY == 0);
+            && head & NOT_IN_PATH == 0
+            && query.is_none_or(|query| !query.is_empty() && tail & NOT_IN_QUERY == 0);
         Ok(Self {
             raw,
             asterisk,
@@ -284,8 +289,7 @@ impl Parameter<'_> {
 
     /// The name before the first `:` (modifier, FHIR R4 search 3.1.1.4) or `.` (chain): what a policy is written for.
     pub fn base_name(&self) -> &str {
-        let end = memchr2(b':', b'.', self.name.as_bytes()).unwrap_or(self.name.len());
-        self.name.get(..end).unwrap_or_default()
+        self.name.get(..self.base_length).unwrap_or_default()
     }
 
     /// The canonical value, `+` read as a space; empty where there is none.
@@ -534,11 +538,14 @@ fn parse_path(text: &str, offset: usize) -> Result<ParsedPath<'_>, Ambiguity> {
     })
 }
 
-fn parse_query(text: &str, offset: usize) -> Result<(Vec<Parameter<'_>>, bool), Ambiguity> {
+fn parse_query(
+    text: &str,
+    offset: usize,
+    plain: bool,
+) -> Result<(Vec<Parameter<'_>>, bool), Ambiguity> {
     let mut parameters = Vec::with_capacity(if text.is_empty() { 0 } else { 8 });
     let mut tidy = true;
     let mut at = offset;
-    let plain = classes(text.as_bytes()) & ENCODED == 0;
     let semicolon = memchr(b';', text.as_bytes()).is_some();
     let decode = |piece| {
         if plain {
@@ -547,7 +554,11 @@ fn parse_query(text: &str, offset: usize) -> Result<(Vec<Parameter<'_>>, bool), 
             decode(piece, true)
         }
     };
-    for pair in text.split('&') {
+    let ends = memchr::memchr_iter(b'&', text.as_bytes()).chain([text.len()]);
+    let mut from = 0_usize;
+    for end in ends {
+        let pair = text.get(from..end).unwrap_or_default();
+        from = end.saturating_add(1);
         let start = at;
         at = at.saturating_add(pair.len()).saturating_add(1);
         if pair.is_empty() {
@@ -564,10 +575,9 @@ fn parse_query(text: &str, offset: usize) -> Result<(Vec<Parameter<'_>>, bool), 
         if parameters.len() >= MAX_PIECES {
             return Err(Ambiguity::TooLong);
         }
-        let (name, value) = match pair.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (pair, None),
-        };
+        let equals = pair.bytes().position(|b| b == b'=').unwrap_or(pair.len());
+        let (name, value) = pair.split_at_checked(equals).unwrap_or((pair, ""));
+        let value = value.strip_prefix('=');
         let value_start = start.saturating_add(name.len()).saturating_add(1);
         let decoded_name = decode(name)?;
         let decoded_value = decode(value.unwrap_or_default())?;
@@ -575,7 +585,10 @@ fn parse_query(text: &str, offset: usize) -> Result<(Vec<Parameter<'_>>, bool), 
             (&decoded_name, &decoded_value),
             (Cow::Borrowed(_), Cow::Borrowed(_))
         );
+        let base_length = decoded_name.bytes().position(|b| b == b':' || b == b'.');
+        let base_length = base_length.unwrap_or(decoded_name.len());
         parameters.push(Parameter {
+            base_length,
             name: decoded_name,
             value: decoded_value,
             range: Span::new(start, pair.len()),

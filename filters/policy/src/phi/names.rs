@@ -38,6 +38,8 @@ pub(super) static RESULT_PARAMETERS: &[&str] = &[
 /// Free text and expressions: PHI by name, and worth the detectors' look besides.
 static FREE_TEXT: &[&str] = &["_content", "_filter", "_text"];
 
+static PERSONS: &[&str] = &["Patient", "Person", "RelatedPerson"];
+
 /// The resource types that a path names. A parameter carries PHI when it does on any of them; where the path names
 /// none, or an operation (`$everything`) that has parameters of its own, when it does on any type at all.
 pub(super) struct Scope {
@@ -208,7 +210,9 @@ pub(super) fn refers_to_person(value: &str) -> bool {
         let more = bytes
             .get(at.saturating_add(1))
             .is_some_and(|b| !matches!(b, b',' | b'|' | b' ' | b'/'));
-        more && token.len() <= 16 && resource(token).is_some_and(|resource| resource.is_person)
+        more && PERSONS
+            .iter()
+            .any(|person| person.eq_ignore_ascii_case(token))
     })
 }
 
@@ -309,6 +313,13 @@ mod tests {
         assert!(
             ANY.iter()
                 .all(|name| RESOURCES.iter().any(|r| r.phi.contains(name)))
+        );
+        assert!(
+            RESOURCES
+                .iter()
+                .filter(|r| r.is_person)
+                .map(|r| &r.name)
+                .eq(PERSONS)
         );
         assert!(RESULT_PARAMETERS.iter().all(|name| !is_phi_anywhere(name)));
     }
