@@ -43,6 +43,7 @@ pub struct Target<'a> {
     dot_segments: bool,
     parameters: Vec<Parameter<'a>>,
     canonical: bool,
+    plain: bool,
 }
 
 /// One segment of the canonical path.
@@ -154,6 +155,7 @@ impl<'a> Target<'a> {
             dot_segments: parsed.dot_segments,
             parameters,
             canonical: canonical || asterisk,
+            plain: all & NON_ASCII == 0 && memchr(b'%', raw).is_none(),
         })
     }
 
@@ -206,6 +208,11 @@ impl<'a> Target<'a> {
     /// Whether [`Self::raw`] is exactly [`Self::render`]; conservative: `false` where escapes are used at all.
     pub fn is_canonical(&self) -> bool {
         self.canonical
+    }
+
+    /// Whether the raw bytes are ASCII without escapes: each piece is its own canonical text, but for `+`.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// The canonical form as a request target, in percent-encoded ASCII. Parsing it gives the same path and parameters.
@@ -380,6 +387,7 @@ impl std::error::Error for Ambiguity {}
 /// mathematical letters and digits, decimal digits of other scripts, super- and subscript and circled digits, dashes
 /// and spaces of every width. Characters that show as nothing (zero-width space, soft hyphen ..) are left out.
 /// ASCII text comes back as it is, without allocation.
+#[inline]
 pub fn fold(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
