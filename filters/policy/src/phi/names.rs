@@ -235,6 +235,8 @@ pub(super) fn is_phi_anywhere(name: &str) -> bool {
 }
 
 fn resource(token: &str) -> Option<&'static Resource> {
+    // Some servers drop blanks and dots at the end of a segment.
+    let token = token.trim_matches([' ', '.']);
     let index = RESOURCES
         .binary_search_by(|probe| compare(probe.name, token))
         .ok()?;
@@ -447,6 +449,8 @@ mod tests {
         for (before, segment, id) in [
             ("Patient", "7", true),
             ("patient", "7", true),
+            ("Patient ", "7", true),
+            ("Patient.", "7", true),
             ("Person", "a-b.c", true),
             ("RelatedPerson", "Observation", true),
             ("Patient", "_search", false),
