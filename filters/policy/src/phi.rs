@@ -39,13 +39,14 @@ mod detect;
 mod fhir_r4;
 mod names;
 mod rewrite;
+mod rules;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use detect::Detector;
+pub use rules::{Action, Preset, Pseudonymise, Rules, RulesError, Warning};
 
 use crate::url::{Ambiguity, Parameter, Part, Segment, Target, fold};
 use detect::announces_mrn;
@@ -53,57 +54,13 @@ use detect::{Hit, scan};
 use names::{Scope, phi_name};
 use rewrite::{Edits, LogMasks, MASK, Piece, locate};
 
-/// What becomes of PHI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Refuse the request with 400 and advise POST `_search`.
-    Reject,
-    /// Take it out. A search widens by that.
-    Strip,
-    /// Put `***` in its place.
-    Mask,
-    /// Put a keyed pseudonym in its place.
-    Tokenize,
-    /// Let it through, counted, and masked in the log-safe path.
-    Observe,
-    /// Declare it harmless; for parameters by name only.
-    Pass,
-}
-
-/// A table of what carries PHI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// FHIR R4 (4.0.1), generated from HL7's definitions.
-    FhirR4,
-}
-
-/// The `phi_url` section of a policy.
-pub struct Rules {
-    /// The table, if any.
-    pub preset: Option<Preset>,
-    /// For a parameter that the preset says carries PHI.
-    pub on_query: Action,
-    /// For parameters by base name, before the preset.
-    pub query: Vec<(String, Action)>,
-    /// For a path id that the preset says carries PHI. `None`: tokenize where there is a key, else reject.
-    pub on_path: Option<Action>,
-    /// Recognisers over what is left.
-    pub detect: Vec<Detector>,
-    /// For what they find.
-    pub on_detect: Action,
-}
-
-/// Makes a keyed pseudonym (HMAC-SHA-256) of a value. The same value gives the same pseudonym.
-pub trait Pseudonymise: Send + Sync {
-    /// The pseudonym, in unreserved URL characters (RFC 3986, 2.3); others are percent-encoded.
-    fn pseudonym(&self, value: &[u8]) -> String;
-}
-
 /// Compiled rules.
 pub struct PhiPolicy {
     rules: Rules,
     on_path: Action,
     detectors: u8,
+    /// Whether rules by name match in any case: all but `pass` do.
+    any_case: bool,
     strict: bool,
     pseudonyms: Option<Arc<dyn Pseudonymise>>,
 }
@@ -163,24 +120,6 @@ pub struct Counts {
     pub detected: u32,
 }
 
-/// Why rules cannot be compiled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RulesError {
-    /// `tokenize` at this key without a pseudonym key.
-    NoKey(String),
-    /// `pass` at this key, which is not a parameter by name.
-    PassOutsideQuery(&'static str),
-}
-
-/// A rule that works but likely does harm.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// The key within `phi_url`, such as `on_query` or `query.identifier`.
-    pub key: String,
-    /// What is wrong with it and what to write instead.
-    pub text: String,
-}
-
 /// What becomes of a header value that holds a URL.
 pub enum HeaderJudgement {
     /// It stays.
@@ -192,7 +131,7 @@ pub enum HeaderJudgement {
 }
 
 /// The log-safe path of a target that no `phi_url` section governs, or that was refused before one was found: ids of all
-/// FHIR types and everything that any detector finds are masked, and all values but those of FHIR's result parameters.
+/// types in the patient compartment and everything that any detector finds are masked, and all values but those of FHIR's result parameters.
 pub fn log_safe(target: &Target<'_>) -> String {
     let strict = PhiPolicy {
         rules: Rules {
@@ -205,6 +144,7 @@ pub fn log_safe(target: &Target<'_>) -> String {
         },
         on_path: Action::Observe,
         detectors: 0,
+        any_case: false,
         strict: true,
         pseudonyms: None,
     };
@@ -248,6 +188,10 @@ impl PhiPolicy {
         if let Some((name, _)) = rules.query.iter().find(|(_, action)| unkeyed(action)) {
             return Err(RulesError::NoKey(format!("query.{name}")));
         }
+        let any_case = rules
+            .query
+            .iter()
+            .any(|(_, action)| *action != Action::Pass);
         let detectors = rules
             .detect
             .iter()
@@ -256,6 +200,7 @@ impl PhiPolicy {
             rules,
             on_path,
             detectors,
+            any_case,
             strict: false,
             pseudonyms,
         })
@@ -263,60 +208,12 @@ impl PhiPolicy {
 
     /// Rules that work but widen a search, or let through what the preset says is PHI.
     pub fn warnings(&self) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        let mut warn = |key: String, text: &str| {
-            warnings.push(Warning {
-                key,
-                text: text.to_owned(),
-            })
-        };
-        let preset = self.rules.preset.is_some();
-        if preset && self.rules.on_query == Action::Strip {
-            warn(
-                "on_query".to_owned(),
-                "`strip` widens a search: without the parameter it matches other patients; use `reject` or `tokenize`",
-            );
-        }
-        if preset && self.on_path == Action::Strip {
-            warn(
-                "on_path".to_owned(),
-                "`strip` turns the read of one resource into a search over all; use `reject` or `tokenize`",
-            );
-        }
-        if self.rules.on_detect == Action::Strip && self.detectors != 0 {
-            warn(
-                "on_detect".to_owned(),
-                "`strip` widens a search or a read where the value filters; use `reject` or `mask`",
-            );
-        }
-        for (name, action) in &self.rules.query {
-            let result = names::RESULT_PARAMETERS.contains(&name.as_str());
-            if *action == Action::Strip && !result {
-                warn(
-                    format!("query.{name}"),
-                    "`strip` widens a search where the parameter filters; use `reject` or `tokenize`",
-                );
-            }
-            if *action == Action::Pass && preset && names::is_phi_anywhere(name) {
-                warn(
-                    format!("query.{name}"),
-                    "`pass` sends on and logs what the preset says is PHI; use `observe` to keep it out of logs",
-                );
-            }
-        }
-        warnings
+        rules::warnings(&self.rules, self.on_path)
     }
 
     /// What becomes of this request target.
     pub fn judge<'t>(&self, target: &'t Target<'_>) -> Judgement<'t> {
-        let mut pass = Pass {
-            policy: self,
-            target,
-            edits: Edits::new(target),
-            masks: LogMasks::default(),
-            counts: Counts::default(),
-            rejection: None,
-        };
+        let mut pass = Pass::new(self, target);
         pass.path();
         if !target.parameters().is_empty() {
             pass.query();
@@ -345,14 +242,7 @@ impl PhiPolicy {
         if target.authority().is_none() {
             return HeaderJudgement::Remove;
         }
-        let mut pass = Pass {
-            policy: self,
-            target: &target,
-            edits: Edits::new(&target),
-            masks: LogMasks::default(),
-            counts: Counts::default(),
-            rejection: None,
-        };
+        let mut pass = Pass::new(self, &target);
         pass.path();
         pass.query();
         if pass.masks.is_empty() && pass.rejection.is_none() && pass.edits.is_empty() {
@@ -370,20 +260,26 @@ impl PhiPolicy {
             return None;
         }
         let base = parameter.base_name();
-        let (folded, first) = (fold(base), names::first_token(parameter.name()));
-        self.rules
-            .query
-            .iter()
-            .find(|(name, action)| match action {
-                Action::Pass => name == base,
-                _ => name.eq_ignore_ascii_case(folded.trim()) || name.eq_ignore_ascii_case(&first),
-            })
-            .map(|(name, action)| (name.as_str(), *action))
+        let exact = self.rules.query.iter().find(|(name, _)| name == base);
+        let found = exact.or_else(|| {
+            if !self.any_case {
+                return None;
+            }
+            let (folded, first) = (fold(base), names::first_token(parameter.name()));
+            self.rules
+                .query
+                .iter()
+                .filter(|(_, action)| *action != Action::Pass)
+                .find(|(name, _)| {
+                    name.eq_ignore_ascii_case(folded.trim()) || name.eq_ignore_ascii_case(&first)
+                })
+        });
+        found.map(|(name, action)| (name.as_str(), *action))
     }
 
     /// A rule stricter than `pass` for a later link of a chain, for what the preset does not know.
     fn chain_rule(&self, parameter: &Parameter<'_>) -> Option<(&str, Action)> {
-        if self.rules.query.is_empty() || parameter.base_name().len() == parameter.name().len() {
+        if !self.any_case || parameter.base_name().len() == parameter.name().len() {
             return None;
         }
         let folded = fold(parameter.name());
@@ -425,9 +321,23 @@ struct Pass<'p, 't, 'a> {
     masks: LogMasks,
     counts: Counts,
     rejection: Option<Rejection>,
+    /// Nothing in the raw bytes that a detector could find.
+    quiet: bool,
 }
 
-impl<'t, 'a> Pass<'_, 't, 'a> {
+impl<'p, 't, 'a> Pass<'p, 't, 'a> {
+    fn new(policy: &'p PhiPolicy, target: &'t Target<'a>) -> Self {
+        Self {
+            policy,
+            target,
+            edits: Edits::new(target),
+            masks: LogMasks::default(),
+            counts: Counts::default(),
+            rejection: None,
+            quiet: target.is_plain() && !detect::may_hold(target.raw()),
+        }
+    }
+
     fn path(&mut self) {
         let preset = self.policy.rules.preset.is_some();
         let mut before = "";
@@ -446,7 +356,8 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
                     text,
                 );
             } else {
-                let whole_mrn = announces_mrn(&fold(before)) && detect::is_mrn_body(&fold(text));
+                let whole_mrn =
+                    !self.quiet && announces_mrn(&fold(before)) && detect::is_mrn_body(&fold(text));
                 self.detect(piece, segment.range(), text, whole_mrn, None);
             }
             before = text;
@@ -486,7 +397,7 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
             {
                 return;
             }
-            let name = (!name.is_empty()).then(|| name.to_owned());
+            let name = (!name.is_empty()).then_some(name);
             self.detect(
                 Piece::Name(index),
                 parameter.name_range(),
@@ -529,7 +440,8 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
             Some(index),
         );
         let range = parameter.value_range().unwrap_or_default();
-        let whole_mrn = announces_mrn(&names::first_token(parameter.name()))
+        let whole_mrn = !self.quiet
+            && announces_mrn(&fold(parameter.base_name()))
             && detect::is_mrn_body(&fold(parameter.value()));
         if policy.strict && !names::is_result_parameter(parameter) {
             let piece = if parameter.has_value() {
@@ -577,7 +489,7 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
         };
         self.counts.detected = self.counts.detected.saturating_add(1);
         self.masks.whole(Piece::Value(index));
-        self.reject(Kind::Detect(hit.detector), Some(name.to_owned()));
+        self.reject(Kind::Detect(hit.detector), Some(name));
         true
     }
 
@@ -590,6 +502,9 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
         whole_mrn: bool,
         parameter: Option<usize>,
     ) {
+        if self.quiet {
+            return;
+        }
         let folded = fold(text);
         let mut hits = scan(&folded);
         if whole_mrn {
@@ -633,7 +548,7 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
                     let at = range.start.saturating_add(stretch.start)
                         ..range.start.saturating_add(stretch.end);
                     let found = text.get(hit.start..hit.end).unwrap_or_default();
-                    self.act(action, kind, name.clone(), piece, at, found);
+                    self.act(action, kind, name, piece, at, found);
                 }
             }
             None => self.act(action, kind, name, piece, range, text),
@@ -644,7 +559,7 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
         &mut self,
         action: Action,
         kind: Kind,
-        parameter: Option<String>,
+        parameter: Option<&str>,
         piece: Piece,
         range: Range<usize>,
         text: &str,
@@ -660,75 +575,32 @@ impl<'t, 'a> Pass<'_, 't, 'a> {
             }
             Action::Mask => {
                 counts.masked = counts.masked.saturating_add(1);
-                self.edits.replace(piece, range, MASK.to_owned());
+                self.edits.replace(piece, range, Cow::Borrowed(MASK));
             }
             Action::Tokenize => match self.policy.pseudonym(text) {
                 Some(token) => {
                     counts.tokenized = counts.tokenized.saturating_add(1);
-                    self.edits.replace(piece, range, token);
+                    self.edits.replace(piece, range, Cow::Owned(token));
                 }
                 None => self.reject(kind, parameter),
             },
         }
     }
 
-    fn reject(&mut self, kind: Kind, parameter: Option<String>) {
-        self.rejection.get_or_insert(Rejection { kind, parameter });
+    fn reject(&mut self, kind: Kind, parameter: Option<&str>) {
+        self.rejection.get_or_insert_with(|| Rejection {
+            kind,
+            parameter: parameter.map(str::to_owned),
+        });
     }
 
     /// A parameter's name for an answer: only in words of ours, since a name may be PHI itself.
-    fn known_name(&self, index: usize) -> Option<String> {
+    fn known_name(&self, index: usize) -> Option<&'t str> {
         let base = self.target.parameters().get(index)?.base_name();
         let known = names::is_phi_anywhere(base)
             || names::RESULT_PARAMETERS.contains(&base)
             || self.policy.rules.query.iter().any(|(name, _)| name == base);
-        known.then(|| base.to_owned())
-    }
-}
-
-impl Action {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Reject,
-        Self::Strip,
-        Self::Mask,
-        Self::Tokenize,
-        Self::Observe,
-        Self::Pass,
-    ];
-
-    /// Its name in a policy file.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Reject => "reject",
-            Self::Strip => "strip",
-            Self::Mask => "mask",
-            Self::Tokenize => "tokenize",
-            Self::Observe => "observe",
-            Self::Pass => "pass",
-        }
-    }
-
-    /// The action of this name in a policy file.
-    pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.code() == code)
-    }
-}
-
-impl Preset {
-    /// All of them.
-    pub const ALL: [Self; 1] = [Self::FhirR4];
-
-    /// Its name in a policy file.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::FhirR4 => "fhir-r4",
-        }
-    }
-
-    /// The preset of this name in a policy file.
-    pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|preset| preset.code() == code)
+        known.then_some(base)
     }
 }
 
@@ -742,39 +614,6 @@ impl Kind {
         }
     }
 }
-
-/// No preset, no detectors; rejects what is found.
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            preset: None,
-            on_query: Action::Reject,
-            query: Vec::new(),
-            on_path: None,
-            detect: Vec::new(),
-            on_detect: Action::Reject,
-        }
-    }
-}
-
-impl fmt::Display for RulesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoKey(key) => write!(
-                f,
-                "`{key}: tokenize` needs a key; set `keys.pseudonyms`, or use `mask`"
-            ),
-            Self::PassOutsideQuery(key) => {
-                write!(
-                    f,
-                    "`{key}: pass` would let all PHI through; use `observe`, or name parameters under `query`"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for RulesError {}
 
 #[cfg(test)]
 mod tests;

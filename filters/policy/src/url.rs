@@ -43,6 +43,7 @@ pub struct Target<'a> {
     dot_segments: bool,
     parameters: Vec<Parameter<'a>>,
     canonical: bool,
+    plain: bool,
 }
 
 /// One segment of the canonical path.
@@ -58,6 +59,7 @@ pub struct Parameter<'a> {
     range: Span,
     name_range: Span,
     value_range: Option<Span>,
+    base_length: usize,
 }
 
 /// A byte range in the raw target, in half the room of a `Range`: [`MAX_LENGTH`] fits in 32 bits.
@@ -108,12 +110,15 @@ impl<'a> Target<'a> {
             return Err(Ambiguity::TooLong);
         }
         let text = std::str::from_utf8(raw).map_err(|_| Ambiguity::InvalidUtf8)?;
-        if raw.iter().any(|&b| b <= b' ' || b == 0x7f)
-            || (!raw.is_ascii() && text.chars().any(char::is_control))
-        {
+        let (head, tail) = raw
+            .split_at_checked(memchr(b'?', raw).unwrap_or(raw.len()))
+            .unwrap_or((raw, b""));
+        let (head, tail) = (classes(head), classes(tail.get(1..).unwrap_or_default()));
+        let all = head | tail;
+        if all & CONTROL != 0 || (all & NON_ASCII != 0 && text.chars().any(char::is_control)) {
             return Err(Ambiguity::ControlCharacter);
         }
-        if memchr(b'#', raw).is_some() {
+        if all & HASH != 0 {
             return Err(Ambiguity::Fragment);
         }
         let (authority, rest) = split_authority(text)?;
@@ -128,14 +133,13 @@ impl<'a> Target<'a> {
         let parsed = parse_path(path_text, before)?;
         let query_start = path_range.end.saturating_add(1);
         let (parameters, tidy_query) = match query {
-            Some(query) => parse_query(query, query_start)?,
+            Some(query) => parse_query(query, query_start, tail & ENCODED == 0)?,
             None => (Vec::new(), true),
         };
         let canonical = parsed.tidy
             && tidy_query
-            && path_text.bytes().all(is_path_safe)
-            && query
-                .is_none_or(|q| !q.is_empty() && q.bytes().all(|b| is_query_safe(b) || b == b'&'));
+            && head & NOT_IN_PATH == 0
+            && query.is_none_or(|query| !query.is_empty() && tail & NOT_IN_QUERY == 0);
         Ok(Self {
             raw,
             asterisk,
@@ -151,6 +155,7 @@ impl<'a> Target<'a> {
             dot_segments: parsed.dot_segments,
             parameters,
             canonical: canonical || asterisk,
+            plain: all & NON_ASCII == 0 && memchr(b'%', raw).is_none(),
         })
     }
 
@@ -203,6 +208,11 @@ impl<'a> Target<'a> {
     /// Whether [`Self::raw`] is exactly [`Self::render`]; conservative: `false` where escapes are used at all.
     pub fn is_canonical(&self) -> bool {
         self.canonical
+    }
+
+    /// Whether the raw bytes are ASCII without escapes: each piece is its own canonical text, but for `+`.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// The canonical form as a request target, in percent-encoded ASCII. Parsing it gives the same path and parameters.
@@ -286,8 +296,7 @@ impl Parameter<'_> {
 
     /// The name before the first `:` (modifier, FHIR R4 search 3.1.1.4) or `.` (chain): what a policy is written for.
     pub fn base_name(&self) -> &str {
-        let end = memchr2(b':', b'.', self.name.as_bytes()).unwrap_or(self.name.len());
-        self.name.get(..end).unwrap_or_default()
+        self.name.get(..self.base_length).unwrap_or_default()
     }
 
     /// The canonical value, `+` read as a space; empty where there is none.
@@ -378,6 +387,7 @@ impl std::error::Error for Ambiguity {}
 /// mathematical letters and digits, decimal digits of other scripts, super- and subscript and circled digits, dashes
 /// and spaces of every width. Characters that show as nothing (zero-width space, soft hyphen ..) are left out.
 /// ASCII text comes back as it is, without allocation.
+#[inline]
 pub fn fold(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -400,13 +410,16 @@ pub(crate) enum Part {
 
 /// Appends text to a URL in percent-encoded ASCII.
 pub(crate) fn push_encoded(out: &mut String, text: &str, part: Part) {
+    let plain = |byte: u8| match part {
+        Part::Segment => class(byte) & NOT_IN_PATH == 0 && byte != b'/',
+        Part::Name => class(byte) & NOT_IN_QUERY == 0 && byte != b'&' && byte != b'=',
+        Part::Value => class(byte) & NOT_IN_QUERY == 0 && byte != b'&',
+    };
+    if text.bytes().all(plain) {
+        return out.push_str(text);
+    }
     for byte in text.bytes() {
-        let plain = match part {
-            Part::Segment => is_path_safe(byte) && byte != b'/',
-            Part::Name => is_query_safe(byte) && byte != b'=',
-            Part::Value => is_query_safe(byte),
-        };
-        if plain {
+        if plain(byte) {
             out.push(char::from(byte));
         } else {
             out.push('%');
@@ -533,11 +546,27 @@ fn parse_path(text: &str, offset: usize) -> Result<ParsedPath<'_>, Ambiguity> {
     })
 }
 
-fn parse_query(text: &str, offset: usize) -> Result<(Vec<Parameter<'_>>, bool), Ambiguity> {
+fn parse_query(
+    text: &str,
+    offset: usize,
+    plain: bool,
+) -> Result<(Vec<Parameter<'_>>, bool), Ambiguity> {
     let mut parameters = Vec::with_capacity(if text.is_empty() { 0 } else { 8 });
     let mut tidy = true;
     let mut at = offset;
-    for pair in text.split('&') {
+    let semicolon = memchr(b';', text.as_bytes()).is_some();
+    let decode = |piece| {
+        if plain {
+            Ok(Cow::Borrowed(piece))
+        } else {
+            decode(piece, true)
+        }
+    };
+    let ends = memchr::memchr_iter(b'&', text.as_bytes()).chain([text.len()]);
+    let mut from = 0_usize;
+    for end in ends {
+        let pair = text.get(from..end).unwrap_or_default();
+        from = end.saturating_add(1);
         let start = at;
         at = at.saturating_add(pair.len()).saturating_add(1);
         if pair.is_empty() {
@@ -545,7 +574,8 @@ fn parse_query(text: &str, offset: usize) -> Result<(Vec<Parameter<'_>>, bool), 
             continue;
         }
         // `a=1;b=2` is one parameter to some servers and two to others (HTML 4.01, B.2.2, against the URL standard).
-        if let Some((_, rest)) = pair.split_once(';')
+        if semicolon
+            && let Some((_, rest)) = pair.split_once(';')
             && rest.contains('=')
         {
             return Err(Ambiguity::SemicolonSeparator);
@@ -553,18 +583,20 @@ fn parse_query(text: &str, offset: usize) -> Result<(Vec<Parameter<'_>>, bool), 
         if parameters.len() >= MAX_PIECES {
             return Err(Ambiguity::TooLong);
         }
-        let (name, value) = match pair.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (pair, None),
-        };
+        let equals = pair.bytes().position(|b| b == b'=').unwrap_or(pair.len());
+        let (name, value) = pair.split_at_checked(equals).unwrap_or((pair, ""));
+        let value = value.strip_prefix('=');
         let value_start = start.saturating_add(name.len()).saturating_add(1);
-        let decoded_name = decode(name, true)?;
-        let decoded_value = decode(value.unwrap_or_default(), true)?;
+        let decoded_name = decode(name)?;
+        let decoded_value = decode(value.unwrap_or_default())?;
         tidy &= matches!(
             (&decoded_name, &decoded_value),
             (Cow::Borrowed(_), Cow::Borrowed(_))
         );
+        let base_length = decoded_name.bytes().position(|b| b == b':' || b == b'.');
+        let base_length = base_length.unwrap_or(decoded_name.len());
         parameters.push(Parameter {
+            base_length,
             name: decoded_name,
             value: decoded_value,
             range: Span::new(start, pair.len()),
@@ -585,7 +617,8 @@ fn decode(piece: &str, query: bool) -> Result<Cow<'_, str>, Ambiguity> {
         memchr(b'%', bytes)
     };
     if encoded.is_none() {
-        if !query {
+        // The plain ASCII separators of a path were seen to before.
+        if !query && !piece.is_ascii() {
             refuse_separators(piece)?;
         }
         return Ok(Cow::Borrowed(piece));
@@ -688,32 +721,53 @@ fn hex_digit(value: u8) -> char {
     char::from_digit(u32::from(value), 16).map_or('0', |c| c.to_ascii_uppercase())
 }
 
-/// Unreserved characters and those sub-delimiters that mean nothing in a path (RFC 3986, 3.3), and `/` itself.
-fn is_path_safe(byte: u8) -> bool {
-    byte == b'+' || byte == b'&' || (is_query_safe(byte) && byte != b'?')
+/// A control character or a plain space.
+const CONTROL: u8 = 1;
+/// `#`.
+const HASH: u8 = 2;
+/// Part of a character outside ASCII.
+const NON_ASCII: u8 = 4;
+/// Does not stand for itself in a path: neither unreserved, nor a sub-delimiter that means nothing there, nor `/`
+/// (RFC 3986, 3.3).
+const NOT_IN_PATH: u8 = 8;
+/// Does not stand for itself in a query, and is not the separator `&` (RFC 3986, 3.4).
+const NOT_IN_QUERY: u8 = 16;
+/// Starts an escape, or may stand for a space.
+const ENCODED: u8 = 32;
+
+static CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut rest: &mut [u8] = &mut table;
+    let mut byte = 0_u8;
+    while let Some((slot, tail)) = rest.split_first_mut() {
+        *slot = classify(byte);
+        byte = byte.wrapping_add(1);
+        rest = tail;
+    }
+    table
+};
+
+const fn classify(byte: u8) -> u8 {
+    match byte {
+        0..=b' ' | 0x7f => CONTROL | NOT_IN_PATH | NOT_IN_QUERY,
+        b'#' => HASH | NOT_IN_PATH | NOT_IN_QUERY,
+        0x80.. => NON_ASCII | NOT_IN_PATH | NOT_IN_QUERY,
+        b'%' => ENCODED | NOT_IN_PATH | NOT_IN_QUERY,
+        b'+' => ENCODED | NOT_IN_QUERY,
+        b'?' => NOT_IN_PATH,
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' => 0,
+        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b',' | b'=' | b':' | b'@' | b'/' => 0,
+        _ => NOT_IN_PATH | NOT_IN_QUERY,
+    }
 }
 
-/// What stands in a query for itself (RFC 3986, 3.4) and separates nothing.
-fn is_query_safe(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'!'
-                | b'$'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b','
-                | b'='
-                | b':'
-                | b'@'
-                | b'/'
-                | b'?'
-        )
+fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(u8::MAX)
+}
+
+/// The classes of all bytes together.
+fn classes(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |all, &byte| all | class(byte))
 }
 
 fn is_invisible(c: char) -> bool {

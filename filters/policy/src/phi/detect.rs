@@ -48,9 +48,20 @@ pub(super) struct Hit {
 pub(super) fn scan(text: &str) -> Vec<Hit> {
     let bytes = text.as_bytes();
     let mut hits = Vec::new();
-    scan_digits(bytes, &mut hits);
-    scan_email(bytes, &mut hits);
-    scan_mrn(bytes, &mut hits);
+    // The shortest of all that can be found is `a@b.cd`.
+    if bytes.len() < 6 {
+        return hits;
+    }
+    let (digits, at, letter) = ingredients(bytes);
+    if digits >= 9 {
+        scan_digits(bytes, &mut hits);
+    }
+    if at {
+        scan_email(bytes, &mut hits);
+    }
+    if letter && digits >= 3 {
+        scan_mrn(bytes, &mut hits);
+    }
     if hits.len() > 1 {
         hits.sort_by_key(|hit| (hit.start, hit.end));
         // Where two meet, the first one's stretch grows over the other: all of it goes.
@@ -63,6 +74,31 @@ pub(super) fn scan(text: &str) -> Vec<Hit> {
         });
     }
     hits
+}
+
+/// Whether anything could be found in any piece of these bytes: a quick look at what every recogniser needs.
+pub(super) fn may_hold(bytes: &[u8]) -> bool {
+    let (digits, at, letter) = ingredients(bytes);
+    let word = || {
+        memchr::memchr2_iter(b'm', b'M', bytes).any(|at| {
+            bytes
+                .get(at..)
+                .and_then(|rest| rest.get(..3))
+                .is_some_and(|w| w.eq_ignore_ascii_case(b"mrn"))
+        })
+    };
+    digits >= 9 || at || (letter && digits >= 3 && word())
+}
+
+/// How many digits, whether an `@`, whether an `m`.
+fn ingredients(bytes: &[u8]) -> (usize, bool, bool) {
+    let (mut digits, mut at, mut letter) = (0_usize, false, false);
+    for &b in bytes {
+        digits = digits.wrapping_add(usize::from(b.is_ascii_digit()));
+        at |= b == b'@';
+        letter |= b | 0x20 == b'm';
+    }
+    (digits, at, letter)
 }
 
 /// Whether a parameter's name or a path segment says that a medical record number follows: `mrn`, `patient_mrn`.
@@ -600,6 +636,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_quick_look_overlooks_nothing(text in "([0-9]{1,4}|[-. @+()|:]|mrn|Mrn|x\\.org|[a-f]){0,20}") {
+            prop_assert!(may_hold(text.as_bytes()) || scan(&text).is_empty());
+        }
+
         #[test]
         fn hits_lie_in_the_text_and_apart(text in "([0-9]{1,4}|[-. @+()|:]|mrn|MRN|x\\.org|é|[a-f]){0,30}") {
             let hits = scan(&text);

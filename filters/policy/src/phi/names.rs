@@ -38,6 +38,8 @@ pub(super) static RESULT_PARAMETERS: &[&str] = &[
 /// Free text and expressions: PHI by name, and worth the detectors' look besides.
 static FREE_TEXT: &[&str] = &["_content", "_filter", "_text"];
 
+static PERSONS: &[&str] = &["Patient", "Person", "RelatedPerson"];
+
 /// The resource types that a path names. A parameter carries PHI when it does on any of them; where the path names
 /// none, or an operation (`$everything`) that has parameters of its own, when it does on any type at all.
 pub(super) struct Scope {
@@ -124,18 +126,30 @@ pub(super) fn phi_name(name: &str, scope: &Scope, after_first: bool) -> Option<&
 
 /// The words of a name, each with the byte that stands before it (0 for the first).
 pub(super) fn tokens(name: &str) -> impl Iterator<Item = (u8, &str)> {
-    let mut before = 0_u8;
-    name.split_inclusive(|c: char| !is_name_char(c))
-        .filter_map(move |piece| {
-            let token = piece.trim_end_matches(|c: char| !is_name_char(c));
+    let bytes = name.as_bytes();
+    let (mut at, mut before) = (0_usize, 0_u8);
+    std::iter::from_fn(move || {
+        loop {
+            let rest = bytes.get(at..)?;
+            let length = rest.iter().take_while(|&&b| is_name_byte(b)).count();
+            let start = at;
+            let end = start.saturating_add(length);
             let was = before;
-            before = piece.bytes().last().unwrap_or_default();
-            (!token.is_empty()).then_some((was, token))
-        })
+            before = match bytes.get(end) {
+                Some(&byte) => byte,
+                None if length == 0 => return None,
+                None => 0,
+            };
+            at = end.saturating_add(1);
+            if length > 0 {
+                return Some((was, name.get(start..end)?));
+            }
+        }
+    })
 }
 
-fn is_name_char(c: char) -> bool {
-    !c.is_ascii() || c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$')
+fn is_name_byte(b: u8) -> bool {
+    !b.is_ascii() || b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'$')
 }
 
 /// The first word of a name, folded: what rules are written for.
@@ -151,12 +165,13 @@ pub(super) fn first_token(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether the segment after one called `before` is the id of a person (or, under `every_type`, of any resource).
-pub(super) fn is_id(before: &str, segment: &str, every_type: bool) -> bool {
+/// Whether the segment after one called `before` is the id of a person (or, under `compartment`, of any
+/// resource in the patient's compartment).
+pub(super) fn is_id(before: &str, segment: &str, compartment: bool) -> bool {
     let Some(resource) = resource(&fold(before)) else {
         return false;
     };
-    if !(resource.is_person || every_type) {
+    if !(resource.is_person || (compartment && resource.in_compartment)) {
         return false;
     }
     let operation = segment.strip_prefix('$').is_some_and(|rest| {
@@ -173,9 +188,16 @@ pub(super) fn refers_to_person(value: &str) -> bool {
         let Some(head) = value.get(..at) else {
             return false;
         };
+        let length = head
+            .bytes()
+            .rev()
+            .take(129)
+            .take_while(|&b| is_name_byte(b))
+            .count();
         let token = head
-            .rsplit(|c: char| !is_name_char(c))
-            .next()
+            .len()
+            .checked_sub(length)
+            .and_then(|start| head.get(start..))
             .unwrap_or_default();
         if bytes.get(at) == Some(&b'=') {
             let name = head.rsplit(['?', '&', ';', ' ']).next().unwrap_or_default();
@@ -188,7 +210,9 @@ pub(super) fn refers_to_person(value: &str) -> bool {
         let more = bytes
             .get(at.saturating_add(1))
             .is_some_and(|b| !matches!(b, b',' | b'|' | b' ' | b'/'));
-        more && token.len() <= 16 && resource(token).is_some_and(|resource| resource.is_person)
+        more && PERSONS
+            .iter()
+            .any(|person| person.eq_ignore_ascii_case(token))
     })
 }
 
@@ -211,6 +235,8 @@ pub(super) fn is_phi_anywhere(name: &str) -> bool {
 }
 
 fn resource(token: &str) -> Option<&'static Resource> {
+    // Some servers drop blanks and dots at the end of a segment.
+    let token = token.trim_matches([' ', '.']);
     let index = RESOURCES
         .binary_search_by(|probe| compare(probe.name, token))
         .ok()?;
@@ -289,6 +315,13 @@ mod tests {
         assert!(
             ANY.iter()
                 .all(|name| RESOURCES.iter().any(|r| r.phi.contains(name)))
+        );
+        assert!(
+            RESOURCES
+                .iter()
+                .filter(|r| r.is_person)
+                .map(|r| &r.name)
+                .eq(PERSONS)
         );
         assert!(RESULT_PARAMETERS.iter().all(|name| !is_phi_anywhere(name)));
     }
@@ -416,6 +449,8 @@ mod tests {
         for (before, segment, id) in [
             ("Patient", "7", true),
             ("patient", "7", true),
+            ("Patient ", "7", true),
+            ("Patient.", "7", true),
             ("Person", "a-b.c", true),
             ("RelatedPerson", "Observation", true),
             ("Patient", "_search", false),
@@ -429,5 +464,6 @@ mod tests {
             assert_eq!(is_id(before, segment, false), id, "{before}/{segment}");
         }
         assert!(is_id("Observation", "7", true));
+        assert!(!is_id("Organization", "7", true));
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Edits<'t, 'a> {
 struct Edit {
     piece: Piece,
     range: Range<usize>,
-    text: String,
+    text: Cow<'static, str>,
 }
 
 impl<'t, 'a> Edits<'t, 'a> {
@@ -44,7 +44,7 @@ impl<'t, 'a> Edits<'t, 'a> {
         self.edits.is_empty() && self.stripped.is_empty() && !self.target.has_dot_segments()
     }
 
-    pub(super) fn replace(&mut self, piece: Piece, range: Range<usize>, text: String) {
+    pub(super) fn replace(&mut self, piece: Piece, range: Range<usize>, text: Cow<'static, str>) {
         self.edits.push(Edit { piece, range, text });
     }
 
@@ -62,7 +62,7 @@ impl<'t, 'a> Edits<'t, 'a> {
                 self.edits.push(Edit {
                     piece,
                     range,
-                    text: String::new(),
+                    text: Cow::Borrowed(""),
                 });
             }
             Piece::Name(index) | Piece::Value(index) => self.stripped.push(index),
@@ -85,7 +85,7 @@ impl<'t, 'a> Edits<'t, 'a> {
             };
             // A stretch within a segment is not at hand in the canonical text: the whole segment goes.
             target.render_path(&mut canonical, |index, _| {
-                segment(index).map(|edit| edit.text.as_str())
+                segment(index).map(|edit| &*edit.text)
             });
             out.extend_from_slice(canonical.as_bytes());
         } else {
