@@ -1,0 +1,203 @@
+//! Foreign functions: what Envoy offers to guests beside the ABI.
+//!
+//! | name | here |
+//! | --- | --- |
+//! | `verify_signature` | as in Envoy: RSA PKCS#1 v1.5, ECDSA over P-256 and P-384 with DER signatures |
+//! | `clear_route_cache` | as in Envoy |
+//! | the other eight of Envoy 1.40 | Unimplemented, which Envoy never answers, so that nobody takes it for Envoy's answer |
+//! | any other name | NotFound |
+
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use rsa::pkcs8::{Document, SubjectPublicKeyInfoRef};
+use rsa::pkcs8::{DecodePublicKey, spki::der::Decode};
+use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+
+use super::abi::Status;
+use super::host::Host;
+
+/// Calls a function by name: its result, or the status that the host call returns.
+pub(crate) fn call(host: &mut Host, name: &[u8], argument: &[u8]) -> Result<Vec<u8>, Status> {
+    match name {
+        b"verify_signature" => verify_signature(argument),
+        b"clear_route_cache" => {
+            if let Some(stream) = host.stream_mut() {
+                stream.route_stale = true;
+            }
+            Ok(Vec::new())
+        }
+        b"sign" | b"compress" | b"uncompress" | b"expr_create" | b"expr_evaluate" | b"expr_delete" | b"declare_property"
+        | b"set_envoy_filter_state" => Err(Status::Unimplemented),
+        _ => Err(Status::NotFound),
+    }
+}
+
+/// Argument: protobuf {1: hash, 2: SubjectPublicKeyInfo in DER, 3: signature, 4: text, 5: key in PEM instead of 2}.
+/// Result: protobuf {1: true}, or {2: error text}.
+fn verify_signature(argument: &[u8]) -> Result<Vec<u8>, Status> {
+    let fields = parse_fields(argument).ok_or(Status::BadArgument)?;
+    let [hash, der, signature, text, pem] = fields;
+    let key = match (der.is_empty(), pem.is_empty()) {
+        (false, true) => Key::from_der(der),
+        (true, false) => std::str::from_utf8(pem)
+            .ok()
+            .and_then(|pem| Document::from_pem(pem).ok())
+            .filter(|(label, _)| *label == "PUBLIC KEY")
+            .and_then(|(_, document)| Key::from_der(document.as_bytes())),
+        // Envoy takes one of the two, and not both.
+        _ => None,
+    }
+    .ok_or(Status::BadArgument)?;
+    let hash_name = String::from_utf8_lossy(hash).to_lowercase();
+    let error = match Hash::of(&hash_name, text) {
+        None => format!("{hash_name} is not supported."),
+        Some(hash) if key.verifies(&hash, signature) => return Ok(vec![0x08, 0x01]),
+        Some(_) => "Failed to verify digest. Error code: 0".to_owned(),
+    };
+    let mut result = vec![0x12, error.len() as u8];
+    result.extend(error.into_bytes());
+    Ok(result)
+}
+
+enum Key {
+    Rsa(rsa::RsaPublicKey),
+    P256(p256::ecdsa::VerifyingKey),
+    P384(p384::ecdsa::VerifyingKey),
+}
+
+impl Key {
+    fn from_der(der: &[u8]) -> Option<Self> {
+        SubjectPublicKeyInfoRef::from_der(der).ok()?;
+        let rsa = || rsa::RsaPublicKey::from_public_key_der(der).ok().map(Key::Rsa);
+        let p256 = || p256::ecdsa::VerifyingKey::from_public_key_der(der).ok().map(Key::P256);
+        let p384 = || p384::ecdsa::VerifyingKey::from_public_key_der(der).ok().map(Key::P384);
+        rsa().or_else(p256).or_else(p384)
+    }
+
+    fn verifies(&self, hash: &Hash, signature: &[u8]) -> bool {
+        match self {
+            Key::Rsa(key) => {
+                let padding =
+                    rsa::Pkcs1v15Sign { hash_len: Some(hash.digest.len()), prefix: hash.digest_info().into() };
+                key.verify(padding, &hash.digest, signature).is_ok()
+            }
+            Key::P256(key) => p256::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&padded(&hash.digest, 32), &signature).is_ok()),
+            Key::P384(key) => p384::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&padded(&hash.digest, 48), &signature).is_ok()),
+        }
+    }
+}
+
+/// A digest as ECDSA takes it: as many bytes as the curve's order at least, zeros in front (SEC 1, 4.1.4).
+fn padded(digest: &[u8], size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size.saturating_sub(digest.len())];
+    bytes.extend(digest);
+    bytes
+}
+
+/// A digest and the OID of what made it.
+struct Hash {
+    digest: Vec<u8>,
+    oid: &'static [u8],
+}
+
+impl Hash {
+    fn of(name: &str, text: &[u8]) -> Option<Self> {
+        let (digest, oid): (Vec<u8>, &[u8]) = match name {
+            "sha1" => (sha1(text).to_vec(), &[0x2b, 0x0e, 0x03, 0x02, 0x1a]),
+            "sha224" => (Sha224::digest(text).to_vec(), &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x04]),
+            "sha256" => (Sha256::digest(text).to_vec(), &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01]),
+            "sha384" => (Sha384::digest(text).to_vec(), &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02]),
+            "sha512" => (Sha512::digest(text).to_vec(), &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03]),
+            _ => return None,
+        };
+        Some(Hash { digest, oid })
+    }
+
+    /// What stands before the digest under PKCS#1 v1.5 (RFC 8017, 9.2, note 1).
+    fn digest_info(&self) -> Vec<u8> {
+        let (oid, digest) = (self.oid.len() as u8, self.digest.len() as u8);
+        let mut bytes = vec![0x30, oid + digest + 8, 0x30, oid + 4, 0x06, oid];
+        bytes.extend(self.oid);
+        bytes.extend([0x05, 0x00, 0x04, digest]);
+        bytes
+    }
+}
+
+/// SHA-1 (RFC 3174), for old signatures only: Envoy still verifies them.
+fn sha1(text: &[u8]) -> [u8; 20] {
+    let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+    let mut message = text.to_vec();
+    message.push(0x80);
+    while message.len() % 64 != 56 {
+        message.push(0);
+    }
+    message.extend((text.len() as u64).wrapping_mul(8).to_be_bytes());
+    for block in message.chunks_exact(64) {
+        let mut words = [0_u32; 80];
+        for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
+            *word = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        }
+        for at in 16..80 {
+            words[at] = (words[at - 3] ^ words[at - 8] ^ words[at - 14] ^ words[at - 16]).rotate_left(1);
+        }
+        let [mut a, mut b, mut c, mut d, mut e] = state;
+        for (at, word) in words.into_iter().enumerate() {
+            let (mix, constant) = match at {
+                0..20 => ((b & c) | (!b & d), 0x5a82_7999),
+                20..40 => (b ^ c ^ d, 0x6ed9_eba1),
+                40..60 => ((b & c) | (b & d) | (c & d), 0x8f1b_bcdc),
+                _ => (b ^ c ^ d, 0xca62_c1d6),
+            };
+            let next =
+                a.rotate_left(5).wrapping_add(mix).wrapping_add(e).wrapping_add(constant).wrapping_add(word);
+            (a, b, c, d, e) = (next, a, b.rotate_left(30), c, d);
+        }
+        for (sum, part) in state.iter_mut().zip([a, b, c, d, e]) {
+            *sum = sum.wrapping_add(part);
+        }
+    }
+    let mut digest = [0; 20];
+    for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+    digest
+}
+
+/// The five length-delimited fields of a protobuf message; the last one of a number counts, unknown ones are passed over.
+fn parse_fields(message: &[u8]) -> Option<[&[u8]; 5]> {
+    fn varint(bytes: &mut &[u8]) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let (&byte, rest) = bytes.split_first()?;
+            *bytes = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+    let mut fields: [&[u8]; 5] = [&[]; 5];
+    let mut rest = message;
+    while !rest.is_empty() {
+        let tag = varint(&mut rest)?;
+        let size = match tag & 7 {
+            0 => {
+                varint(&mut rest)?;
+                continue;
+            }
+            1 => 8,
+            2 => usize::try_from(varint(&mut rest)?).ok()?,
+            5 => 4,
+            _ => return None,
+        };
+        let (value, tail) = rest.split_at_checked(size)?;
+        rest = tail;
+        let at = usize::try_from(tag >> 3).ok()?.checked_sub(1)?;
+        if let (2, Some(field)) = (tag & 7, fields.get_mut(at)) {
+            *field = value;
+        }
+    }
+    Some(fields)
+}

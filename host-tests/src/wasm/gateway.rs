@@ -1,0 +1,329 @@
+//! A running chain of filters: what starts it, carries exchanges through it, and delivers what happens beside them.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use super::abi::Way;
+use super::headers::HeaderMap;
+use super::stream::Stream;
+use super::vm::Vm;
+use super::world::{Event, StreamData, World};
+use super::Wasmtime;
+use crate::exchange::{Answer, Body, End, Fault, Gateway, Outcome, Request, Setup};
+
+/// Filters behind each other, each in its own VM, in front of a scripted upstream.
+pub struct Chain {
+    vms: Vec<Vm>,
+    names: Vec<String>,
+    world: Box<World>,
+    buffer_limit: u32,
+    report: Vec<String>,
+    exchanges: u64,
+    /// When each filter's timer was last heard, in time since the gateway started.
+    ticked: Vec<Duration>,
+}
+
+/// A stream that no filter resumed: in a real proxy the client would wait until it gives up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hung {
+    /// The filter that holds the stream, if one does.
+    pub filter: Option<String>,
+    /// `request` or `response`.
+    pub way: &'static str,
+    /// What the filters logged so far.
+    pub logs: Vec<(String, String)>,
+}
+
+impl fmt::Display for Hung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.filter {
+            Some(filter) => write!(f, "the stream hangs: filter `{filter}` paused the {} and nobody resumed it", self.way)?,
+            None => write!(f, "the stream hangs: the {} never ended", self.way)?,
+        }
+        write_logs(f, &self.logs)
+    }
+}
+
+impl std::error::Error for Hung {}
+
+/// Envoy's default for what a paused body may hold, in bytes.
+const BUFFER_LIMIT: u32 = 1 << 20;
+
+/// What a root context's calls may set off one after another before that counts as a loop.
+const EVENTS_MAX: usize = 10_000;
+
+impl Chain {
+    pub(super) fn start(engine: &Wasmtime, setup: &Setup) -> anyhow::Result<Self> {
+        let settings = &engine.settings;
+        let clusters = std::sync::Arc::new(settings.clusters.clone());
+        let mut world = Box::new(World::new(setup, settings.clock, settings.log_level as u32, clusters));
+        let mut vms = Vec::new();
+        for (at, filter) in setup.filters.iter().enumerate() {
+            let name = || format!("filter `{}`", filter.name);
+            let module = engine.module(&filter.module).with_context(name)?;
+            let vm = Vm::start(&module, &mut world, filter, at, &setup.environment, &settings.limits);
+            vms.push(vm.map_err(|error| {
+                let mut text = format!("filter `{}`: {error:#}", filter.name);
+                for (level, line) in &world.logs {
+                    text.push_str(&format!("\n  [{level}] {line}"));
+                }
+                anyhow::anyhow!(text)
+            })?);
+        }
+        let mut chain = Chain {
+            ticked: vec![Duration::ZERO; vms.len()],
+            vms,
+            names: setup.filters.iter().map(|filter| filter.name.clone()).collect(),
+            world,
+            buffer_limit: setup.buffer_limit.unwrap_or(BUFFER_LIMIT),
+            report: setup.report.clone(),
+            exchanges: 0,
+        };
+        for at in 0..chain.vms.len() {
+            chain.vms[at].store.data_mut().deferred.clear();
+        }
+        chain.deliver_events()?;
+        Ok(chain)
+    }
+
+    /// The value of a metric that a filter defined; none: no filter did. A histogram gives the last value recorded.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<u64> {
+        self.world.metrics.get(name).copied()
+    }
+
+    /// Lets every timer that a filter has set go off once, whatever its period, and delivers what that sets off. Timers that
+    /// are due by the clock go off by themselves at the beginning of an exchange.
+    ///
+    /// # Errors
+    ///
+    /// When events set off events without end.
+    pub fn tick(&mut self) -> anyhow::Result<()> {
+        for at in 0..self.vms.len() {
+            self.tick_one(at);
+        }
+        self.deliver_events()
+    }
+
+    /// Lines that were logged outside exchanges: at start, in timers, in answers to calls. They are taken.
+    pub fn take_logs(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.world.logs)
+    }
+
+    fn tick_one(&mut self, at: usize) {
+        if self.vms[at].store.data().tick_period > 0 {
+            self.ticked[at] = self.world.uptime();
+            self.vms[at].on_tick(&mut self.world);
+            self.vms[at].store.data_mut().deferred.clear();
+        }
+    }
+
+    fn tick_if_due(&mut self) {
+        let now = self.world.uptime();
+        for at in 0..self.vms.len() {
+            let period = Duration::from_millis(self.vms[at].store.data().tick_period.into());
+            if now.saturating_sub(self.ticked[at]) >= period {
+                self.tick_one(at);
+            }
+        }
+    }
+
+    /// Outside a stream.
+    fn deliver_events(&mut self) -> anyhow::Result<()> {
+        for _ in 0..EVENTS_MAX {
+            let Some(event) = self.world.events.pop_front() else { return Ok(()) };
+            let filter = deliver(&mut self.vms, &mut self.world, event);
+            self.vms[filter].store.data_mut().deferred.clear();
+        }
+        bail!("calls and queues set each other off without end")
+    }
+}
+
+impl Gateway for Chain {
+    fn exchange(&mut self, request: &Request, answer: &Answer) -> anyhow::Result<Outcome> {
+        self.tick_if_due();
+        self.deliver_events()?;
+        self.world.logs.clear();
+        self.exchanges += 1;
+        let mut data = StreamData::empty();
+        data.start_nanoseconds = self.world.now().as_nanos() as u64;
+        data.headers[0] = Some(request_headers(request, self.exchanges));
+        self.world.stream = Some(data);
+        self.world.refresh_route();
+        let is_head = request.method == "HEAD";
+        let mut stream = Stream::open(&mut self.vms, &mut self.world, self.buffer_limit, is_head);
+        let hung = run(&mut stream, request, answer);
+        let holder = stream.holder();
+        let (upstream, client) = stream.close();
+        self.deliver_events()?;
+        let state = self.world.stream.take().map(|stream| stream.filter_state).unwrap_or_default();
+        let logs = self.take_logs();
+        if let Some(way) = hung? {
+            let filter = holder.map(|(filter, _)| self.names[filter].clone());
+            return Err(Hung { filter, way: holder.map_or(way, |(_, way)| way).name(), logs }.into());
+        }
+        let reported = |name: &String| {
+            let value = state.get(format!("wasm.{name}").as_bytes())?;
+            Some((name.clone(), String::from_utf8_lossy(value).into_owned()))
+        };
+        let filter_state = self.report.iter().filter_map(reported).collect();
+        Ok(Outcome { upstream, client, logs, filter_state })
+    }
+}
+
+/// Carries one exchange to its end; a way that never ended is the answer.
+fn run(stream: &mut Stream<'_>, request: &Request, answer: &Answer) -> anyhow::Result<Option<Way>> {
+    if request.target.contains(&b'#') {
+        // Envoy refuses a fragment before any filter sees the request.
+        stream.refuse(400, "path_normalization_failed");
+        return Ok((!stream.ended()).then_some(Way::Response));
+    }
+    let body = &request.body;
+    stream.receive_headers(is_empty(body));
+    send_body(stream, body, Way::Request);
+    pump(stream)?;
+    if !stream.ended() && stream.upstream_complete() && !stream.response_started() {
+        match answer.fault {
+            Some(Fault::Refuse) => stream.upstream_refused(),
+            Some(Fault::ResetBeforeHeaders) => stream.upstream_broke(),
+            Some(Fault::ResetAfterBody) | None => send_answer(stream, request, answer),
+        }
+        pump(stream)?;
+    }
+    if stream.ended() {
+        return Ok(None);
+    }
+    Ok(Some(if stream.response_started() { Way::Response } else { Way::Request }))
+}
+
+fn send_answer(stream: &mut Stream<'_>, request: &Request, answer: &Answer) {
+    let breaks = answer.fault == Some(Fault::ResetAfterBody);
+    let bodyless = request.method == "HEAD" || matches!(answer.status, 100..200 | 204 | 304);
+    let empty = bodyless || is_empty(&answer.body) && !breaks;
+    stream.answer_headers(response_headers(answer, bodyless, empty), empty);
+    if !empty && breaks {
+        for chunk in &answer.body.chunks {
+            if !stream.ended() {
+                stream.answer_data(chunk.clone(), false);
+            }
+        }
+        if !stream.ended() {
+            stream.reset();
+        }
+    } else if !empty {
+        send_body(stream, &answer.body, Way::Response);
+    }
+}
+
+fn is_empty(body: &Body) -> bool {
+    body.chunks.is_empty() && body.trailers.is_empty()
+}
+
+/// The frames of a body: its chunks, and then its end as it says.
+fn send_body(stream: &mut Stream<'_>, body: &Body, way: Way) {
+    if is_empty(body) {
+        return;
+    }
+    let last = body.chunks.len().saturating_sub(1);
+    let with_last = body.trailers.is_empty() && body.end == End::WithLastChunk;
+    let send = |stream: &mut Stream<'_>, data: Vec<u8>, end: bool| match way {
+        _ if stream.ended() => {}
+        Way::Request => stream.receive_data(data, end),
+        Way::Response => stream.answer_data(data, end),
+    };
+    for (at, chunk) in body.chunks.iter().enumerate() {
+        send(stream, chunk.clone(), with_last && at == last);
+    }
+    if !body.trailers.is_empty() {
+        let trailers = HeaderMap::trailers().with(&body.trailers);
+        match way {
+            _ if stream.ended() => {}
+            Way::Request => stream.receive_trailers(trailers),
+            Way::Response => stream.answer_trailers(trailers),
+        }
+    } else if !with_last {
+        send(stream, Vec::new(), true);
+    }
+}
+
+/// Delivers what guests asked for beside their callbacks, while the stream is there to be resumed.
+fn pump(stream: &mut Stream<'_>) -> anyhow::Result<()> {
+    for _ in 0..EVENTS_MAX {
+        if stream.ended() {
+            return Ok(());
+        }
+        let (vms, world) = stream.parts();
+        let Some(event) = world.events.pop_front() else { return Ok(()) };
+        let filter = deliver(vms, world, event);
+        stream.after_root_call(filter);
+    }
+    bail!("calls and queues set each other off without end")
+}
+
+/// The filter that got it.
+fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
+    match event {
+        Event::CallAnswered { filter, token, answer } => {
+            vms[filter].on_http_call_response(world, token, answer);
+            filter
+        }
+        Event::QueueReady { filter, token } => {
+            vms[filter].on_queue_ready(world, token);
+            filter
+        }
+    }
+}
+
+/// What Envoy's HTTP/1 codec and connection manager make of a request: pseudo headers first, hop-by-hop lines gone, its own
+/// lines behind.
+fn request_headers(request: &Request, number: u64) -> HeaderMap {
+    const HOP_BY_HOP: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+    let mut headers = HeaderMap::headers(Way::Request);
+    headers.add(b":authority", request.authority.as_bytes());
+    headers.add(b":path", &request.target);
+    headers.add(b":method", request.method.as_bytes());
+    headers.add(b":scheme", b"http");
+    for (name, value) in &request.headers {
+        let hop = HOP_BY_HOP.contains(&name.as_str()) || name == "te" && value != b"trailers";
+        if !hop {
+            headers.add(name.as_bytes(), value);
+        }
+    }
+    let body = &request.body;
+    if !is_empty(body) && body.trailers.is_empty() && body.end == End::WithLastChunk {
+        let length: usize = body.chunks.iter().map(Vec::len).sum();
+        headers.replace(b"content-length", length.to_string().as_bytes());
+    }
+    for (name, value) in
+        [("x-forwarded-proto", "http".to_owned()), ("x-request-id", format!("00000000-0000-4000-8000-{number:012x}"))]
+    {
+        if headers.get(name.as_bytes()).is_none() {
+            headers.add(name.as_bytes(), value.as_bytes());
+        }
+    }
+    headers
+}
+
+/// What filters see of an answer: the upstream's lines with the framing of HTTP/1, and the router's own.
+fn response_headers(answer: &Answer, bodyless: bool, empty: bool) -> HeaderMap {
+    let mut headers = HeaderMap::headers(Way::Response);
+    headers.add(b":status", answer.status.to_string().as_bytes());
+    let mut headers = headers.with(&answer.headers);
+    let length: usize = answer.body.chunks.iter().map(Vec::len).sum();
+    let whole = answer.body.end == End::WithLastChunk && answer.body.trailers.is_empty() && answer.fault.is_none();
+    if !bodyless && headers.get(b"content-length").is_none() {
+        if empty || whole {
+            headers.add(b"content-length", length.to_string().as_bytes());
+        } else {
+            headers.add(b"transfer-encoding", b"chunked");
+        }
+    }
+    headers.replace(b"x-envoy-upstream-service-time", b"0");
+    headers
+}
+
+fn write_logs(f: &mut fmt::Formatter<'_>, logs: &[(String, String)]) -> fmt::Result {
+    logs.iter().try_for_each(|(level, line)| write!(f, "\n  [{level}] {line}"))
+}

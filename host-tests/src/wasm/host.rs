@@ -1,0 +1,165 @@
+//! What one VM's host calls work on: its contexts, its plugin, and the world while a callback runs.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wasmtime::{Memory, StoreLimits, TypedFunc};
+
+use super::abi::{MapType, Way};
+use super::headers::HeaderMap;
+use super::world::{Frame, StreamData, World};
+use super::CallAnswer;
+
+/// The data of a VM's store.
+pub(crate) struct Host {
+    pub(crate) world: Box<World>,
+    /// Which filter of the chain this VM is.
+    pub(crate) filter: usize,
+    pub(crate) name: String,
+    pub(crate) root_id: String,
+    pub(crate) configuration: Vec<u8>,
+    pub(crate) environment: Vec<Vec<u8>>,
+    pub(crate) contexts: BTreeMap<u32, Context>,
+    /// The context of the callback in progress.
+    pub(crate) current: u32,
+    /// The one that the guest chose instead; 0: none.
+    pub(crate) effective: u32,
+    /// What host calls put off until the callback has returned.
+    pub(crate) deferred: VecDeque<Deferred>,
+    /// A local response was sent during this callback: whatever it returns means stop.
+    pub(crate) stop_iteration: bool,
+    /// Module initialisation runs: only logs and WASI may be called.
+    pub(crate) initialising: bool,
+    /// The plugin's configuration can be read.
+    pub(crate) configuring: bool,
+    pub(crate) call_answer: Option<CallAnswer>,
+    pub(crate) status: (u32, &'static str),
+    pub(crate) next_call: u32,
+    /// The timer's period in milliseconds; 0: none.
+    pub(crate) tick_period: u32,
+    /// Metric ids to names; the two low bits of an id are its type.
+    pub(crate) metric_names: BTreeMap<u32, String>,
+    pub(crate) next_metric: [u32; 3],
+    pub(crate) random: u64,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) allocate: Option<TypedFunc<u32, u32>>,
+    pub(crate) limits: StoreLimits,
+}
+
+/// A root context or a stream's context, with what the guest may see through it just now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Context {
+    /// Belongs to a stream; root contexts don't.
+    pub(crate) is_stream: bool,
+    /// The guest knows of it.
+    pub(crate) created: bool,
+    /// By way: the headers can be read and changed.
+    pub(crate) headers: [bool; 2],
+    /// By way: the body of the callback can be read and changed.
+    pub(crate) body: [bool; 2],
+    /// By way: the trailers can be read and changed.
+    pub(crate) trailers: [bool; 2],
+    /// By way: this filter holds the body back, so that it sees the whole buffer.
+    pub(crate) buffering: [bool; 2],
+    pub(crate) end_of_stream: bool,
+    /// `on_log` runs: maps can be read only.
+    pub(crate) logging: bool,
+    pub(crate) destroyed: bool,
+    /// The stream was failed because the VM has.
+    pub(crate) stream_failed: bool,
+    /// A 503 was sent for that; the guest is not called any more.
+    pub(crate) failure_reply_sent: bool,
+}
+
+/// What happens after a callback has returned.
+#[derive(Debug)]
+pub(crate) enum Deferred {
+    Continue(u32, Way),
+    Close(u32),
+    Reply(u32, LocalReply),
+}
+
+/// An answer that a filter or the proxy itself makes.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalReply {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) details: String,
+}
+
+impl Host {
+    /// The context that host calls work on: the one that the guest chose, else the callback's.
+    pub(crate) fn context_id(&self) -> u32 {
+        if self.effective != 0 && self.contexts.contains_key(&self.effective) { self.effective } else { self.current }
+    }
+
+    pub(crate) fn context(&self) -> Option<&Context> {
+        self.contexts.get(&self.context_id())
+    }
+
+    /// The stream, if the context belongs to one.
+    pub(crate) fn stream(&self) -> Option<&StreamData> {
+        if self.context()?.is_stream { self.world.stream.as_ref() } else { None }
+    }
+
+    pub(crate) fn stream_mut(&mut self) -> Option<&mut StreamData> {
+        if self.context()?.is_stream { self.world.stream.as_mut() } else { None }
+    }
+
+    /// A map to read. Outside its callbacks a stream's map is not there; in `on_log` headers are.
+    pub(crate) fn map(&self, map: MapType) -> Option<&HeaderMap> {
+        let context = self.context()?;
+        match map {
+            MapType::Headers(way) if context.headers[way.at()] || context.logging => {
+                self.stream()?.headers[way.at()].as_ref()
+            }
+            MapType::Trailers(way)
+                if context.trailers[way.at()] && !context.logging || context.logging && way == Way::Response =>
+            {
+                self.stream()?.trailers[way.at()].as_ref()
+            }
+            _ => None,
+        }
+    }
+
+    /// A map to change. Asking for trailers at the end of a body adds them.
+    pub(crate) fn map_mut(&mut self, map: MapType) -> Option<&mut HeaderMap> {
+        let context = self.context()?;
+        match map {
+            MapType::Headers(way) if context.headers[way.at()] => self.stream_mut()?.headers[way.at()].as_mut(),
+            MapType::Trailers(way) if context.trailers[way.at()] => self.stream_mut()?.trailers[way.at()].as_mut(),
+            MapType::Trailers(way) if context.body[way.at()] && context.end_of_stream => {
+                let id = self.context_id();
+                if let Some(context) = self.contexts.get_mut(&id) {
+                    context.trailers[way.at()] = true;
+                }
+                Some(self.stream_mut()?.trailers[way.at()].get_or_insert_with(HeaderMap::trailers))
+            }
+            _ => None,
+        }
+    }
+
+    /// The body that a callback may read and change.
+    pub(crate) fn body_mut(&mut self, way: Way) -> Option<&mut Vec<u8>> {
+        let context = self.context()?;
+        let (buffering, body) = (context.buffering[way.at()], context.body[way.at()]);
+        let flow = &mut self.stream_mut()?.flows[way.at()];
+        if buffering {
+            return flow.buffered.as_mut();
+        }
+        match &mut flow.in_flight {
+            Frame::Fresh(data) if body => Some(data),
+            Frame::Buffered if body => flow.buffered.as_mut(),
+            _ => None,
+        }
+    }
+
+    /// The next bytes of the seeded generator (SplitMix64): guests get the same ones in every run.
+    pub(crate) fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}

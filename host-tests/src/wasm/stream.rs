@@ -1,0 +1,886 @@
+//! One stream through the chain: the state machine of Envoy's filter manager.
+//!
+//! 1. A frame (headers, a piece of body, trailers) goes from filter to filter until one stops. The request's last station is the
+//!    router, the response's the client.
+//! 2. A headers callback that pauses stops everything for its filter (StopAllIterationAndWatermark), unless the plugin allows
+//!    StopIteration: then the body still comes to this filter, and nothing to those behind it.
+//! 3. A body callback that pauses holds the body back: the next callback sees all of it. When it continues, headers that
+//!    were held go first.
+//! 4. A local reply takes the response's way through all filters if there is no response yet, goes straight to the client
+//!    if one is under way but has not reached it, and resets the stream if it has ([`Stream::local_reply`]).
+//! 5. What host calls put off happens after the callback, before its result counts, as in Envoy.
+//!
+//! The names of states and functions are close to those of Envoy's `filter_manager.cc`, so that the two can be compared.
+
+use std::mem;
+
+use super::abi::{DataStatus, HeadersStatus, TrailersStatus, Way};
+use super::headers::HeaderMap;
+use super::host::{Deferred, LocalReply};
+use super::vm::{Trapped, Vm};
+use super::world::{Frame, StreamData, World};
+use crate::exchange::{Got, Seen};
+
+/// See the module.
+pub(crate) struct Stream<'a> {
+    vms: &'a mut [Vm],
+    world: &'a mut Box<World>,
+    /// The context of each filter.
+    ids: Vec<u32>,
+    /// Per way and station.
+    stations: [Vec<Station>; 2],
+    /// Per way: what a callback of it has aborted.
+    aborted: [bool; 2],
+    /// Per way: a full buffer means back-pressure, not an error.
+    streaming: [bool; 2],
+    /// Per way: callbacks of it that run now.
+    running: [u32; 2],
+    prepared: Option<LocalReply>,
+    limit: usize,
+    is_head: bool,
+    /// The whole request has come in.
+    request_complete: bool,
+    /// The whole response has come in.
+    local_complete: bool,
+    /// The client has the response's headers.
+    headers_encoded: bool,
+    /// The client has the whole response.
+    encode_complete: bool,
+    ended: bool,
+    upstream: Option<Seen>,
+    upstream_complete: bool,
+    client: Option<Got>,
+}
+
+/// Where a way stands at one filter.
+#[derive(Clone, Copy, Debug, Default)]
+struct Station {
+    iteration: Iteration,
+    headers_continued: bool,
+    from_current: bool,
+    end_stream: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Iteration {
+    #[default]
+    Continue,
+    StopSingle,
+    StopAllBuffer,
+    StopAllWatermark,
+}
+
+impl Station {
+    fn stopped_all(&self) -> bool {
+        matches!(self.iteration, Iteration::StopAllBuffer | Iteration::StopAllWatermark)
+    }
+}
+
+impl<'a> Stream<'a> {
+    /// A stream whose request headers are in the world. Contexts are made for every filter, as Envoy does.
+    pub(crate) fn open(vms: &'a mut [Vm], world: &'a mut Box<World>, limit: u32, is_head: bool) -> Self {
+        let ids: Vec<u32> = vms.iter_mut().map(|vm| vm.new_context(true)).collect();
+        let count = ids.len();
+        Stream {
+            vms,
+            world,
+            ids,
+            stations: [vec![Station::default(); count + 1], vec![Station::default(); count]],
+            aborted: [false; 2],
+            streaming: [false; 2],
+            running: [0; 2],
+            prepared: None,
+            limit: limit as usize,
+            is_head,
+            request_complete: false,
+            local_complete: false,
+            headers_encoded: false,
+            encode_complete: false,
+            ended: false,
+            upstream: None,
+            upstream_complete: false,
+            client: None,
+        }
+    }
+
+    // What comes from the client.
+
+    pub(crate) fn receive_headers(&mut self, end: bool) {
+        self.request_complete = end;
+        self.headers(Way::Request, None, end);
+    }
+
+    pub(crate) fn receive_data(&mut self, data: Vec<u8>, end: bool) {
+        self.request_complete = end;
+        self.data_of_stream().received += data.len() as u64;
+        self.data(Way::Request, None, Frame::Fresh(data), end, false);
+    }
+
+    pub(crate) fn receive_trailers(&mut self, trailers: HeaderMap) {
+        self.request_complete = true;
+        self.data_of_stream().trailers[0] = Some(trailers);
+        self.trailers(Way::Request, None);
+    }
+
+    // What comes from the upstream.
+
+    pub(crate) fn answer_headers(&mut self, headers: HeaderMap, end: bool) {
+        let code = status_of(&headers);
+        let stream = self.data_of_stream();
+        stream.code = Some(code);
+        stream.details = Some("via_upstream".to_owned());
+        stream.headers[1] = Some(headers);
+        self.headers(Way::Response, None, end);
+    }
+
+    pub(crate) fn answer_data(&mut self, data: Vec<u8>, end: bool) {
+        self.data(Way::Response, None, Frame::Fresh(data), end, false);
+    }
+
+    pub(crate) fn answer_trailers(&mut self, trailers: HeaderMap) {
+        self.data_of_stream().trailers[1] = Some(trailers);
+        self.trailers(Way::Response, None);
+    }
+
+    /// The upstream does not take the connection.
+    pub(crate) fn upstream_refused(&mut self) {
+        self.upstream = None;
+        self.upstream_failed(
+            "remote connection failure, transport failure reason: delayed connect error: Connection refused",
+            "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}",
+        );
+    }
+
+    /// The upstream breaks the connection before it answers.
+    pub(crate) fn upstream_broke(&mut self) {
+        self.upstream_failed("connection termination", "upstream_reset_before_response_started{connection_termination}");
+    }
+
+    fn upstream_failed(&mut self, reason: &str, details: &str) {
+        let body = format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
+        self.local_reply(LocalReply {
+            status: 503,
+            body: body.into_bytes(),
+            headers: Vec::new(),
+            details: details.to_owned(),
+        });
+    }
+
+    /// The proxy itself refuses the request, before any filter.
+    pub(crate) fn refuse(&mut self, status: u16, details: &str) {
+        self.local_reply(LocalReply {
+            status,
+            body: Vec::new(),
+            headers: Vec::new(),
+            details: details.to_owned(),
+        });
+    }
+
+    // The end.
+
+    /// The stream is over: nothing will happen to it any more.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The upstream has the whole request.
+    pub(crate) fn upstream_complete(&self) -> bool {
+        self.upstream_complete
+    }
+
+    /// There is a response, the upstream's or a local one.
+    pub(crate) fn response_started(&mut self) -> bool {
+        self.data_of_stream().headers[1].is_some()
+    }
+
+    /// The filter that holds a way up, by name, if one does.
+    pub(crate) fn holder(&self) -> Option<(usize, Way)> {
+        for way in [Way::Response, Way::Request] {
+            for (at, station) in self.stations[way.at()].iter().enumerate() {
+                let router = way == Way::Request && at == self.vms.len();
+                if station.iteration != Iteration::Continue && !router {
+                    return Some((self.filter(way, at), way));
+                }
+            }
+        }
+        None
+    }
+
+    /// Ends the stream without an end of the response: the client's connection breaks.
+    pub(crate) fn reset(&mut self) {
+        for way in 0..2 {
+            self.aborted[way] |= self.running[way] > 0;
+        }
+        self.destroy();
+    }
+
+    /// Ends the stream; what upstream and client saw of it.
+    pub(crate) fn close(mut self) -> (Option<Seen>, Option<Got>) {
+        self.destroy();
+        for (vm, id) in self.vms.iter_mut().zip(&self.ids) {
+            vm.drop_context(*id);
+        }
+        (self.upstream, self.client)
+    }
+
+    /// Does what host calls put off; for calls into root contexts, which the gateway makes.
+    pub(crate) fn after_root_call(&mut self, filter: usize) {
+        self.run_deferred(filter);
+    }
+
+    pub(crate) fn parts(&mut self) -> (&mut [Vm], &mut Box<World>) {
+        (self.vms, self.world)
+    }
+
+    // The filter manager.
+
+    fn headers(&mut self, way: Way, from: Option<usize>, end: bool) {
+        if way == Way::Response && from.is_none() {
+            self.local_complete = end;
+        }
+        let count = self.stations[way.at()].len();
+        for at in from.map_or(0, |from| from + 1)..count {
+            self.stations[way.at()][at].end_stream = end;
+            self.running[way.at()] += 1;
+            let mut status = self.headers_at(way, at, end);
+            self.running[way.at()] -= 1;
+            if self.aborted[way.at()] {
+                if way == Way::Request {
+                    self.execute_prepared();
+                }
+                status = HeadersStatus::StopIteration;
+            }
+            let station = &mut self.stations[way.at()][at];
+            match status {
+                HeadersStatus::Continue => station.headers_continued = true,
+                HeadersStatus::StopIteration => station.iteration = Iteration::StopSingle,
+                HeadersStatus::StopAllAndBuffer => station.iteration = Iteration::StopAllBuffer,
+                HeadersStatus::StopAllAndWatermark => station.iteration = Iteration::StopAllWatermark,
+            }
+            if status != HeadersStatus::Continue || way == Way::Request && self.local_complete {
+                return;
+            }
+        }
+        if way == Way::Response {
+            self.encode_headers(end);
+        }
+    }
+
+    fn data(&mut self, way: Way, from: Option<usize>, mut frame: Frame, end: bool, from_current: bool) {
+        if way == Way::Request && self.local_complete {
+            return;
+        }
+        if way == Way::Response && from.is_none() {
+            self.local_complete = end;
+        }
+        let first = self.first(way, from, from_current);
+        let count = self.stations[way.at()].len();
+        let had_trailers = self.has_trailers(way);
+        let mut end = end;
+        let mut trailers_added_at = None;
+        for at in first..count {
+            let station = self.stations[way.at()][at];
+            if station.stopped_all() {
+                self.streaming[way.at()] = station.iteration == Iteration::StopAllWatermark;
+                self.buffer(way, &mut frame);
+                return;
+            }
+            if station.end_stream {
+                return;
+            }
+            let ends_here = end && !self.has_trailers(way);
+            self.stations[way.at()][at].end_stream = ends_here;
+            self.running[way.at()] += 1;
+            let mut status = self.data_at(way, at, &mut frame, ends_here);
+            self.running[way.at()] -= 1;
+            if self.aborted[way.at()] {
+                if way == Way::Request {
+                    self.execute_prepared();
+                    return;
+                }
+                status = DataStatus::StopNoBuffer;
+            }
+            if !had_trailers && self.has_trailers(way) && trailers_added_at.is_none() {
+                trailers_added_at = Some(at);
+                end = end && way == Way::Response;
+            }
+            if !self.after_data(way, at, status, &mut frame) {
+                if way == Way::Response {
+                    return;
+                }
+                break;
+            }
+        }
+        if way == Way::Response {
+            let end = end && trailers_added_at.is_none();
+            self.encode_data(frame, end);
+        }
+        if let Some(at) = trailers_added_at {
+            self.trailers(way, Some(at));
+        }
+    }
+
+    /// True: the frame goes on to the next filter.
+    fn after_data(&mut self, way: Way, at: usize, status: DataStatus, frame: &mut Frame) -> bool {
+        if status == DataStatus::Continue {
+            if self.stations[way.at()][at].iteration == Iteration::StopSingle {
+                self.buffer(way, frame);
+                self.resume(way, at);
+                return false;
+            }
+            return true;
+        }
+        self.stations[way.at()][at].iteration = Iteration::StopSingle;
+        match status {
+            DataStatus::StopAndBuffer | DataStatus::StopAndWatermark => {
+                self.streaming[way.at()] = status == DataStatus::StopAndWatermark;
+                self.buffer(way, frame);
+            }
+            _ if self.complete(way) && !self.has_trailers(way) && !self.ended => {
+                // So that a resumed stream still has a frame to carry its end.
+                self.flow(way).buffered.get_or_insert_default();
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn trailers(&mut self, way: Way, from: Option<usize>) {
+        if way == Way::Request && self.local_complete {
+            return;
+        }
+        if way == Way::Response && from.is_none() {
+            self.local_complete = true;
+        }
+        let count = self.stations[way.at()].len();
+        for at in self.first(way, from, true)..count {
+            if self.stations[way.at()][at].stopped_all() {
+                return;
+            }
+            self.running[way.at()] += 1;
+            let mut status = self.trailers_at(way, at);
+            self.running[way.at()] -= 1;
+            self.stations[way.at()][at].end_stream = true;
+            if way == Way::Request && self.aborted[way.at()] {
+                self.execute_prepared();
+                status = TrailersStatus::StopIteration;
+            }
+            let station = &mut self.stations[way.at()][at];
+            match status {
+                TrailersStatus::Continue if station.iteration == Iteration::StopSingle => {
+                    self.resume(way, at);
+                    return;
+                }
+                TrailersStatus::Continue => {}
+                TrailersStatus::StopIteration => {
+                    if station.iteration == Iteration::Continue {
+                        station.iteration = Iteration::StopSingle;
+                    }
+                    return;
+                }
+            }
+        }
+        if way == Way::Response {
+            self.encode_trailers();
+        }
+    }
+
+    /// A filter goes on: what it held goes to the next ones (and to itself what it has not seen).
+    fn resume(&mut self, way: Way, at: usize) {
+        let over = match way {
+            Way::Request => self.local_complete,
+            Way::Response => self.encode_complete,
+        };
+        if over || self.ended {
+            return;
+        }
+        let station = &mut self.stations[way.at()][at];
+        if station.stopped_all() {
+            station.from_current = true;
+        }
+        station.iteration = Iteration::Continue;
+        if !mem::replace(&mut station.headers_continued, true) {
+            let end = self.complete(way) && self.flow(way).buffered.is_none() && !self.has_trailers(way);
+            self.headers(way, Some(at), end);
+        }
+        // Trailers that a filter adds while it sees the data are continued there.
+        let had_trailers = self.has_trailers(way);
+        if self.flow(way).buffered.is_some() {
+            let end = self.complete(way) && !had_trailers;
+            self.data(way, Some(at), Frame::Buffered, end, true);
+        }
+        if had_trailers {
+            self.trailers(way, Some(at));
+        }
+        self.stations[way.at()][at].from_current = false;
+    }
+
+    fn first(&self, way: Way, from: Option<usize>, from_current: bool) -> usize {
+        match from {
+            None => 0,
+            Some(at) if from_current && self.stations[way.at()][at].from_current => at,
+            Some(at) => at + 1,
+        }
+    }
+
+    /// Puts a frame to what is held back. Too much of it is 413 or 500, unless the sender is just slowed down.
+    fn buffer(&mut self, way: Way, frame: &mut Frame) {
+        let Frame::Fresh(data) = frame else { return };
+        let data = mem::take(data);
+        let limit = self.limit;
+        let flow = self.flow(way);
+        let buffered = flow.buffered.get_or_insert_default();
+        buffered.extend(data);
+        let above = limit > 0 && buffered.len() > limit;
+        if !above || mem::replace(&mut flow.above_limit, true) || self.streaming[way.at()] {
+            return;
+        }
+        let (status, body, details) = match way {
+            Way::Request => (413, "Payload Too Large", "request_payload_too_large"),
+            Way::Response => (500, "Internal Server Error", "response_payload_too_large"),
+        };
+        self.local_reply(LocalReply { status, body: body.into(), headers: Vec::new(), details: details.to_owned() });
+    }
+
+    // Local replies.
+
+    /// What Envoy does with an answer that a filter or the proxy itself makes; the one place that decides it.
+    ///
+    /// - No response yet: it goes the response's way, from the filter next to the upstream to the outermost one, the sender
+    ///   included. Filters that never saw the request have no context and are passed over. When a request callback sent it,
+    ///   it starts once that callback has returned.
+    /// - A response is on its way through the filters: it goes to the client directly, past all filters.
+    /// - The client has the response's headers: the stream is reset.
+    fn local_reply(&mut self, reply: LocalReply) {
+        if self.ended {
+            return;
+        }
+        if self.running[0] > 0 {
+            self.aborted[0] = true;
+        } else if self.running[1] > 0 {
+            self.aborted[1] = true;
+        }
+        self.data_of_stream().details = Some(reply.details.clone());
+        if self.data_of_stream().headers[1].is_none() {
+            self.world.refresh_route();
+            if self.running[0] > 0 {
+                self.prepared.get_or_insert(reply);
+            } else {
+                self.reply_through_filters(reply);
+            }
+        } else if !self.headers_encoded {
+            self.reply_directly(reply);
+        } else {
+            self.reset();
+        }
+    }
+
+    fn execute_prepared(&mut self) {
+        if let Some(reply) = self.prepared.take() {
+            self.reply_through_filters(reply);
+        }
+    }
+
+    fn reply_through_filters(&mut self, reply: LocalReply) {
+        let (headers, body) = self.reply_parts(reply);
+        self.data_of_stream().headers[1] = Some(headers);
+        self.headers(Way::Response, None, body.is_empty());
+        if !body.is_empty() && !self.ended {
+            self.data(Way::Response, None, Frame::Fresh(body), true, false);
+        }
+    }
+
+    fn reply_directly(&mut self, reply: LocalReply) {
+        let (headers, body) = self.reply_parts(reply);
+        self.data_of_stream().headers[1] = Some(headers);
+        self.streaming[1] = true;
+        self.encode_headers(body.is_empty());
+        if !body.is_empty() && !self.ended {
+            self.encode_data(Frame::Fresh(body), true);
+        }
+    }
+
+    /// Envoy names the length and, unless the filter did, `text/plain`; a HEAD request gets the headers only.
+    fn reply_parts(&self, reply: LocalReply) -> (HeaderMap, Vec<u8>) {
+        let mut headers = HeaderMap::headers(Way::Response);
+        headers.add(b":status", reply.status.to_string().as_bytes());
+        for (name, value) in &reply.headers {
+            headers.add(name, value);
+        }
+        if reply.body.is_empty() {
+            headers.remove(b"content-length");
+            headers.remove(b"content-type");
+        } else {
+            headers.replace(b"content-length", reply.body.len().to_string().as_bytes());
+            if headers.get(b"content-type").is_none() {
+                headers.add(b"content-type", b"text/plain");
+            }
+        }
+        (headers, if self.is_head { Vec::new() } else { reply.body })
+    }
+
+    // The client.
+
+    fn encode_headers(&mut self, end: bool) {
+        if self.ended {
+            return;
+        }
+        let encoded = self.headers_encoded;
+        let Some(headers) = &self.data_of_stream().headers[1] else { return };
+        if headers.get(b":status").is_none() && !encoded {
+            let headers = "missing required header: :status";
+            return self.local_reply(LocalReply {
+                status: 502,
+                body: headers.into(),
+                headers: Vec::new(),
+                details: "filter_removed_required_response_headers".to_owned(),
+            });
+        }
+        let (status, plain) = (status_of(headers), headers.to_plain());
+        self.data_of_stream().code = Some(status);
+        self.headers_encoded = true;
+        self.client = Some(Got { status, headers: plain, ..Got::default() });
+        self.end_encode(end);
+    }
+
+    fn encode_data(&mut self, frame: Frame, end: bool) {
+        if self.ended {
+            return;
+        }
+        let data = match frame {
+            Frame::Fresh(data) => data,
+            Frame::Buffered => self.take_buffered(Way::Response),
+            Frame::None => Vec::new(),
+        };
+        self.data_of_stream().sent += data.len() as u64;
+        if let Some(client) = &mut self.client
+            && !self.is_head
+        {
+            client.body.extend(data);
+        }
+        self.end_encode(end);
+    }
+
+    fn encode_trailers(&mut self) {
+        if self.ended {
+            return;
+        }
+        let trailers = self.data_of_stream().trailers[1].as_ref().map(HeaderMap::to_plain).unwrap_or_default();
+        if let Some(client) = &mut self.client {
+            client.trailers = trailers;
+        }
+        self.end_encode(true);
+    }
+
+    fn end_encode(&mut self, end: bool) {
+        if !end || self.ended {
+            return;
+        }
+        self.encode_complete = true;
+        self.local_complete = true;
+        if let Some(client) = &mut self.client {
+            client.complete = true;
+        }
+        self.destroy();
+    }
+
+    /// `on_log` of every filter, then `on_done` and `on_delete` of each that has a context. A filter that never saw the request
+    /// gets its context for the log.
+    fn destroy(&mut self) {
+        if mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.local_complete = true;
+        let now = self.world.now().as_nanos() as u64;
+        let stream = self.data_of_stream();
+        stream.duration = Some(std::time::Duration::from_nanos(now.saturating_sub(stream.start_nanoseconds)));
+        for filter in 0..self.vms.len() {
+            let id = self.ids[filter];
+            let vm = &mut self.vms[filter];
+            let root = vm.root();
+            let _ = vm.create_context(self.world, id, root);
+            vm.context(id).logging = true;
+            vm.on_log(self.world, id);
+            vm.context(id).logging = false;
+            self.run_deferred(filter);
+        }
+        for filter in 0..self.vms.len() {
+            let id = self.ids[filter];
+            let vm = &mut self.vms[filter];
+            vm.context(id).destroyed = true;
+            vm.on_done(self.world, id);
+            vm.on_delete(self.world, id);
+            self.run_deferred(filter);
+        }
+    }
+
+    // The stations: a filter each, and the router.
+
+    fn filter(&self, way: Way, at: usize) -> usize {
+        match way {
+            Way::Request => at,
+            Way::Response => self.vms.len() - 1 - at,
+        }
+    }
+
+    fn headers_at(&mut self, way: Way, at: usize, end: bool) -> HeadersStatus {
+        if way == Way::Request && at == self.vms.len() {
+            return self.router_headers(end);
+        }
+        let filter = self.filter(way, at);
+        let id = self.ids[filter];
+        let vm = &mut self.vms[filter];
+        match way {
+            Way::Request => {
+                let root = vm.root();
+                let _ = vm.create_context(self.world, id, root);
+                self.run_deferred(filter);
+            }
+            Way::Response if !vm.context(id).created || vm.context(id).failure_reply_sent => {
+                return HeadersStatus::Continue;
+            }
+            Way::Response => {}
+        }
+        if self.fail_stream(filter) {
+            return HeadersStatus::StopAllAndWatermark;
+        }
+        let count = self.data_of_stream().headers[way.at()].as_ref().map_or(0, HeaderMap::len) as u32;
+        let vm = &mut self.vms[filter];
+        let context = vm.context(id);
+        context.headers[way.at()] = true;
+        context.end_of_stream = end;
+        let allow_stop = vm.allow_stop_iteration;
+        let Some(result) = vm.on_headers(self.world, way, id, count, end) else {
+            self.vms[filter].context(id).headers[way.at()] = false;
+            return HeadersStatus::Continue;
+        };
+        let stop = self.stop_iteration(filter);
+        let status = match result {
+            Err(Trapped) => {
+                self.fail_stream(filter);
+                HeadersStatus::StopAllAndWatermark
+            }
+            Ok(_) if stop => HeadersStatus::StopAllAndWatermark,
+            // 2 is ContinueAndEndStream, which Envoy treats as 0.
+            Ok(0 | 2) => HeadersStatus::Continue,
+            Ok(1) if allow_stop => HeadersStatus::StopIteration,
+            Ok(3) => HeadersStatus::StopAllAndBuffer,
+            Ok(_) => HeadersStatus::StopAllAndWatermark,
+        };
+        self.run_deferred(filter);
+        if status == HeadersStatus::Continue {
+            self.vms[filter].context(id).headers[way.at()] = false;
+        }
+        status
+    }
+
+    fn data_at(&mut self, way: Way, at: usize, frame: &mut Frame, end: bool) -> DataStatus {
+        if way == Way::Request && at == self.vms.len() {
+            return self.router_data(frame, end);
+        }
+        let filter = self.filter(way, at);
+        let id = self.ids[filter];
+        let context = self.vms[filter].context(id);
+        if !context.created || way == Way::Response && context.failure_reply_sent {
+            return DataStatus::Continue;
+        }
+        if context.buffering[way.at()] {
+            self.streaming[way.at()] = false;
+            self.buffer(way, frame);
+            if self.vms[filter].context(id).destroyed {
+                return DataStatus::StopAndBuffer;
+            }
+        }
+        if self.fail_stream(filter) {
+            return DataStatus::StopNoBuffer;
+        }
+        let context = self.vms[filter].context(id);
+        context.body[way.at()] = true;
+        context.end_of_stream = end;
+        let buffering = context.buffering[way.at()];
+        let flow = self.flow(way);
+        let size = match frame {
+            Frame::Fresh(data) if !buffering => data.len(),
+            _ => flow.buffered.as_ref().map_or(0, Vec::len),
+        } as u32;
+        // The frame is lent to the world, where the guest's host calls find it.
+        let outer = mem::replace(&mut flow.in_flight, mem::take(frame));
+        let result = self.vms[filter].on_body(self.world, way, id, size, end);
+        let stop = self.stop_iteration(filter);
+        let status = match result {
+            None => DataStatus::Continue,
+            Some(Err(Trapped)) => {
+                self.fail_stream(filter);
+                DataStatus::StopNoBuffer
+            }
+            Some(Ok(_)) if stop => DataStatus::StopNoBuffer,
+            Some(Ok(0)) => DataStatus::Continue,
+            Some(Ok(1)) => DataStatus::StopAndBuffer,
+            Some(Ok(2)) => DataStatus::StopAndWatermark,
+            Some(Ok(_)) => DataStatus::StopNoBuffer,
+        };
+        self.run_deferred(filter);
+        *frame = mem::replace(&mut self.flow(way).in_flight, outer);
+        let context = self.vms[filter].context(id);
+        context.buffering[way.at()] = status == DataStatus::StopAndBuffer;
+        if status == DataStatus::Continue {
+            context.body[way.at()] = false;
+        }
+        status
+    }
+
+    fn trailers_at(&mut self, way: Way, at: usize) -> TrailersStatus {
+        if way == Way::Request && at == self.vms.len() {
+            self.upstream_complete = true;
+            return TrailersStatus::StopIteration;
+        }
+        let filter = self.filter(way, at);
+        let id = self.ids[filter];
+        let context = self.vms[filter].context(id);
+        if !context.created || way == Way::Response && context.failure_reply_sent {
+            return TrailersStatus::Continue;
+        }
+        if self.fail_stream(filter) {
+            return TrailersStatus::StopIteration;
+        }
+        let count = self.data_of_stream().trailers[way.at()].as_ref().map_or(0, HeaderMap::len) as u32;
+        self.vms[filter].context(id).trailers[way.at()] = true;
+        let result = self.vms[filter].on_trailers(self.world, way, id, count);
+        let stop = self.stop_iteration(filter);
+        let status = match result {
+            Some(Err(Trapped)) => {
+                self.fail_stream(filter);
+                TrailersStatus::StopIteration
+            }
+            None => TrailersStatus::Continue,
+            Some(Ok(0)) if !stop => TrailersStatus::Continue,
+            Some(Ok(_)) => TrailersStatus::StopIteration,
+        };
+        self.run_deferred(filter);
+        if status == TrailersStatus::Continue {
+            self.vms[filter].context(id).trailers[way.at()] = false;
+        }
+        status
+    }
+
+    /// FAIL_CLOSED: a failed VM's streams get 503, once. True: the VM is failed.
+    fn fail_stream(&mut self, filter: usize) -> bool {
+        if !self.vms[filter].failed {
+            return false;
+        }
+        let id = self.ids[filter];
+        if !mem::replace(&mut self.vms[filter].context(id).stream_failed, true) {
+            self.local_reply(LocalReply {
+                status: 503,
+                body: Vec::new(),
+                headers: Vec::new(),
+                details: "wasm_fail_stream".to_owned(),
+            });
+            self.vms[filter].context(id).failure_reply_sent = true;
+        }
+        true
+    }
+
+    /// Whether a local response was sent in the callback that just ended.
+    fn stop_iteration(&mut self, filter: usize) -> bool {
+        mem::take(&mut self.vms[filter].store.data_mut().stop_iteration)
+    }
+
+    fn run_deferred(&mut self, filter: usize) {
+        self.stop_iteration(filter);
+        while let Some(deferred) = self.vms[filter].store.data_mut().deferred.pop_front() {
+            let (Deferred::Continue(id, _) | Deferred::Close(id) | Deferred::Reply(id, _)) = &deferred;
+            // Of a stream that is gone.
+            if self.ended || *id != self.ids[filter] {
+                continue;
+            }
+            match deferred {
+                Deferred::Continue(_, way) => {
+                    let at = match way {
+                        Way::Request => filter,
+                        Way::Response => self.vms.len() - 1 - filter,
+                    };
+                    // Envoy's own resume of the response needs a response.
+                    if self.data_of_stream().headers[way.at()].is_some() {
+                        self.resume(way, at);
+                    }
+                }
+                Deferred::Close(_) => self.reset(),
+                Deferred::Reply(_, reply) => self.local_reply(reply),
+            }
+        }
+    }
+
+    // The router.
+
+    fn router_headers(&mut self, end: bool) -> HeadersStatus {
+        self.world.refresh_route();
+        if self.world.route().is_none() {
+            self.local_reply(LocalReply {
+                status: 404,
+                body: Vec::new(),
+                headers: Vec::new(),
+                details: "route_not_found".to_owned(),
+            });
+            return HeadersStatus::StopIteration;
+        }
+        let Some(headers) = &self.data_of_stream().headers[0] else { return HeadersStatus::StopIteration };
+        let text = |name: &[u8]| String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned();
+        self.upstream = Some(Seen {
+            method: text(b":method"),
+            target: headers.get(b":path").unwrap_or_default().to_vec(),
+            authority: text(b":authority"),
+            headers: headers.to_plain(),
+            body: Vec::new(),
+        });
+        self.upstream_complete = end;
+        HeadersStatus::StopIteration
+    }
+
+    fn router_data(&mut self, frame: &mut Frame, end: bool) -> DataStatus {
+        let data = match frame {
+            Frame::Fresh(data) => mem::take(data),
+            Frame::Buffered => self.take_buffered(Way::Request),
+            Frame::None => Vec::new(),
+        };
+        if let Some(upstream) = &mut self.upstream {
+            upstream.body.extend(data);
+        }
+        self.upstream_complete = end;
+        DataStatus::StopNoBuffer
+    }
+
+    // Small things.
+
+    /// The stream's data is in the world as long as the stream is.
+    fn data_of_stream(&mut self) -> &mut StreamData {
+        self.world.stream.get_or_insert_with(StreamData::empty)
+    }
+
+    fn flow(&mut self, way: Way) -> &mut super::world::Flow {
+        &mut self.data_of_stream().flows[way.at()]
+    }
+
+    fn has_trailers(&mut self, way: Way) -> bool {
+        self.data_of_stream().trailers[way.at()].is_some()
+    }
+
+    fn complete(&self, way: Way) -> bool {
+        match way {
+            Way::Request => self.request_complete,
+            Way::Response => self.local_complete,
+        }
+    }
+
+    /// What was held back goes on; the buffer stays, empty.
+    fn take_buffered(&mut self, way: Way) -> Vec<u8> {
+        let flow = self.flow(way);
+        flow.above_limit = false;
+        flow.buffered.as_mut().map(mem::take).unwrap_or_default()
+    }
+}
+
+fn status_of(headers: &HeaderMap) -> u16 {
+    let status = headers.get(b":status").and_then(|status| std::str::from_utf8(status).ok());
+    status.and_then(|status| status.parse().ok()).unwrap_or(0)
+}

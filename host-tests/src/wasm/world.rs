@@ -1,0 +1,266 @@
+//! What a gateway's VMs share: the stream in progress, clock, logs, shared data, queues, metrics, clusters.
+//!
+//! The world is lent to a VM for the time of a callback (swapped into its store), so that host calls reach it without
+//! locks or globals.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::headers::HeaderMap;
+use super::{Call, CallAnswer, Clock, Cluster};
+use crate::exchange::{Metadata, Route, Setup};
+
+/// See the module.
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    started: Instant,
+    /// The least level that is logged: 0 trace to 5 critical.
+    pub(crate) log_level: u32,
+    pub(crate) logs: Vec<(String, String)>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) virtual_host_metadata: Metadata,
+    clusters: Arc<BTreeMap<String, Cluster>>,
+    pub(crate) stream: Option<StreamData>,
+    pub(crate) shared: SharedData,
+    pub(crate) queues: Queues,
+    pub(crate) metrics: BTreeMap<String, u64>,
+    pub(crate) events: VecDeque<Event>,
+}
+
+/// Something that happens outside a stream's own callbacks.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The answer to an `http_call`; none: the call failed.
+    CallAnswered { filter: usize, token: u32, answer: Option<CallAnswer> },
+    /// A queue that this filter registered got an item.
+    QueueReady { filter: usize, token: u32 },
+}
+
+/// One stream, as far as guests can see or change it.
+pub(crate) struct StreamData {
+    pub(crate) headers: [Option<HeaderMap>; 2],
+    pub(crate) trailers: [Option<HeaderMap>; 2],
+    pub(crate) flows: [Flow; 2],
+    /// Set by guests under `wasm.` and the path as they spelled it.
+    pub(crate) filter_state: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The route last matched, an index into the routes.
+    pub(crate) route: Option<usize>,
+    /// Request headers were changed since.
+    pub(crate) route_stale: bool,
+    pub(crate) start_nanoseconds: u64,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) code: Option<u16>,
+    pub(crate) details: Option<String>,
+    pub(crate) duration: Option<Duration>,
+}
+
+/// The body of one way.
+#[derive(Default)]
+pub(crate) struct Flow {
+    /// What the callback in progress was handed.
+    pub(crate) in_flight: Frame,
+    /// What filters that paused hold back.
+    pub(crate) buffered: Option<Vec<u8>>,
+    /// The buffer is over its limit, and its owner was told.
+    pub(crate) above_limit: bool,
+}
+
+/// A piece of body on its way through the filters.
+#[derive(Default)]
+pub(crate) enum Frame {
+    /// None.
+    #[default]
+    None,
+    /// As it came.
+    Fresh(Vec<u8>),
+    /// What was buffered.
+    Buffered,
+}
+
+impl World {
+    /// A world for one gateway.
+    pub(crate) fn new(setup: &Setup, clock: Clock, log_level: u32, clusters: Arc<BTreeMap<String, Cluster>>) -> Self {
+        let mut routes = setup.routes.clone();
+        if routes.is_empty() {
+            routes.push(Route { name: "default".to_owned(), prefix: String::new(), metadata: Metadata::new() });
+        }
+        World {
+            clock,
+            started: Instant::now(),
+            log_level,
+            logs: Vec::new(),
+            routes,
+            virtual_host_metadata: setup.virtual_host_metadata.clone(),
+            clusters,
+            stream: None,
+            shared: SharedData::default(),
+            queues: Queues::default(),
+            metrics: BTreeMap::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// What stands in a VM's store while it does not run.
+    pub(crate) fn placeholder() -> Self {
+        World::new(&Setup::default(), Clock::Fixed(Duration::ZERO), 0, Arc::default())
+    }
+
+    /// The time since the epoch.
+    pub(crate) fn now(&self) -> Duration {
+        match self.clock {
+            Clock::System => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Clock::Fixed(since_epoch) => since_epoch,
+        }
+    }
+
+    /// The time since the gateway started.
+    pub(crate) fn uptime(&self) -> Duration {
+        match self.clock {
+            Clock::System => self.started.elapsed(),
+            Clock::Fixed(_) => Duration::ZERO,
+        }
+    }
+
+    /// Keeps a line if its level is logged.
+    pub(crate) fn log(&mut self, level: u32, text: &[u8]) {
+        const NAMES: [&str; 6] = ["trace", "debug", "info", "warning", "error", "critical"];
+        if level >= self.log_level
+            && let Some(name) = NAMES.get(level as usize)
+        {
+            self.logs.push(((*name).to_owned(), String::from_utf8_lossy(text).into_owned()));
+        }
+    }
+
+    /// Asks a cluster; none: there is no such cluster.
+    pub(crate) fn ask(&self, cluster: &str, call: &Call) -> Option<Option<CallAnswer>> {
+        self.clusters.get(cluster).map(|cluster| (cluster.0)(call))
+    }
+
+    /// Matches the route anew if request headers changed since; Envoy does so when somebody needs the route.
+    pub(crate) fn refresh_route(&mut self) {
+        let World { stream: Some(stream), routes, .. } = self else { return };
+        if !stream.route_stale {
+            return;
+        }
+        stream.route_stale = false;
+        let path = stream.headers[0].as_ref().and_then(|headers| headers.get(b":path")).unwrap_or_default();
+        let path = path.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default();
+        stream.route = routes.iter().position(|route| path.starts_with(route.prefix.as_bytes()));
+    }
+
+    /// The route last matched.
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.routes.get(self.stream.as_ref()?.route?)
+    }
+}
+
+impl StreamData {
+    /// A stream before anything is known of it.
+    pub(crate) fn empty() -> Self {
+        StreamData {
+            headers: [None, None],
+            trailers: [None, None],
+            flows: [Flow::default(), Flow::default()],
+            filter_state: BTreeMap::new(),
+            route: None,
+            route_stale: true,
+            start_nanoseconds: 0,
+            received: 0,
+            sent: 0,
+            code: None,
+            details: None,
+            duration: None,
+        }
+    }
+}
+
+/// Values that VMs share, with compare-and-swap numbers.
+#[derive(Default)]
+pub(crate) struct SharedData {
+    values: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
+    last: u32,
+}
+
+impl SharedData {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&(Vec<u8>, u32)> {
+        self.values.get(key)
+    }
+
+    /// False: the number is not that of the value that is there.
+    pub(crate) fn set(&mut self, key: &[u8], value: &[u8], cas: u32) -> bool {
+        if cas != 0 && self.values.get(key).is_some_and(|(_, there)| *there != cas) {
+            return false;
+        }
+        self.last = self.last.wrapping_add(1).max(1);
+        self.values.insert(key.to_vec(), (value.to_vec(), self.last));
+        true
+    }
+}
+
+/// Queues by token; a token is an index plus one.
+#[derive(Default)]
+pub(crate) struct Queues(Vec<Queue>);
+
+struct Queue {
+    name: Vec<u8>,
+    /// The filter that registered it last hears of new items.
+    filter: usize,
+    items: VecDeque<Vec<u8>>,
+}
+
+impl Queues {
+    pub(crate) fn register(&mut self, name: &[u8], filter: usize) -> u32 {
+        if let Some(token) = self.resolve(name) {
+            self.0[token as usize - 1].filter = filter;
+            return token;
+        }
+        self.0.push(Queue { name: name.to_vec(), filter, items: VecDeque::new() });
+        self.0.len() as u32
+    }
+
+    pub(crate) fn resolve(&self, name: &[u8]) -> Option<u32> {
+        self.0.iter().position(|queue| queue.name == name).map(|at| at as u32 + 1)
+    }
+
+    /// The filter to tell; none: no such queue.
+    pub(crate) fn enqueue(&mut self, token: u32, item: &[u8]) -> Option<usize> {
+        let queue = self.0.get_mut((token as usize).checked_sub(1)?)?;
+        queue.items.push_back(item.to_vec());
+        Some(queue.filter)
+    }
+
+    /// Outer none: no such queue; inner none: it is empty.
+    pub(crate) fn dequeue(&mut self, token: u32) -> Option<Option<Vec<u8>>> {
+        Some(self.0.get_mut((token as usize).checked_sub(1)?)?.items.pop_front())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_data_is_swapped_only_with_the_right_number() {
+        let mut shared = SharedData::default();
+        assert!(shared.set(b"k", b"1", 0));
+        let (_, cas) = shared.get(b"k").cloned().unwrap();
+        assert!(!shared.set(b"k", b"2", cas + 1));
+        assert!(shared.set(b"k", b"2", cas));
+        assert_eq!(shared.get(b"k").unwrap().0, b"2");
+        assert!(shared.set(b"new", b"3", 77), "no value, so no number to compare with");
+    }
+
+    #[test]
+    fn a_queue_keeps_its_items_and_its_token() {
+        let mut queues = Queues::default();
+        let token = queues.register(b"q", 0);
+        assert_eq!(queues.enqueue(token, b"a"), Some(0));
+        assert_eq!(queues.register(b"q", 1), token);
+        assert_eq!(queues.dequeue(token), Some(Some(b"a".to_vec())));
+        assert_eq!(queues.dequeue(token), Some(None));
+        assert_eq!(queues.dequeue(0), None);
+        assert_eq!(queues.enqueue(9, b"a"), None);
+    }
+}
