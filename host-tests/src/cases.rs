@@ -261,7 +261,7 @@ impl Runner<'_> {
             ) {
                 continue;
             }
-            let label = format!("{}::{} [{place}, {delivery}]", loaded.name, case.name);
+            let label = format!("{}::{} [{place}, {delivery}]", loaded.name, case.name.value);
             if options
                 .filter
                 .as_ref()
@@ -315,7 +315,7 @@ impl Runner<'_> {
                     wrong.extend(differs(first.as_ref(), (&delivery.to_string(), &whole)));
                     if first.is_none() {
                         if case.expect.any.iter().any(|expect| expect.snapshot) {
-                            wrong.extend(snapshots.compare(&case.name, &whole));
+                            wrong.extend(snapshots.compare(&case.name.value, &whole));
                         }
                         first = Some((delivery.to_string(), whole.clone()));
                     }
@@ -344,7 +344,7 @@ impl Runner<'_> {
                 Verdict::Ok
             } else {
                 let chunks = exchanges.len();
-                let line = problem::line_of(&loaded.text, &case.name).unwrap_or(1);
+                let line = case.line();
                 let many = if chunks > 1 {
                     format!(" (one of {chunks} splits)")
                 } else {
@@ -476,7 +476,6 @@ struct Loaded {
     folder: PathBuf,
     /// The file's name without its endings.
     name: String,
-    text: String,
     suite: Suite,
     tokens: BTreeMap<String, String>,
     prepared: Vec<Prepared>,
@@ -536,19 +535,13 @@ impl Loaded {
             file: file.to_owned(),
             folder,
             name,
-            text,
             suite,
             tokens,
             prepared: Vec::new(),
         };
         for case in &loaded.suite.cases {
             let prepared = loaded.prepare(case).map_err(|error| {
-                Problem::at_text(
-                    file,
-                    &loaded.text,
-                    &case.name,
-                    format!("case `{}`: {error:#}", case.name),
-                )
+                case.problem(file, format!("case `{}`: {error:#}", case.name.value))
             })?;
             loaded.prepared.push(prepared);
         }

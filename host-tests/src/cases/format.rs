@@ -1,6 +1,6 @@
 //! The case file's types: what YAML and the JSON Schema know. Everything is parsed here once, and refused here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_saphyr::Spanned;
 
 use super::delivery::Delivery;
 use super::problem::Problem;
@@ -137,7 +138,8 @@ pub struct RouteSpec {
 #[serde(deny_unknown_fields)]
 pub struct Case {
     /// What the case shows, in a few words; unique in its file.
-    pub name: String,
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
     /// What the client sends.
     pub request: RequestSpec,
     /// What the upstream answers. Default: 200 with `{}`.
@@ -446,27 +448,17 @@ impl Suite {
             column: 1,
             what,
         })?;
-        let mut lines = BTreeMap::new();
+        let mut names = BTreeSet::new();
         for case in &suite.cases {
-            if lines.insert(&case.name, ()).is_some() {
-                return Err(Problem::at_text(
+            let name = &case.name.value;
+            if !names.insert(name) {
+                return Err(case.problem(
                     file,
-                    text,
-                    &case.name,
-                    format!(
-                        "two cases are named `{}`: give each its own name",
-                        case.name
-                    ),
+                    format!("two cases are named `{name}`: give each its own name"),
                 ));
             }
-            case.check(&suite).map_err(|what| {
-                Problem::at_text(
-                    file,
-                    text,
-                    &case.name,
-                    format!("case `{}`: {what}", case.name),
-                )
-            })?;
+            case.check(&suite)
+                .map_err(|what| case.problem(file, format!("case `{name}`: {what}")))?;
         }
         Ok(suite)
     }
@@ -495,6 +487,22 @@ impl Suite {
 }
 
 impl Case {
+    /// The line of its name, from 1.
+    pub fn line(&self) -> u64 {
+        self.name.referenced.line().max(1)
+    }
+
+    /// A problem at its name.
+    pub(super) fn problem(&self, file: &Path, what: String) -> Problem {
+        let column = self.name.referenced.column().max(1);
+        Problem {
+            file: file.to_owned(),
+            line: self.line(),
+            column,
+            what,
+        }
+    }
+
     fn check(&self, suite: &Suite) -> Result<(), String> {
         if self.request.body.is_some() && self.request.json.is_some() {
             return Err("`request` has both `body` and `json`: keep one".into());

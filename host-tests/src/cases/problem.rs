@@ -33,28 +33,6 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-impl Problem {
-    /// A problem at the first line that holds `needle`, or at the start.
-    pub(super) fn at_text(file: &Path, text: &str, needle: &str, what: String) -> Self {
-        let line = line_of(text, needle).unwrap_or(1);
-        Self {
-            file: file.to_owned(),
-            line,
-            column: 1,
-            what,
-        }
-    }
-}
-
-/// The number of the first line that names the case `name`.
-pub(super) fn line_of(text: &str, name: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .position(|line| line.contains("name:") && line.contains(name))
-        .or_else(|| text.lines().position(|line| line.contains(name)))?;
-    u64::try_from(line + 1).ok()
-}
-
 /// Parses YAML; `file` is for messages.
 ///
 /// # Errors
@@ -166,7 +144,7 @@ mod tests {
     fn a_missing_key_and_a_wrong_type_have_a_place() {
         let found = problem("policy: p\ncases:\n  - name: a\n    expect: {}\n");
         assert!(
-            found.starts_with("x.cases.yaml:3:") && found.contains("`request` is missing"),
+            found.starts_with("x.cases.yaml:4:") && found.contains("`request` is missing"),
             "{found}"
         );
         let found = problem(
@@ -190,7 +168,7 @@ mod tests {
                 .contains("two cases are named `a`")
         );
         assert!(problem(&format!("cases:\n{case}")).contains("nothing to test"));
-        assert!(problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {body: {regex: '('}}\n").starts_with("x.cases.yaml:3:1: error: case `a`: `(`"));
+        assert!(problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {body: {regex: '('}}\n").starts_with("x.cases.yaml:3:11: error: case `a`: `(`"));
     }
 
     #[test]
