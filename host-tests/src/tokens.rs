@@ -270,7 +270,7 @@ fn non_canonical(signature: &str) -> Result<String> {
     let index = ALPHABET
         .find(last)
         .ok_or_else(|| anyhow!("the signature is no base64url"))?;
-    if signature.len() % 4 == 0 {
+    if signature.len().is_multiple_of(4) {
         bail!(
             "a signature of this length has no spare bits: use RS256 or ES256 for `non_canonical_base64`"
         );

@@ -201,7 +201,7 @@ fn cases_run_under_every_delivery_and_way_of_loading_through_one_gateway_each() 
             ("wasmtime", Manners::default()),
             ("envoy", Manners::default()),
         ],
-        &[folder.0.clone()],
+        std::slice::from_ref(&folder.0),
         &Options::default(),
     );
     assert_eq!(
@@ -258,7 +258,7 @@ fn a_broken_file_or_engine_is_told_and_the_others_still_run() {
     folder.write("_shared.cases.yaml", "no case file\n");
     let (summary, out, _) = run_with(
         &[("wasmtime", Manners::default())],
-        &[folder.0.clone()],
+        std::slice::from_ref(&folder.0),
         &Options::default(),
     );
     assert_eq!(
