@@ -55,9 +55,7 @@ pub use self::problem::Problem;
 use self::render::Part;
 use self::report::{Report, Test, Verdict};
 use self::snapshot::Snapshots;
-use crate::exchange::{
-    Answer, Body, Engine, Fault, Filter, Gateway, Outcome, Request, Route, Setup,
-};
+use crate::exchange::{Answer, Body, Engine, Fault, Filter, Gateway, Outcome, Request, Route, Setup};
 use crate::tokens;
 
 /// What runs cases: engines, and a way from a policy file to filters.
@@ -140,19 +138,11 @@ impl Runner<'_> {
     /// # Errors
     /// When there is no case file at all, or `out` or the JUnit file can't be written. Failed cases and broken files
     /// are no errors: the [`Summary`] counts them.
-    pub fn run(
-        &self,
-        paths: &[PathBuf],
-        options: &Options,
-        out: &mut dyn Write,
-    ) -> Result<Summary> {
+    pub fn run(&self, paths: &[PathBuf], options: &Options, out: &mut dyn Write) -> Result<Summary> {
         let begin = Instant::now();
         let files = discover(paths)?;
         if files.is_empty() {
-            let places: Vec<String> = paths
-                .iter()
-                .map(|path| format!("`{}`", path.display()))
-                .collect();
+            let places: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
             bail!(
                 "no case files under {}: they are named `*.cases.yaml` or lie in a folder `cases`",
                 places.join(", ")
@@ -169,8 +159,7 @@ impl Runner<'_> {
         }
         let summary = report.finish(begin.elapsed())?;
         if let Some(junit) = &options.junit {
-            std::fs::write(junit, report.junit())
-                .with_context(|| format!("cannot write `{}`", junit.display()))?;
+            std::fs::write(junit, report.junit()).with_context(|| format!("cannot write `{}`", junit.display()))?;
         }
         Ok(summary)
     }
@@ -196,8 +185,7 @@ impl Runner<'_> {
                 let setup = match self.setup(loaded, modules) {
                     Ok(setup) => setup,
                     Err(error) => {
-                        report
-                            .broken(&format!("{} [{place}]", loaded.name), &format!("{error:#}"))?;
+                        report.broken(&format!("{} [{place}]", loaded.name), &format!("{error:#}"))?;
                         continue;
                     }
                 };
@@ -321,11 +309,7 @@ impl Runner<'_> {
                     }
                     let others = seen.entry((index, delivery.to_string())).or_default();
                     if wrong.is_empty() {
-                        wrong.extend(
-                            others
-                                .iter()
-                                .find_map(|other| other.differs(place, &wire, &whole)),
-                        );
+                        wrong.extend(others.iter().find_map(|other| other.differs(place, &wire, &whole)));
                         if !others.iter().any(|other| other.place == place) {
                             others.push(Ran {
                                 place,
@@ -350,11 +334,7 @@ impl Runner<'_> {
                 } else {
                     String::new()
                 };
-                Verdict::Failed(format!(
-                    "{}:{line}{many}\n{}",
-                    loaded.file.display(),
-                    wrong.join("\n")
-                ))
+                Verdict::Failed(format!("{}:{line}{many}\n{}", loaded.file.display(), wrong.join("\n")))
             };
             report.test(test(verdict, begin.elapsed()))?;
         }
@@ -492,8 +472,7 @@ struct Prepared {
 
 impl Loaded {
     fn read(file: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read `{}`", file.display()))?;
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
         let mut suite = Suite::parse(file, &text)?;
         let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
         for include in suite.include.clone() {
@@ -520,8 +499,8 @@ impl Loaded {
             }
         }
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
-        let tokens = tokens::mint_all(&suite.tokens, &folder, now)
-            .with_context(|| format!("{}: error", file.display()))?;
+        let tokens =
+            tokens::mint_all(&suite.tokens, &folder, now).with_context(|| format!("{}: error", file.display()))?;
         let name = file
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
@@ -540,9 +519,9 @@ impl Loaded {
             prepared: Vec::new(),
         };
         for case in &loaded.suite.cases {
-            let prepared = loaded.prepare(case).map_err(|error| {
-                case.problem(file, format!("case `{}`: {error:#}", case.name.value))
-            })?;
+            let prepared = loaded
+                .prepare(case)
+                .map_err(|error| case.problem(file, format!("case `{}`: {error:#}", case.name.value)))?;
             loaded.prepared.push(prepared);
         }
         Ok(loaded)
@@ -558,28 +537,20 @@ impl Loaded {
         if let Some(name) = &request.token {
             headers.push((
                 "authorization".to_owned(),
-                self.fill(&format!("Bearer ${{token:{name}}}"), &mut used)?
-                    .into_bytes(),
+                self.fill(&format!("Bearer ${{token:{name}}}"), &mut used)?.into_bytes(),
             ));
         }
         let request_body = self.body(request.body.as_ref(), request.json.as_ref(), &mut used)?;
         if request.json.is_some() && !headers.iter().any(|(name, _)| name == "content-type") {
             headers.push(("content-type".to_owned(), b"application/fhir+json".to_vec()));
         }
-        let method = request.method.clone().unwrap_or_else(|| {
-            if request_body.is_some() {
-                "POST"
-            } else {
-                "GET"
-            }
-            .to_owned()
-        });
+        let method = request
+            .method
+            .clone()
+            .unwrap_or_else(|| if request_body.is_some() { "POST" } else { "GET" }.to_owned());
         let sent = Request {
             target: self.fill(&request.url, &mut used)?.into_bytes(),
-            authority: request
-                .host
-                .clone()
-                .unwrap_or_else(|| "fhir.example.org".to_owned()),
+            authority: request.host.clone().unwrap_or_else(|| "fhir.example.org".to_owned()),
             headers,
             body: Body::default(),
             method,
@@ -587,11 +558,7 @@ impl Loaded {
 
         let status = case.upstream.status.unwrap_or(200);
         let bodiless = matches!(status, 204 | 304) || sent.method == "HEAD";
-        let answer_body = self.body(
-            case.upstream.body.as_ref(),
-            case.upstream.json.as_ref(),
-            &mut used,
-        )?;
+        let answer_body = self.body(case.upstream.body.as_ref(), case.upstream.json.as_ref(), &mut used)?;
         let answer_body = match answer_body {
             Some(body) => body,
             None if bodiless => Vec::new(),
@@ -666,30 +633,22 @@ impl Loaded {
         let Some(TextOr(body)) = body else {
             return Ok(None);
         };
-        let bytes = match (
-            &body.text,
-            &body.file,
-            &body.json,
-            &body.base64,
-            &body.named,
-        ) {
+        let bytes = match (&body.text, &body.file, &body.json, &body.base64, &body.named) {
             (Some(text), None, None, None, None) => self.fill(text, used)?.into_bytes(),
             (None, Some(file), None, None, None) => {
                 let file = self.folder.join(file);
-                std::fs::read(&file)
-                    .with_context(|| format!("cannot read the body `{}`", file.display()))?
+                std::fs::read(&file).with_context(|| format!("cannot read the body `{}`", file.display()))?
             }
             (None, None, Some(json), None, None) => serde_json::to_vec(json)?,
             (None, None, None, Some(text), None) => base64::engine::general_purpose::STANDARD
                 .decode(text.split_whitespace().collect::<String>())
                 .context("`base64` holds none")?,
             (None, None, None, None, Some(name)) => {
-                let named = self.suite.bodies.get(name).ok_or_else(|| {
-                    anyhow!(
-                        "there is no body `{name}`: {}",
-                        known(self.suite.bodies.keys())
-                    )
-                })?;
+                let named = self
+                    .suite
+                    .bodies
+                    .get(name)
+                    .ok_or_else(|| anyhow!("there is no body `{name}`: {}", known(self.suite.bodies.keys())))?;
                 if named.0.named.is_some() {
                     bail!("the body `{name}` is `named` itself: give its bytes");
                 }
@@ -780,13 +739,7 @@ impl Loaded {
     }
 
     /// What is wrong with an outcome; with alternatives: with each, if none holds.
-    fn judge(
-        &self,
-        index: usize,
-        request: &Request,
-        answer: &Answer,
-        outcome: &Outcome,
-    ) -> Result<Vec<String>> {
+    fn judge(&self, index: usize, request: &Request, answer: &Answer, outcome: &Outcome) -> Result<Vec<String>> {
         let sent = Sent {
             request_body: &request.body.chunks.concat(),
             answer_body: &answer.body.chunks.concat(),
@@ -801,24 +754,20 @@ impl Loaded {
             if wrong.is_empty() {
                 return Ok(Vec::new());
             }
-            all.extend(wrong.into_iter().map(|wrong| {
-                if number > 0 {
-                    format!("or else {wrong}")
-                } else {
-                    wrong
-                }
-            }));
+            all.extend(
+                wrong
+                    .into_iter()
+                    .map(|wrong| if number > 0 { format!("or else {wrong}") } else { wrong }),
+            );
         }
         Ok(all)
     }
 
     /// Tokens differ from run to run; their names don't.
     fn redact(&self, text: &str) -> String {
-        self.tokens
-            .iter()
-            .fold(text.to_owned(), |text, (name, token)| {
-                text.replace(token.as_str(), &format!("<token {name}>"))
-            })
+        self.tokens.iter().fold(text.to_owned(), |text, (name, token)| {
+            text.replace(token.as_str(), &format!("<token {name}>"))
+        })
     }
 }
 
@@ -829,8 +778,7 @@ impl Loaded {
 pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut found = BTreeSet::new();
     for path in paths {
-        let about =
-            std::fs::metadata(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let about = std::fs::metadata(path).with_context(|| format!("cannot read `{}`", path.display()))?;
         if about.is_dir() {
             search(path, &mut found)?;
         } else {
@@ -844,20 +792,14 @@ fn search(folder: &Path, found: &mut BTreeSet<PathBuf>) -> Result<()> {
     let in_cases = folder
         .canonicalize()
         .is_ok_and(|folder| folder.file_name().is_some_and(|name| name == "cases"));
-    for entry in
-        std::fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?
-    {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let yaml = name.ends_with(".yaml") || name.ends_with(".yml");
         let kind = entry.file_type()?;
         if kind.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules" {
             search(&entry.path(), found)?;
-        } else if !kind.is_dir()
-            && yaml
-            && !name.starts_with('_')
-            && (in_cases || name.contains(".cases."))
-        {
+        } else if !kind.is_dir() && yaml && !name.starts_with('_') && (in_cases || name.contains(".cases.")) {
             found.insert(entry.path());
         }
     }

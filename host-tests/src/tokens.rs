@@ -86,9 +86,9 @@ pub fn mint(spec: &TokenSpec, folder: &Path, now: i64) -> Result<String> {
     let key = PrivateKey::read(&folder.join(key_file))?;
     let algorithm = match (&spec.alg, spec.flaw) {
         (_, Some(Flaw::HmacWithPublicKey)) => Algorithm::HS256,
-        (Some(name), _) => name.parse().map_err(|_| {
-            anyhow!("`{name}` is no algorithm to sign with: use RS256, ES256 or EdDSA")
-        })?,
+        (Some(name), _) => name
+            .parse()
+            .map_err(|_| anyhow!("`{name}` is no algorithm to sign with: use RS256, ES256 or EdDSA"))?,
         (None, _) => key.algorithm,
     };
     let mut header = Map::new();
@@ -111,11 +111,9 @@ pub fn mint(spec: &TokenSpec, folder: &Path, now: i64) -> Result<String> {
     let header = URL_SAFE_NO_PAD.encode(serde_json::to_string(&header)?);
     let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(&payload));
     let sign = || -> Result<Vec<u8>> {
-        let signer = (jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER.signer_factory)(
-            &algorithm,
-            &key.encoding(algorithm),
-        )
-        .with_context(|| format!("the key `{}` can't sign {algorithm:?}", key_file.display()))?;
+        let signer =
+            (jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER.signer_factory)(&algorithm, &key.encoding(algorithm))
+                .with_context(|| format!("the key `{}` can't sign {algorithm:?}", key_file.display()))?;
         signer
             .try_sign(message.as_bytes())
             .map_err(|error| anyhow!("cannot sign with `{}`: {error}", key_file.display()))
@@ -142,10 +140,7 @@ pub fn mint(spec: &TokenSpec, folder: &Path, now: i64) -> Result<String> {
                 URL_SAFE_NO_PAD.encode(sign()?)
             )
         }
-        Some(Flaw::NonCanonicalBase64) => format!(
-            "{message}.{}",
-            non_canonical(&URL_SAFE_NO_PAD.encode(sign()?))?
-        ),
+        Some(Flaw::NonCanonicalBase64) => format!("{message}.{}", non_canonical(&URL_SAFE_NO_PAD.encode(sign()?))?),
     })
 }
 
@@ -153,11 +148,7 @@ pub fn mint(spec: &TokenSpec, folder: &Path, now: i64) -> Result<String> {
 ///
 /// # Errors
 /// As [`mint`]; also for a `like` that names no token or leads round in a circle.
-pub fn mint_all(
-    specs: &BTreeMap<String, TokenSpec>,
-    folder: &Path,
-    now: i64,
-) -> Result<BTreeMap<String, String>> {
+pub fn mint_all(specs: &BTreeMap<String, TokenSpec>, folder: &Path, now: i64) -> Result<BTreeMap<String, String>> {
     specs
         .keys()
         .map(|name| {
@@ -230,8 +221,7 @@ fn replace_times(text: &str, now: i64) -> Result<String> {
             .split_once('}')
             .ok_or_else(|| anyhow!("`${{` without its `}}` in a token's payload"))?;
         out.push_str(before);
-        let time = relative(time, now)
-            .ok_or_else(|| anyhow!("`{time}` is no time: write now, +1h or -5m"))?;
+        let time = relative(time, now).ok_or_else(|| anyhow!("`{time}` is no time: write now, +1h or -5m"))?;
         out.push_str(&time.to_string());
         rest = after;
     }
@@ -271,9 +261,7 @@ fn non_canonical(signature: &str) -> Result<String> {
         .find(last)
         .ok_or_else(|| anyhow!("the signature is no base64url"))?;
     if signature.len().is_multiple_of(4) {
-        bail!(
-            "a signature of this length has no spare bits: use RS256 or ES256 for `non_canonical_base64`"
-        );
+        bail!("a signature of this length has no spare bits: use RS256 or ES256 for `non_canonical_base64`");
     }
     let changed = ALPHABET
         .chars()
@@ -298,8 +286,7 @@ impl PrivateKey {
     /// # Errors
     /// When the file can't be read, or holds no private key of a kind that is known here.
     pub fn read(file: &Path) -> Result<Self> {
-        let bytes = std::fs::read(file)
-            .with_context(|| format!("cannot read the key `{}`", file.display()))?;
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read the key `{}`", file.display()))?;
         Self::parse(&bytes).with_context(|| format!("the key `{}`", file.display()))
     }
 
@@ -317,9 +304,7 @@ impl PrivateKey {
             return Self::from_pkcs8(bytes);
         };
         let pem = &text[begin + "-----BEGIN ".len()..];
-        let (label, rest) = pem
-            .split_once("-----")
-            .ok_or_else(|| anyhow!("is a broken PEM file"))?;
+        let (label, rest) = pem.split_once("-----").ok_or_else(|| anyhow!("is a broken PEM file"))?;
         let (body, _) = rest
             .split_once("-----END")
             .ok_or_else(|| anyhow!("is a broken PEM file"))?;
@@ -334,9 +319,7 @@ impl PrivateKey {
                 der,
                 kid: None,
             }),
-            other => bail!(
-                "holds `{other}`: give a PKCS#8 `PRIVATE KEY` (openssl pkcs8 -topk8 -nocrypt)"
-            ),
+            other => bail!("holds `{other}`: give a PKCS#8 `PRIVATE KEY` (openssl pkcs8 -topk8 -nocrypt)"),
         }
     }
 
@@ -388,10 +371,7 @@ impl PrivateKey {
                 }
             }
             (Some("OKP"), Some("Ed25519")) => {
-                let der = der::pkcs8(
-                    &[der::tagged(0x06, der::ED25519)],
-                    &der::tagged(0x04, &number("d")?),
-                );
+                let der = der::pkcs8(&[der::tagged(0x06, der::ED25519)], &der::tagged(0x04, &number("d")?));
                 Self {
                     algorithm: Algorithm::EdDSA,
                     der,
@@ -408,16 +388,11 @@ impl PrivateKey {
     }
 
     fn from_pkcs8(bytes: &[u8]) -> Result<Self> {
-        let broken =
-            || anyhow!("is no private key: give a private JWK, a PKCS#8 PEM or a PKCS#8 DER file");
-        let (_, whole, _) = der::read(bytes)
-            .filter(|(tag, ..)| *tag == 0x30)
-            .ok_or_else(broken)?;
+        let broken = || anyhow!("is no private key: give a private JWK, a PKCS#8 PEM or a PKCS#8 DER file");
+        let (_, whole, _) = der::read(bytes).filter(|(tag, ..)| *tag == 0x30).ok_or_else(broken)?;
         let (_, _, rest) = der::read(whole).ok_or_else(broken)?;
         let (_, algorithm, rest) = der::read(rest).ok_or_else(broken)?;
-        let (_, key, _) = der::read(rest)
-            .filter(|(tag, ..)| *tag == 0x04)
-            .ok_or_else(broken)?;
+        let (_, key, _) = der::read(rest).filter(|(tag, ..)| *tag == 0x04).ok_or_else(broken)?;
         let (_, oid, parameters) = der::read(algorithm).ok_or_else(broken)?;
         let made = |algorithm, der: &[u8]| Self {
             algorithm,
@@ -439,9 +414,7 @@ impl PrivateKey {
 
     fn encoding(&self, algorithm: Algorithm) -> EncodingKey {
         match algorithm {
-            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
-                EncodingKey::from_secret(&self.public)
-            }
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => EncodingKey::from_secret(&self.public),
             _ => match self.algorithm {
                 Algorithm::EdDSA => EncodingKey::from_ed_der(&self.der),
                 Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_der(&self.der),
@@ -466,11 +439,7 @@ mod der {
             out.push(length as u8);
         } else {
             let bytes = length.to_be_bytes();
-            let significant: Vec<u8> = bytes
-                .iter()
-                .copied()
-                .skip_while(|byte| *byte == 0)
-                .collect();
+            let significant: Vec<u8> = bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
             out.push(0x80 | significant.len() as u8);
             out.extend(significant);
         }
@@ -479,11 +448,7 @@ mod der {
     }
 
     pub(super) fn integer(bytes: &[u8]) -> Vec<u8> {
-        let mut content: Vec<u8> = bytes
-            .iter()
-            .copied()
-            .skip_while(|byte| *byte == 0)
-            .collect();
+        let mut content: Vec<u8> = bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
         if content.first().is_none_or(|byte| *byte >= 0x80) {
             content.insert(0, 0);
         }
@@ -534,17 +499,11 @@ mod tests {
     }
 
     fn part(token: &str, index: usize) -> String {
-        String::from_utf8(
-            URL_SAFE_NO_PAD
-                .decode(token.split('.').nth(index).unwrap())
-                .unwrap(),
-        )
-        .unwrap()
+        String::from_utf8(URL_SAFE_NO_PAD.decode(token.split('.').nth(index).unwrap()).unwrap()).unwrap()
     }
 
     fn verifies(token: &str) -> bool {
-        let set: JwkSet =
-            serde_json::from_slice(&std::fs::read(keys().join("../jwks.json")).unwrap()).unwrap();
+        let set: JwkSet = serde_json::from_slice(&std::fs::read(keys().join("../jwks.json")).unwrap()).unwrap();
         let header = jsonwebtoken::decode_header(token).unwrap();
         let key = DecodingKey::from_jwk(set.find(&header.kid.unwrap()).unwrap()).unwrap();
         let mut validation = Validation::new(header.alg);
@@ -567,15 +526,10 @@ mod tests {
             );
             assert_eq!(
                 part(&token, 1),
-                format!(
-                    r#"{{"exp":{},"iat":{NOW},"nbf":{}}}"#,
-                    NOW + 3600,
-                    NOW - 300
-                )
+                format!(r#"{{"exp":{},"iat":{NOW},"nbf":{}}}"#, NOW + 3600, NOW - 300)
             );
         }
-        let forged =
-            made(serde_json::json!({"key": "stranger.synthetic.pem", "kid": "synthetic-rs256"}));
+        let forged = made(serde_json::json!({"key": "stranger.synthetic.pem", "kid": "synthetic-rs256"}));
         assert!(!verifies(&forged));
     }
 
@@ -589,21 +543,15 @@ mod tests {
                 "{flaw}"
             );
         }
-        let flawed =
-            |flaw: &str| made(serde_json::json!({"key": "rs256.synthetic.jwk.json", "flaw": flaw}));
+        let flawed = |flaw: &str| made(serde_json::json!({"key": "rs256.synthetic.jwk.json", "flaw": flaw}));
         assert!(
-            part(&flawed("none_algorithm"), 0).contains(r#""alg":"none""#)
-                && flawed("none_algorithm").ends_with('.')
+            part(&flawed("none_algorithm"), 0).contains(r#""alg":"none""#) && flawed("none_algorithm").ends_with('.')
         );
         assert!(part(&flawed("hmac_with_public_key"), 0).contains(r#""alg":"HS256""#));
         assert!(flawed("empty_signature").ends_with('.'));
         assert_eq!(flawed("four_segments").split('.').count(), 4);
         let token = flawed("non_canonical_base64");
-        assert!(
-            URL_SAFE_NO_PAD
-                .decode(token.rsplit('.').next().unwrap())
-                .is_err()
-        );
+        assert!(URL_SAFE_NO_PAD.decode(token.rsplit('.').next().unwrap()).is_err());
     }
 
     #[test]
@@ -612,10 +560,7 @@ mod tests {
             serde_json::json!({"key": "es256.synthetic.jwk.json", "header": {"typ": null, "crit": ["x"]}, "payload": "{\"exp\":${+1h},\"exp\":1}"}),
         );
         assert!(!part(&token, 0).contains("typ") && part(&token, 0).contains("crit"));
-        assert_eq!(
-            part(&token, 1),
-            format!("{{\"exp\":{},\"exp\":1}}", NOW + 3600)
-        );
+        assert_eq!(part(&token, 1), format!("{{\"exp\":{},\"exp\":1}}", NOW + 3600));
     }
 
     #[test]
@@ -629,8 +574,7 @@ mod tests {
         let tokens = mint_all(&specs, &keys(), NOW).unwrap();
         assert_eq!(part(&tokens["c"], 1), r#"{"scope":"s","x":2}"#);
         let circle: BTreeMap<String, TokenSpec> =
-            serde_json::from_value(serde_json::json!({"a": {"like": "b"}, "b": {"like": "a"}}))
-                .unwrap();
+            serde_json::from_value(serde_json::json!({"a": {"like": "b"}, "b": {"like": "a"}})).unwrap();
         assert!(
             mint_all(&circle, &keys(), NOW)
                 .unwrap_err()
@@ -644,10 +588,7 @@ mod tests {
         for (bytes, part) in [
             ("{}", "is of kind"),
             ("junk", "is no private key"),
-            (
-                "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END",
-                "openssl pkcs8",
-            ),
+            ("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END", "openssl pkcs8"),
         ] {
             let error = PrivateKey::parse(bytes.as_bytes()).err().unwrap();
             assert!(format!("{error:#}").contains(part), "{error:#}");

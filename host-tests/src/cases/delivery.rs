@@ -229,9 +229,7 @@ mod tests {
 
     #[test]
     fn every_split_tries_every_place() {
-        let bodies = Delivery::parse("every_split")
-            .unwrap()
-            .bodies(b"abcd", &Vec::new());
+        let bodies = Delivery::parse("every_split").unwrap().bodies(b"abcd", &Vec::new());
         let cuts: Vec<usize> = bodies.iter().map(|body| body.chunks[0].len()).collect();
         assert_eq!(cuts, [1, 2, 3]);
     }

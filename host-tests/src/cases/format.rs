@@ -67,9 +67,7 @@ pub struct Shared {
 }
 
 /// How Scrim's filters are loaded.
-#[derive(
-    Clone, Copy, Debug, serde::Deserialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Hash,
-)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "snake_case")]
 pub enum Modules {
     /// All four in one module.
@@ -452,10 +450,7 @@ impl Suite {
         for case in &suite.cases {
             let name = &case.name.value;
             if !names.insert(name) {
-                return Err(case.problem(
-                    file,
-                    format!("two cases are named `{name}`: give each its own name"),
-                ));
+                return Err(case.problem(file, format!("two cases are named `{name}`: give each its own name")));
             }
             case.check(&suite)
                 .map_err(|what| case.problem(file, format!("case `{name}`: {what}")))?;
@@ -466,10 +461,9 @@ impl Suite {
     fn check(&self) -> Result<(), String> {
         match (&self.policy, self.filters.is_empty()) {
             (Some(_), false) => Err("`policy` and `filters` exclude each other: keep one".into()),
-            (None, true) => Err(
-                "there is nothing to test: give `policy` (Scrim's own) or `filters` (any module)"
-                    .into(),
-            ),
+            (None, true) => {
+                Err("there is nothing to test: give `policy` (Scrim's own) or `filters` (any module)".into())
+            }
             _ if self.policy.is_none() && self.modules.is_some() => {
                 Err("`modules` is for `policy` only: take it away".into())
             }
@@ -512,15 +506,14 @@ impl Case {
         }
         for expect in &self.expect.any {
             if expect.snapshot && self.expect.listed {
-                return Err(
-                    "`snapshot` can't be one of several: write `expect` as one description".into(),
-                );
+                return Err("`snapshot` can't be one of several: write `expect` as one description".into());
             }
             for pattern in expect.patterns() {
-                regex::Regex::new(pattern).map_err(|_| format!("`{pattern}` is no regular expression: escape what is meant literally by a backslash"))?;
+                regex::Regex::new(pattern).map_err(|_| {
+                    format!("`{pattern}` is no regular expression: escape what is meant literally by a backslash")
+                })?;
             }
-            if suite.policy.is_none() && (expect.audit.is_some() || expect.log_safe_path.is_some())
-            {
+            if suite.policy.is_none() && (expect.audit.is_some() || expect.log_safe_path.is_some()) {
                 return Err("`audit` and `log_safe_path` need `policy`: use `filter_state` for other modules".into());
             }
         }
@@ -530,9 +523,7 @@ impl Case {
             .flatten()
             .find(|name| !["wasmtime", "envoy"].contains(&name.as_str()))
         {
-            return Err(format!(
-                "there is no engine `{other}`: use wasmtime or envoy"
-            ));
+            return Err(format!("there is no engine `{other}`: use wasmtime or envoy"));
         }
         Ok(())
     }
@@ -584,9 +575,7 @@ impl<'de, T: Deserialize<'de> + FromText> Deserialize<'de> for TextOr<T> {
                 T::deserialize(de::value::MapAccessDeserializer::new(map))
             }
         }
-        deserializer
-            .deserialize_any(Either(PhantomData))
-            .map(TextOr)
+        deserializer.deserialize_any(Either(PhantomData)).map(TextOr)
     }
 }
 
@@ -611,9 +600,7 @@ impl<'de> Deserialize<'de> for Expectations {
                     any.push(one);
                 }
                 if any.is_empty() {
-                    return Err(de::Error::custom(
-                        "`expect` is empty: say what must be seen",
-                    ));
+                    return Err(de::Error::custom("`expect` is empty: say what must be seen"));
                 }
                 Ok(Expectations { any, listed: true })
             }
@@ -647,8 +634,7 @@ impl<'de> Deserialize<'de> for HeaderMatch {
                 Ok(HeaderMatch::Lines(lines))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HeaderMatch, A::Error> {
-                TextMatch::deserialize(de::value::MapAccessDeserializer::new(map))
-                    .map(HeaderMatch::Match)
+                TextMatch::deserialize(de::value::MapAccessDeserializer::new(map)).map(HeaderMatch::Match)
             }
         }
         deserializer.deserialize_any(Any)
@@ -688,22 +674,14 @@ impl<'de> Deserialize<'de> for HeaderLines {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Lines;
         impl Lines {
-            fn push<'de, A: MapAccess<'de>>(
-                mut map: A,
-                out: &mut Vec<(String, String)>,
-            ) -> Result<(), A::Error> {
+            fn push<'de, A: MapAccess<'de>>(mut map: A, out: &mut Vec<(String, String)>) -> Result<(), A::Error> {
                 while let Some((name, Texts(values))) = map.next_entry::<String, Texts>()? {
-                    if name.is_empty() || name.starts_with(':') || name.eq_ignore_ascii_case("host")
-                    {
+                    if name.is_empty() || name.starts_with(':') || name.eq_ignore_ascii_case("host") {
                         return Err(de::Error::custom(format!(
                             "`{name}` can't be set as a header: use `method`, `url` and `host`"
                         )));
                     }
-                    out.extend(
-                        values
-                            .into_iter()
-                            .map(|value| (name.to_ascii_lowercase(), value)),
-                    );
+                    out.extend(values.into_iter().map(|value| (name.to_ascii_lowercase(), value)));
                 }
                 Ok(())
             }

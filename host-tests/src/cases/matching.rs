@@ -23,11 +23,7 @@ pub(super) struct Sent<'a> {
 }
 
 /// All that doesn't match, in words; empty: everything does.
-pub(super) fn mismatches(
-    expect: &Expect,
-    sent: &Sent<'_>,
-    outcome: &Outcome,
-) -> Result<Vec<String>> {
+pub(super) fn mismatches(expect: &Expect, sent: &Sent<'_>, outcome: &Outcome) -> Result<Vec<String>> {
     let mut wrong = Wrong(Vec::new());
     if let Some(TextOr(seen)) = &expect.upstream {
         upstream(seen, sent, outcome, &mut wrong)?;
@@ -54,11 +50,7 @@ pub(super) fn mismatches(
             .map(|text| serde_json::from_str::<Value>(text))
         {
             None => wrong.add("audit", wanted, "no record"),
-            Some(Err(error)) => wrong.add(
-                "audit",
-                wanted,
-                format!("a record that is no JSON: {error}"),
-            ),
+            Some(Err(error)) => wrong.add("audit", wanted, format!("a record that is no JSON: {error}")),
             Some(Ok(record)) => wrong.json_subset("audit", wanted, &record, ""),
         }
     }
@@ -67,11 +59,7 @@ pub(super) fn mismatches(
         wrong.text("logs", text, Some(&lines.join("\n")));
     }
     for value in sent.nowhere.iter().chain(&expect.nowhere) {
-        wrong.leak(
-            value,
-            outcome,
-            &[Sink::Upstream, Sink::Client, Sink::Logs, Sink::State],
-        );
+        wrong.leak(value, outcome, &[Sink::Upstream, Sink::Client, Sink::Logs, Sink::State]);
     }
     for value in sent.secrets.iter().chain(&expect.upstream_only) {
         wrong.leak(value, outcome, &[Sink::Client, Sink::Logs, Sink::State]);
@@ -108,13 +96,7 @@ fn upstream(seen: &SeenSpec, sent: &Sent<'_>, outcome: &Outcome, wrong: &mut Wro
             }
             wrong.absent("at the upstream", &seen.absent, &got.headers);
             if let Some(TextOr(body)) = &seen.body {
-                wrong.body(
-                    "body at the upstream",
-                    body,
-                    &got.body,
-                    sent.request_body,
-                    sent.folder,
-                )?;
+                wrong.body("body at the upstream", body, &got.body, sent.request_body, sent.folder)?;
             }
         }
     }
@@ -140,11 +122,7 @@ fn client(expect: &Expect, sent: &Sent<'_>, outcome: &Outcome, wrong: &mut Wrong
         return Ok(());
     };
     if let Some(status) = expect.status.filter(|status| *status != got.status) {
-        wrong.add(
-            "status",
-            status,
-            format!("{}\n{}", got.status, render::body(&got.body)),
-        );
+        wrong.add("status", status, format!("{}\n{}", got.status, render::body(&got.body)));
     }
     for (name, wanted) in &expect.headers {
         wrong.header("at the client", name, wanted, &got.headers);
@@ -192,15 +170,7 @@ impl Sink {
         match self {
             Self::Upstream => {
                 if let Some(seen) = &outcome.upstream {
-                    all.extend(
-                        [
-                            &seen.target,
-                            b"\n".as_slice(),
-                            seen.authority.as_bytes(),
-                            b"\n",
-                        ]
-                        .concat(),
-                    );
+                    all.extend([&seen.target, b"\n".as_slice(), seen.authority.as_bytes(), b"\n"].concat());
                     lines(&mut all, &seen.headers);
                     all.extend(&seen.body);
                 }
@@ -273,24 +243,17 @@ impl Wrong {
 
     fn pattern(&mut self, what: &str, pattern: Option<&str>, actual: &str) {
         // The pattern was compiled when the file was parsed; one that fails now matches nothing.
-        if let Some(pattern) =
-            pattern.filter(|pattern| !Regex::new(pattern).is_ok_and(|regex| regex.is_match(actual)))
+        if let Some(pattern) = pattern.filter(|pattern| !Regex::new(pattern).is_ok_and(|regex| regex.is_match(actual)))
         {
             self.add(what, format!("matches /{pattern}/"), actual);
         }
     }
 
     fn holds(&mut self, what: &str, contains: &[String], not_contains: &[String], actual: &str) {
-        for part in contains
-            .iter()
-            .filter(|part| !actual.contains(part.as_str()))
-        {
+        for part in contains.iter().filter(|part| !actual.contains(part.as_str())) {
             self.add(what, format!("contains `{part}`"), actual);
         }
-        for part in not_contains
-            .iter()
-            .filter(|part| actual.contains(part.as_str()))
-        {
+        for part in not_contains.iter().filter(|part| actual.contains(part.as_str())) {
             self.add(what, format!("doesn't contain `{part}`"), actual);
         }
     }
@@ -305,9 +268,7 @@ impl Wrong {
         let what = format!("header `{name}` {place}");
         match wanted {
             HeaderMatch::Lines(wanted) if *wanted == lines => {}
-            HeaderMatch::Lines(wanted) => {
-                self.add(&what, format!("{wanted:?}"), format!("{lines:?}"))
-            }
+            HeaderMatch::Lines(wanted) => self.add(&what, format!("{wanted:?}"), format!("{lines:?}")),
             HeaderMatch::Match(text) => {
                 let joined = lines.join(", ");
                 self.text(&what, text, (!lines.is_empty()).then_some(joined.as_str()));
@@ -317,38 +278,20 @@ impl Wrong {
 
     fn absent(&mut self, place: &str, names: &[String], headers: &Headers) {
         for name in names {
-            if let Some((_, value)) = headers
-                .iter()
-                .find(|(other, _)| other.eq_ignore_ascii_case(name))
-            {
-                self.add(
-                    &format!("header `{name}` {place}"),
-                    "absent",
-                    render::text(value),
-                );
+            if let Some((_, value)) = headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                self.add(&format!("header `{name}` {place}"), "absent", render::text(value));
             }
         }
     }
 
-    fn body(
-        &mut self,
-        what: &str,
-        wanted: &BodyMatch,
-        actual: &[u8],
-        other_side: &[u8],
-        folder: &Path,
-    ) -> Result<()> {
+    fn body(&mut self, what: &str, wanted: &BodyMatch, actual: &[u8], other_side: &[u8], folder: &Path) -> Result<()> {
         let shown = || render::body(actual);
-        if let Some(text) = wanted
-            .text
-            .as_ref()
-            .filter(|text| text.as_bytes() != actual)
-        {
+        if let Some(text) = wanted.text.as_ref().filter(|text| text.as_bytes() != actual) {
             self.add(what, text, shown());
         }
         if let Some(file) = &wanted.file {
-            let bytes = std::fs::read(folder.join(file))
-                .with_context(|| format!("cannot read `{}`", file.display()))?;
+            let bytes =
+                std::fs::read(folder.join(file)).with_context(|| format!("cannot read `{}`", file.display()))?;
             if bytes != actual {
                 self.add(what, format!("the bytes of {}", file.display()), shown());
             }
@@ -357,19 +300,14 @@ impl Wrong {
             self.add(what, "empty", shown());
         }
         if wanted.unchanged && actual != other_side {
-            self.add(
-                what,
-                format!("unchanged\n{}", render::body(other_side)),
-                shown(),
-            );
+            self.add(what, format!("unchanged\n{}", render::body(other_side)), shown());
         }
         if wanted.json.is_some() || wanted.json_subset.is_some() || !wanted.json_absent.is_empty() {
             match serde_json::from_slice::<Value>(actual) {
                 Err(error) => self.add(what, "JSON", format!("{error}\n{}", shown())),
                 Ok(json) => {
                     if let Some(equal) = wanted.json.as_ref().filter(|equal| **equal != json) {
-                        let diff =
-                            render::diff("expected", &pretty(equal), "actual", &pretty(&json));
+                        let diff = render::diff("expected", &pretty(equal), "actual", &pretty(&json));
                         self.0.push(format!("{what}\n{diff}"));
                     }
                     if let Some(subset) = &wanted.json_subset {
@@ -399,9 +337,7 @@ impl Wrong {
             let holds = match (operator, argument) {
                 ("$present", _) => true,
                 ("$regex", Value::String(pattern)) => {
-                    let text = actual
-                        .as_str()
-                        .map_or_else(|| actual.to_string(), str::to_owned);
+                    let text = actual.as_str().map_or_else(|| actual.to_string(), str::to_owned);
                     Regex::new(pattern).is_ok_and(|regex| regex.is_match(&text))
                 }
                 ("$any", Value::Array(choices)) => choices.contains(actual),
@@ -489,19 +425,13 @@ mod tests {
                 trailers: Vec::new(),
             }),
             logs: vec![("info".into(), "Phone 555-0100".into())],
-            filter_state: [(
-                "scrim.audit".to_owned(),
-                r#"{"decision":"allow"}"#.to_owned(),
-            )]
-            .into(),
+            filter_state: [("scrim.audit".to_owned(), r#"{"decision":"allow"}"#.to_owned())].into(),
         }
     }
 
     /// How many things are wrong with [`outcome`] by this expectation.
     fn wrong(expect: &str) -> Vec<String> {
-        let text = format!(
-            "policy: p\ncases:\n  - name: a\n    request: {{url: /}}\n    expect: {expect}\n"
-        );
+        let text = format!("policy: p\ncases:\n  - name: a\n    request: {{url: /}}\n    expect: {expect}\n");
         let suite = Suite::parse(Path::new("x"), &text).unwrap();
         let sent = Sent {
             request_body: b"",

@@ -55,17 +55,15 @@ pub(super) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, P
 fn describe(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error;
     match error {
-        Error::SerdeUnknownField {
-            field, expected, ..
-        } => format!("unknown key `{field}`: {}", suggest(field, expected)),
-        Error::SerdeUnknownVariant {
-            variant, expected, ..
-        } => format!("unknown value `{variant}`: {}", suggest(variant, expected)),
+        Error::SerdeUnknownField { field, expected, .. } => {
+            format!("unknown key `{field}`: {}", suggest(field, expected))
+        }
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            format!("unknown value `{variant}`: {}", suggest(variant, expected))
+        }
         Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing: add it"),
         Error::SerdeInvalidType {
-            unexpected,
-            expected,
-            ..
+            unexpected, expected, ..
         } => format!("found {unexpected} where {expected} belongs"),
         other => {
             let options = serde_saphyr::render_options! { formatter: &serde_saphyr::UserMessageFormatter, snippets: serde_saphyr::SnippetMode::Off };
@@ -118,9 +116,7 @@ mod tests {
     use super::*;
 
     fn problem(text: &str) -> String {
-        Suite::parse(Path::new("x.cases.yaml"), text)
-            .unwrap_err()
-            .to_string()
+        Suite::parse(Path::new("x.cases.yaml"), text).unwrap_err().to_string()
     }
 
     #[test]
@@ -147,13 +143,9 @@ mod tests {
             found.starts_with("x.cases.yaml:4:") && found.contains("`request` is missing"),
             "{found}"
         );
-        let found = problem(
-            "policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {status: high}\n",
-        );
+        let found = problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {status: high}\n");
         assert!(found.starts_with("x.cases.yaml:5:"), "{found}");
-        let found = problem(
-            "policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {upstream: nobody}\n",
-        );
+        let found = problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {upstream: nobody}\n");
         assert!(
             found.starts_with("x.cases.yaml:5:") && found.contains("`none`"),
             "{found}"
@@ -163,12 +155,12 @@ mod tests {
     #[test]
     fn what_types_cannot_refuse_is_refused_with_the_case() {
         let case = "  - name: a\n    request: {url: /}\n    expect: {status: 200}\n";
-        assert!(
-            problem(&format!("policy: p\ncases:\n{case}{case}"))
-                .contains("two cases are named `a`")
-        );
+        assert!(problem(&format!("policy: p\ncases:\n{case}{case}")).contains("two cases are named `a`"));
         assert!(problem(&format!("cases:\n{case}")).contains("nothing to test"));
-        assert!(problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {body: {regex: '('}}\n").starts_with("x.cases.yaml:3:11: error: case `a`: `(`"));
+        assert!(
+            problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {body: {regex: '('}}\n")
+                .starts_with("x.cases.yaml:3:11: error: case `a`: `(`")
+        );
     }
 
     #[test]
@@ -179,10 +171,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(suite.nowhere, ["123456789", "1970-01-01", "012-34-5678"]);
-        assert_eq!(
-            suite.cases[0].request.headers.0,
-            [("x-n".to_owned(), "5".to_owned())]
-        );
+        assert_eq!(suite.cases[0].request.headers.0, [("x-n".to_owned(), "5".to_owned())]);
         assert_eq!(
             suite.cases[0].request.json,
             Some(serde_json::json!({"birthDate": "1970-01-01", "n": 1.5}))

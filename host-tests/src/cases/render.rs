@@ -84,11 +84,7 @@ pub(super) fn body(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => {
-            let hex: Vec<String> = bytes
-                .iter()
-                .take(64)
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let hex: Vec<String> = bytes.iter().take(64).map(|byte| format!("{byte:02x}")).collect();
             format!(
                 "{} bytes: {}{}",
                 bytes.len(),
@@ -125,11 +121,7 @@ pub(super) fn diff(left_name: &str, left: &str, right_name: &str, right: &str) -
             .any(|changed| *changed);
         if near {
             if skipped {
-                let at = steps
-                    .iter()
-                    .take(index)
-                    .filter(|(sign, _)| *sign != '+')
-                    .count();
+                let at = steps.iter().take(index).filter(|(sign, _)| *sign != '+').count();
                 let _ = writeln!(out, "@@ line {} @@", at + 1);
             }
             let _ = writeln!(out, "{sign}{line}");
@@ -191,20 +183,14 @@ mod tests {
 
     #[test]
     fn a_diff_shows_what_changed_with_its_surroundings() {
-        let left = (1..=20)
-            .map(|n| n.to_string())
-            .collect::<Vec<_>>()
-            .join("\n");
+        let left = (1..=20).map(|n| n.to_string()).collect::<Vec<_>>().join("\n");
         let right = left.replace("10\n", "ten\n");
         assert_eq!(
             diff("a", &left, "b", &right),
             "--- a\n+++ b\n@@ line 7 @@\n 7\n 8\n 9\n-10\n+ten\n 11\n 12\n 13\n"
         );
         assert_eq!(diff("a", &left, "b", &left), "");
-        assert_eq!(
-            diff("a", "", "b", "x\n"),
-            "--- a\n+++ b\n@@ line 1 @@\n+x\n"
-        );
+        assert_eq!(diff("a", "", "b", "x\n"), "--- a\n+++ b\n@@ line 1 @@\n+x\n");
     }
 
     #[test]
@@ -228,14 +214,8 @@ mod tests {
                 Part::All,
             )
         };
-        assert_eq!(
-            with(&[("b", "1"), ("a", "1")]),
-            with(&[("a", "1"), ("b", "1")])
-        );
-        assert_ne!(
-            with(&[("a", "1"), ("a", "2")]),
-            with(&[("a", "2"), ("a", "1")])
-        );
+        assert_eq!(with(&[("b", "1"), ("a", "1")]), with(&[("a", "1"), ("b", "1")]));
+        assert_ne!(with(&[("a", "1"), ("a", "2")]), with(&[("a", "2"), ("a", "1")]));
     }
 
     #[test]
@@ -253,9 +233,6 @@ mod tests {
             with(r#"{"time":1,"request_id":"a","decision":"deny"}"#),
             with(r#"{"decision":"deny","time":2}"#)
         );
-        assert_ne!(
-            with(r#"{"decision":"deny"}"#),
-            with(r#"{"decision":"allow"}"#)
-        );
+        assert_ne!(with(r#"{"decision":"deny"}"#), with(r#"{"decision":"allow"}"#));
     }
 }

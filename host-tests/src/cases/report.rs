@@ -137,9 +137,7 @@ impl<'a> Report<'a> {
         files.dedup();
         for file in files {
             let tests: Vec<&Test> = self.tests.iter().filter(|test| test.file == file).collect();
-            let count = |which: fn(&Verdict) -> bool| {
-                tests.iter().filter(|test| which(&test.verdict)).count()
-            };
+            let count = |which: fn(&Verdict) -> bool| tests.iter().filter(|test| which(&test.verdict)).count();
             let _ = writeln!(
                 out,
                 "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\" errors=\"0\">",
@@ -149,10 +147,7 @@ impl<'a> Report<'a> {
                 count(|verdict| matches!(verdict, Verdict::Ignored)),
             );
             for test in tests {
-                let name = test
-                    .label
-                    .strip_prefix(&format!("{file}::"))
-                    .unwrap_or(&test.label);
+                let name = test.label.strip_prefix(&format!("{file}::")).unwrap_or(&test.label);
                 let _ = write!(
                     out,
                     "    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3}\"",

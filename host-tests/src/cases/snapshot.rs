@@ -63,8 +63,7 @@ impl Snapshots {
             .iter()
             .map(|(case, seen)| format!("{MARK}{case}\n{seen}\n"))
             .collect();
-        std::fs::write(&self.file, text)
-            .with_context(|| format!("cannot write `{}`", self.file.display()))
+        std::fs::write(&self.file, text).with_context(|| format!("cannot write `{}`", self.file.display()))
     }
 }
 

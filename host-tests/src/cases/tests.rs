@@ -51,10 +51,7 @@ impl Gateway for Running {
         if manners.fails {
             bail!("timed out");
         }
-        let token = request
-            .headers
-            .iter()
-            .find(|(name, _)| name == "authorization");
+        let token = request.headers.iter().find(|(name, _)| name == "authorization");
         let mut outcome = Outcome {
             filter_state: [("scrim.path".to_owned(), "/safe".to_owned())].into(),
             ..Outcome::default()
@@ -99,10 +96,7 @@ impl Gateway for Running {
             ));
         }
         if manners.counts_chunks {
-            headers.push((
-                "x-chunks".into(),
-                answer.body.chunks.len().to_string().into_bytes(),
-            ));
+            headers.push(("x-chunks".into(), answer.body.chunks.len().to_string().into_bytes()));
         }
         outcome.client = Some(Got {
             status: answer.status,
@@ -140,11 +134,7 @@ impl Drop for Folder {
     }
 }
 
-fn run_with(
-    engines: &[(&'static str, Manners)],
-    paths: &[PathBuf],
-    options: &Options,
-) -> (Summary, String, usize) {
+fn run_with(engines: &[(&'static str, Manners)], paths: &[PathBuf], options: &Options) -> (Summary, String, usize) {
     let started = Rc::new(Cell::new(0));
     let runner = Runner {
         engines: engines
@@ -197,20 +187,12 @@ fn cases_run_under_every_delivery_and_way_of_loading_through_one_gateway_each() 
         "policy: p\nmodules: [suite, chain]\ndeliver: [whole, last_chunk_ends, bytes, {chunks: 2}, every_split]\ncases:\n  - name: read\n    request: {url: /a}\n    upstream: {json: [1, 2]}\n    expect: {status: 200, upstream: reached, body: {unchanged: true}, log_safe_path: /safe, audit: {decision: allow}}\n  - name: without a body there is nothing to cut\n    request: {url: /b, method: HEAD}\n    expect: {status: 200, body: {empty: true}}\n",
     );
     let (summary, out, started) = run_with(
-        &[
-            ("wasmtime", Manners::default()),
-            ("envoy", Manners::default()),
-        ],
+        &[("wasmtime", Manners::default()), ("envoy", Manners::default())],
         std::slice::from_ref(&folder.0),
         &Options::default(),
     );
     assert_eq!(
-        (
-            summary.passed,
-            summary.failed,
-            summary.broken,
-            summary.exit_code()
-        ),
+        (summary.passed, summary.failed, summary.broken, summary.exit_code()),
         (2 * 2 * (5 + 1), 0, 0, 0),
         "{out}"
     );
@@ -254,7 +236,10 @@ fn a_failure_says_where_what_was_expected_and_what_was_seen() {
 fn a_broken_file_or_engine_is_told_and_the_others_still_run() {
     let folder = Folder::new("broken");
     folder.write("a.cases.yaml", "policy: p\ncasez: []\n");
-    folder.write("b.cases.yaml", "policy: p\ncases: [{name: ok, request: {url: /, body: x}, upstream: {body: ''}, expect: {status: 200}}]\n");
+    folder.write(
+        "b.cases.yaml",
+        "policy: p\ncases: [{name: ok, request: {url: /, body: x}, upstream: {body: ''}, expect: {status: 200}}]\n",
+    );
     folder.write("_shared.cases.yaml", "no case file\n");
     let (summary, out, _) = run_with(
         &[("wasmtime", Manners::default())],
@@ -294,10 +279,7 @@ fn a_failed_exchange_fails_its_case_and_the_next_gets_a_fresh_gateway() {
     };
     let (summary, out, started) = run_with(&[("wasmtime", fails)], &[file], &Options::default());
     assert_eq!((summary.failed, started), (2, 2));
-    assert!(
-        out.contains("the exchange itself failed: timed out"),
-        "{out}"
-    );
+    assert!(out.contains("the exchange itself failed: timed out"), "{out}");
 }
 
 #[test]
@@ -306,9 +288,8 @@ fn outcomes_that_depend_on_the_delivery_fail_unless_alternatives_are_listed() {
         counts_chunks: true,
         ..Manners::default()
     };
-    let case = |expect: &str| {
-        format!("policy: p\ncases:\n  - name: a\n    request: {{url: /}}\n    expect: {expect}\n")
-    };
+    let case =
+        |expect: &str| format!("policy: p\ncases:\n  - name: a\n    request: {{url: /}}\n    expect: {expect}\n");
     let (summary, out) = run("deliveries", counts, &case("{status: 200}"));
     assert_eq!((summary.passed, summary.failed), (2, 1), "{out}");
     assert!(
@@ -334,7 +315,10 @@ fn outcomes_that_depend_on_the_delivery_fail_unless_alternatives_are_listed() {
 #[test]
 fn engines_that_differ_are_shown_side_by_side() {
     let folder = Folder::new("parity");
-    let file = folder.write("a.cases.yaml", "policy: p\ndeliver: [whole]\ncases:\n  - {name: a, request: {url: /}, expect: {status: 200}}\n");
+    let file = folder.write(
+        "a.cases.yaml",
+        "policy: p\ndeliver: [whole]\ncases:\n  - {name: a, request: {url: /}, expect: {status: 200}}\n",
+    );
     let adds = Manners {
         adds: Some(("x-odd", "1")),
         ..Manners::default()
@@ -346,9 +330,8 @@ fn engines_that_differ_are_shown_side_by_side() {
     );
     assert_eq!((summary.passed, summary.failed), (1, 1));
     assert!(
-        out.contains(
-            "wasmtime, suite and envoy, suite differ\n--- wasmtime, suite\n+++ envoy, suite\n"
-        ) && out.contains("+  x-odd: 1\n"),
+        out.contains("wasmtime, suite and envoy, suite differ\n--- wasmtime, suite\n+++ envoy, suite\n")
+            && out.contains("+  x-odd: 1\n"),
         "{out}"
     );
 }
@@ -372,19 +355,10 @@ fn tokens_are_made_and_never_seen_but_upstream() {
         },
         &text,
     );
+    assert!(summary.failed > 0 && out.contains("isn't in the logs"), "{out}");
+    let (_, out) = run("unknown-token", gate, &text.replace("token: base", "token: bsae"));
     assert!(
-        summary.failed > 0 && out.contains("isn't in the logs"),
-        "{out}"
-    );
-    let (_, out) = run(
-        "unknown-token",
-        gate,
-        &text.replace("token: base", "token: bsae"),
-    );
-    assert!(
-        out.contains(
-            "a.cases.yaml:9:11: error: case `one`: there is no token `bsae`: did you mean `base`?"
-        ),
+        out.contains("a.cases.yaml:9:11: error: case `one`: there is no token `bsae`: did you mean `base`?"),
         "{out}"
     );
 }
@@ -401,10 +375,7 @@ fn anybodys_modules_and_the_proxys_routes_reach_the_engine() {
     );
     let engines = [("wasmtime", Manners::default())];
     let (summary, out, _) = run_with(&engines, std::slice::from_ref(&file), &Options::default());
-    assert!(
-        summary.failed == 1 && out.contains("there is no snapshot yet"),
-        "{out}"
-    );
+    assert!(summary.failed == 1 && out.contains("there is no snapshot yet"), "{out}");
     let (summary, out, _) = run_with(
         &engines,
         std::slice::from_ref(&file),
@@ -426,9 +397,7 @@ fn anybodys_modules_and_the_proxys_routes_reach_the_engine() {
     assert_eq!(summary.failed, 0, "{out}");
     let xml = std::fs::read_to_string(junit).unwrap();
     assert!(
-        xml.contains(
-            "<testsuite name=\"a\" tests=\"3\" failures=\"0\" skipped=\"0\" errors=\"0\">"
-        ),
+        xml.contains("<testsuite name=\"a\" tests=\"3\" failures=\"0\" skipped=\"0\" errors=\"0\">"),
         "{xml}"
     );
     let adds = [(
@@ -453,11 +422,7 @@ fn the_examples_case_files_are_read_and_there_are_enough_of_them() {
         .map(|error| format!("{error:#}"))
         .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
-    let cases: usize = loaded
-        .iter()
-        .flatten()
-        .map(|loaded| loaded.suite.cases.len())
-        .sum();
+    let cases: usize = loaded.iter().flatten().map(|loaded| loaded.suite.cases.len()).sum();
     assert!(cases >= 60, "{cases} cases in {} files", files.len());
 }
 
@@ -468,15 +433,10 @@ fn the_schema_knows_every_key_and_refuses_others() {
         "policy", "filters", "modules", "include", "tokens", "proxy", "deliver", "nowhere", "cases",
     ] {
         assert!(
-            schema
-                .pointer(&format!("/properties/{key}/description"))
-                .is_some()
+            schema.pointer(&format!("/properties/{key}/description")).is_some()
                 || schema.pointer(&format!("/properties/{key}/$ref")).is_some(),
             "{key}"
         );
     }
-    assert_eq!(
-        schema.pointer("/additionalProperties"),
-        Some(&Value::Bool(false))
-    );
+    assert_eq!(schema.pointer("/additionalProperties"), Some(&Value::Bool(false)));
 }
