@@ -1,0 +1,773 @@
+//! The case file's types: what YAML and the JSON Schema know. Everything is parsed here once, and refused here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use super::delivery::Delivery;
+use super::problem::Problem;
+use crate::exchange::Metadata;
+use crate::tokens::TokenSpec;
+
+/// A case file: one chain of filters, and the cases that go through it.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Scrim cases")]
+pub struct Suite {
+    /// Scrim's own policy file, relative to this file. Give this or `filters`.
+    pub policy: Option<PathBuf>,
+    /// Any proxy-wasm modules, outermost first. Give this or `policy`.
+    #[serde(default)]
+    pub filters: Vec<FilterSpec>,
+    /// How Scrim's filters are loaded; every case runs under each. With `policy` only; default: suite.
+    pub modules: Option<Vec<Modules>>,
+    /// Files whose `environment`, `tokens` and `bodies` are taken over; what this file says itself wins.
+    #[serde(default)]
+    pub include: Vec<PathBuf>,
+    /// The environment of the modules' VMs.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Tokens made on the spot, by name: for `request.token`, or as `${token:NAME}` in a URL, header or text body.
+    #[serde(default)]
+    pub tokens: BTreeMap<String, TokenSpec>,
+    /// Bodies by name, for `body: {named: NAME}`.
+    #[serde(default)]
+    pub bodies: BTreeMap<String, BodySpec>,
+    /// The proxy in which the filters run: its routes, metadata and limits.
+    #[serde(default)]
+    pub proxy: ProxySpec,
+    /// How bodies are cut into chunks; every case runs under each. Default: whole, last_chunk_ends, bytes.
+    pub deliver: Option<Vec<Delivery>>,
+    /// Values that no case may let out anywhere, as `expect.nowhere`.
+    #[serde(default)]
+    pub nowhere: Vec<String>,
+    /// The cases, run in this order through one gateway.
+    pub cases: Vec<Case>,
+}
+
+/// What an included file may hold.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Shared {
+    /// The environment of the modules' VMs.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Tokens by name.
+    #[serde(default)]
+    pub tokens: BTreeMap<String, TokenSpec>,
+    /// Bodies by name; files are relative to the included file.
+    #[serde(default)]
+    pub bodies: BTreeMap<String, BodySpec>,
+}
+
+/// How Scrim's filters are loaded.
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[serde(rename_all = "snake_case")]
+pub enum Modules {
+    /// All four in one module.
+    Suite,
+    /// Four modules, one after another.
+    Chain,
+}
+
+impl fmt::Display for Modules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Suite => "suite",
+            Self::Chain => "chain",
+        })
+    }
+}
+
+/// One proxy-wasm module of anybody's.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FilterSpec {
+    /// The `.wasm` file, relative to the case file.
+    pub module: PathBuf,
+    /// The filter's name in the chain; default: the module's file name without its ending.
+    pub name: Option<String>,
+    /// The `plugin_root_id`.
+    #[serde(default)]
+    pub root_id: String,
+    /// The plugin configuration: a text as it is, anything else as JSON.
+    pub configuration: Option<Value>,
+    /// Envoy's `PluginConfig.allow_on_headers_stop_iteration`.
+    #[serde(default)]
+    pub allow_on_headers_stop_iteration: bool,
+}
+
+/// The proxy in which the filters run.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProxySpec {
+    /// Its routes; the first match wins. Default: one route for everything, named `default`.
+    #[serde(default)]
+    pub routes: Vec<RouteSpec>,
+    /// Metadata of the virtual host: filter name, key, text.
+    #[serde(default)]
+    pub virtual_host_metadata: Metadata,
+    /// What a paused body may hold, in bytes. Default: 1 MiB.
+    pub buffer_limit: Option<u32>,
+}
+
+/// One route of the proxy.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Requests whose path begins so.
+    pub prefix: String,
+    /// Its metadata: filter name, key, text.
+    #[serde(default)]
+    pub metadata: Metadata,
+}
+
+/// One case: a request, what the upstream answers, and what everybody must have seen.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What the case shows, in a few words; unique in its file.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// What the client sends.
+    pub request: RequestSpec,
+    /// What the upstream answers. Default: 200 with `{}`.
+    #[serde(default)]
+    pub upstream: AnswerSpec,
+    /// What must be seen; a list means that any one of them may be (then deliveries and engines needn't agree).
+    pub expect: Expectations,
+    /// Instead of the file's `deliver`.
+    pub deliver: Option<Vec<Delivery>>,
+    /// Runs on these engines only (`wasmtime`, `envoy`); default: all.
+    pub engines: Option<Vec<String>>,
+}
+
+/// What the client sends.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequestSpec {
+    /// Default: GET; POST when there is a body.
+    pub method: Option<String>,
+    /// The request target as it goes on the wire.
+    pub url: String,
+    /// The authority. Default: `fhir.example.org`.
+    pub host: Option<String>,
+    /// A token's name; sent as `authorization: Bearer ..`.
+    pub token: Option<String>,
+    /// Header lines.
+    #[serde(default)]
+    pub headers: HeaderLines,
+    /// The body.
+    pub body: Option<BodySpec>,
+    /// The body as JSON; sets `content-type: application/fhir+json` unless `headers` have one.
+    pub json: Option<Value>,
+}
+
+/// What the upstream answers.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerSpec {
+    /// Default: 200.
+    pub status: Option<u16>,
+    /// Header lines. `content-type: application/fhir+json` is set when they have none and there is a body.
+    #[serde(default)]
+    pub headers: HeaderLines,
+    /// The body. Default: `{}`, or none for 204, 304 and HEAD.
+    pub body: Option<BodySpec>,
+    /// The body as JSON.
+    pub json: Option<Value>,
+    /// Trailers.
+    #[serde(default)]
+    pub trailers: HeaderLines,
+    /// What goes wrong at the upstream.
+    pub fault: Option<FaultSpec>,
+}
+
+/// What goes wrong at the upstream.
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultSpec {
+    /// It refuses connections.
+    Refuse,
+    /// It breaks the connection before any answer.
+    ResetBeforeHeaders,
+    /// It breaks the connection after the last chunk.
+    ResetAfterBody,
+}
+
+/// A body: a text, or one of the ways below.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BodyWays {
+    /// A text as it is.
+    pub text: Option<String>,
+    /// A file's bytes; relative to the file that says so.
+    pub file: Option<PathBuf>,
+    /// JSON, in one line.
+    pub json: Option<Value>,
+    /// Bytes as base64.
+    pub base64: Option<String>,
+    /// A body of the file's `bodies`.
+    pub named: Option<String>,
+}
+
+/// A body: a text, or [`BodyWays`].
+pub type BodySpec = TextOr<BodyWays>;
+
+impl FromText for BodyWays {
+    fn from_text(text: String) -> Self {
+        Self {
+            text: Some(text),
+            ..Self::default()
+        }
+    }
+}
+
+/// What must be seen: one description, or several of which any may hold.
+#[derive(Clone, Debug)]
+pub struct Expectations {
+    /// The descriptions, at least one.
+    pub any: Vec<Expect>,
+    /// Whether they were written as a list.
+    pub listed: bool,
+}
+
+/// What everybody must have seen. What isn't mentioned isn't checked, except that the answer must be complete.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// `none`: nothing reached the upstream; `reached`: something did; or what it saw.
+    pub upstream: Option<TextOr<SeenSpec>>,
+    /// The status that the client got.
+    pub status: Option<u16>,
+    /// Header lines that the client got.
+    #[serde(default)]
+    pub headers: BTreeMap<String, HeaderMatch>,
+    /// Headers that the client must not have got.
+    #[serde(default)]
+    pub absent: Vec<String>,
+    /// The body that the client got: a text that it equals, or matchers.
+    pub body: Option<TextOr<BodyMatch>>,
+    /// The body that the client got equals this JSON.
+    pub json: Option<Value>,
+    /// Whether the answer came to its proper end; false: the stream was reset. Default: true.
+    pub complete: Option<bool>,
+    /// Scrim's log-safe path (filter state `scrim.path`).
+    pub log_safe_path: Option<TextOr<TextMatch>>,
+    /// A part of Scrim's audit record (filter state `scrim.audit`), compared as `body.json_subset`.
+    pub audit: Option<Value>,
+    /// Filter state by name.
+    #[serde(default)]
+    pub filter_state: BTreeMap<String, TextOr<TextMatch>>,
+    /// Lines that the filters logged, joined by line feeds.
+    pub logs: Option<TextMatch>,
+    /// Values that must be nowhere: not upstream, nor at the client, nor in logs or filter state, in whatever case.
+    #[serde(default)]
+    pub nowhere: Vec<String>,
+    /// Values that may reach the upstream, but neither the client nor logs nor filter state.
+    #[serde(default)]
+    pub upstream_only: Vec<String>,
+    /// Values that must be neither in logs nor in filter state.
+    #[serde(default)]
+    pub unlogged: Vec<String>,
+    /// Compares everything that was seen with the `.snap` file beside the case file; `--bless` writes it.
+    #[serde(default)]
+    pub snapshot: bool,
+}
+
+/// What the upstream must have seen.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SeenSpec {
+    /// The method.
+    pub method: Option<String>,
+    /// The request target.
+    pub url: Option<TextOr<TextMatch>>,
+    /// The authority.
+    pub host: Option<TextOr<TextMatch>>,
+    /// Header lines.
+    #[serde(default)]
+    pub headers: BTreeMap<String, HeaderMatch>,
+    /// Headers that must not be there.
+    #[serde(default)]
+    pub absent: Vec<String>,
+    /// The body.
+    pub body: Option<TextOr<BodyMatch>>,
+    /// `none` or `reached`, from the short spelling.
+    #[serde(skip)]
+    pub word: Option<String>,
+}
+
+impl FromText for SeenSpec {
+    fn from_text(text: String) -> Self {
+        Self {
+            word: Some(text),
+            ..Self::default()
+        }
+    }
+
+    fn check_text(text: &str) -> Result<(), String> {
+        match text {
+            "none" | "reached" => Ok(()),
+            other => Err(format!(
+                "`{other}` says nothing about the upstream: write `none`, `reached` or what it saw"
+            )),
+        }
+    }
+}
+
+/// What a text must be; everything that is given must hold.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TextMatch {
+    /// It equals this.
+    pub exact: Option<String>,
+    /// This regular expression (of Rust's `regex`) matches somewhere in it.
+    pub regex: Option<String>,
+    /// It contains this, or all of these.
+    #[serde(default)]
+    pub contains: Texts,
+    /// It contains none of these.
+    #[serde(default)]
+    pub not_contains: Texts,
+    /// It equals one of these.
+    #[serde(default)]
+    pub any: Vec<String>,
+    /// It isn't there at all.
+    #[serde(default)]
+    pub absent: bool,
+}
+
+impl FromText for TextMatch {
+    fn from_text(text: String) -> Self {
+        Self {
+            exact: Some(text),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a body must be; everything that is given must hold.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BodyMatch {
+    /// It equals this text.
+    pub text: Option<String>,
+    /// It equals this file's bytes.
+    pub file: Option<PathBuf>,
+    /// It equals this JSON; the order of members doesn't count.
+    pub json: Option<Value>,
+    /// It holds this JSON: every member that is named has this value, arrays are as long and match one by one.
+    /// In place of a value: `{$regex: ..}`, `{$absent: true}`, `{$present: true}`, `{$any: [..]}`, `{$has: ..}` (an array's element).
+    pub json_subset: Option<Value>,
+    /// JSON pointers (RFC 6901) at which there must be nothing.
+    #[serde(default)]
+    pub json_absent: Vec<String>,
+    /// This regular expression matches somewhere in it.
+    pub regex: Option<String>,
+    /// It contains this, or all of these.
+    #[serde(default)]
+    pub contains: Texts,
+    /// It contains none of these.
+    #[serde(default)]
+    pub not_contains: Texts,
+    /// It has no bytes.
+    #[serde(default)]
+    pub empty: bool,
+    /// Its bytes are those that the other side sent.
+    #[serde(default)]
+    pub unchanged: bool,
+}
+
+impl FromText for BodyMatch {
+    fn from_text(text: String) -> Self {
+        Self {
+            text: Some(text),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a header must be: a text (one line that equals it), a list (these lines, in order), or a [`TextMatch`]
+/// for the one line that there is.
+#[derive(Clone, Debug)]
+pub enum HeaderMatch {
+    /// Exactly these lines, in order.
+    Lines(Vec<String>),
+    /// The lines, joined by `, `, match.
+    Match(TextMatch),
+}
+
+/// Header lines: a map from names to a value or a list of values, or a list of one-entry maps where the order counts.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderLines(pub Vec<(String, String)>);
+
+/// One text or a list of texts.
+#[derive(Clone, Debug, Default)]
+pub struct Texts(pub Vec<String>);
+
+/// A `T` in full, or a text that stands for one.
+#[derive(Clone, Debug, Default)]
+pub struct TextOr<T>(pub T);
+
+/// What can be written as a mere text.
+pub trait FromText: Sized {
+    /// What the text stands for.
+    fn from_text(text: String) -> Self;
+    /// Refuses a text that stands for nothing.
+    ///
+    /// # Errors
+    /// What is wrong with it, and the mend.
+    fn check_text(text: &str) -> Result<(), String> {
+        let _ = text;
+        Ok(())
+    }
+}
+
+impl Suite {
+    /// Parses a case file's text and checks what types can't. `file` is for messages.
+    ///
+    /// # Errors
+    /// The first problem, with its place.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Problem> {
+        let suite: Self = super::problem::parse(file, text)?;
+        suite.check().map_err(|what| Problem {
+            file: file.to_owned(),
+            line: 1,
+            column: 1,
+            what,
+        })?;
+        let mut names = BTreeSet::new();
+        for case in &suite.cases {
+            let name = &case.name.value;
+            if !names.insert(name) {
+                return Err(case.problem(file, format!("two cases are named `{name}`: give each its own name")));
+            }
+            case.check(&suite)
+                .map_err(|what| case.problem(file, format!("case `{name}`: {what}")))?;
+        }
+        Ok(suite)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match (&self.policy, self.filters.is_empty()) {
+            (Some(_), false) => Err("`policy` and `filters` exclude each other: keep one".into()),
+            (None, true) => {
+                Err("there is nothing to test: give `policy` (Scrim's own) or `filters` (any module)".into())
+            }
+            _ if self.policy.is_none() && self.modules.is_some() => {
+                Err("`modules` is for `policy` only: take it away".into())
+            }
+            _ if self.deliver.as_ref().is_some_and(Vec::is_empty) => {
+                Err("`deliver` is empty: name a delivery, such as whole".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The JSON Schema of case files.
+    pub fn schema() -> Schema {
+        schemars::schema_for!(Self)
+    }
+}
+
+impl Case {
+    /// The line of its name, from 1.
+    pub fn line(&self) -> u64 {
+        self.name.referenced.line().max(1)
+    }
+
+    /// A problem at its name.
+    pub(super) fn problem(&self, file: &Path, what: String) -> Problem {
+        let column = self.name.referenced.column().max(1);
+        Problem {
+            file: file.to_owned(),
+            line: self.line(),
+            column,
+            what,
+        }
+    }
+
+    fn check(&self, suite: &Suite) -> Result<(), String> {
+        if self.request.body.is_some() && self.request.json.is_some() {
+            return Err("`request` has both `body` and `json`: keep one".into());
+        }
+        if self.upstream.body.is_some() && self.upstream.json.is_some() {
+            return Err("`upstream` has both `body` and `json`: keep one".into());
+        }
+        for expect in &self.expect.any {
+            if expect.snapshot && self.expect.listed {
+                return Err("`snapshot` can't be one of several: write `expect` as one description".into());
+            }
+            for pattern in expect.patterns() {
+                regex::Regex::new(pattern).map_err(|_| {
+                    format!("`{pattern}` is no regular expression: escape what is meant literally by a backslash")
+                })?;
+            }
+            if suite.policy.is_none() && (expect.audit.is_some() || expect.log_safe_path.is_some()) {
+                return Err("`audit` and `log_safe_path` need `policy`: use `filter_state` for other modules".into());
+            }
+        }
+        if let Some(other) = self
+            .engines
+            .iter()
+            .flatten()
+            .find(|name| !["wasmtime", "envoy"].contains(&name.as_str()))
+        {
+            return Err(format!("there is no engine `{other}`: use wasmtime or envoy"));
+        }
+        Ok(())
+    }
+}
+
+impl Expect {
+    fn patterns(&self) -> Vec<&str> {
+        let mut texts: Vec<&TextMatch> = self.filter_state.values().map(|text| &text.0).collect();
+        texts.extend(self.logs.iter());
+        texts.extend(self.log_safe_path.iter().map(|text| &text.0));
+        let mut headers: Vec<&HeaderMatch> = self.headers.values().collect();
+        let mut bodies: Vec<&BodyMatch> = self.body.iter().map(|body| &body.0).collect();
+        if let Some(TextOr(seen)) = &self.upstream {
+            texts.extend(seen.url.iter().chain(&seen.host).map(|text| &text.0));
+            headers.extend(seen.headers.values());
+            bodies.extend(seen.body.iter().map(|body| &body.0));
+        }
+        texts.extend(headers.into_iter().filter_map(|header| match header {
+            HeaderMatch::Match(text) => Some(text),
+            HeaderMatch::Lines(_) => None,
+        }));
+        texts
+            .into_iter()
+            .filter_map(|text| text.regex.as_deref())
+            .chain(bodies.into_iter().filter_map(|body| body.regex.as_deref()))
+            .collect()
+    }
+}
+
+impl<'de, T: Deserialize<'de> + FromText> Deserialize<'de> for TextOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de> + FromText> Visitor<'de> for Either<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a map")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+                T::check_text(text).map_err(E::custom)?;
+                Ok(T::from_text(text.to_owned()))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+                self.visit_str(&number.to_string())
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+                self.visit_str(&number.to_string())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData)).map(TextOr)
+    }
+}
+
+impl<'de> Deserialize<'de> for Expectations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Expectations;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map, or a list of maps of which any may hold")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Expectations, A::Error> {
+                let one = Expect::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(Expectations {
+                    any: vec![one],
+                    listed: false,
+                })
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Expectations, A::Error> {
+                let mut any = Vec::new();
+                while let Some(one) = seq.next_element()? {
+                    any.push(one);
+                }
+                if any.is_empty() {
+                    return Err(de::Error::custom("`expect` is empty: say what must be seen"));
+                }
+                Ok(Expectations { any, listed: true })
+            }
+        }
+        deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+impl<'de> Deserialize<'de> for HeaderMatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = HeaderMatch;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a list of texts, or a matcher")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<HeaderMatch, E> {
+                Ok(HeaderMatch::Lines(vec![text.to_owned()]))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<HeaderMatch, E> {
+                self.visit_str(&number.to_string())
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<HeaderMatch, E> {
+                self.visit_str(&number.to_string())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<HeaderMatch, A::Error> {
+                let mut lines = Vec::new();
+                while let Some(line) = seq.next_element()? {
+                    lines.push(line);
+                }
+                Ok(HeaderMatch::Lines(lines))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HeaderMatch, A::Error> {
+                TextMatch::deserialize(de::value::MapAccessDeserializer::new(map)).map(HeaderMatch::Match)
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Texts;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Texts, E> {
+                Ok(Texts(vec![text.to_owned()]))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Texts, E> {
+                self.visit_str(&number.to_string())
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Texts, E> {
+                self.visit_str(&number.to_string())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Texts, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = seq.next_element()? {
+                    texts.push(text);
+                }
+                Ok(Texts(texts))
+            }
+        }
+        deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+impl<'de> Deserialize<'de> for HeaderLines {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Lines;
+        impl Lines {
+            fn push<'de, A: MapAccess<'de>>(mut map: A, out: &mut Vec<(String, String)>) -> Result<(), A::Error> {
+                while let Some((name, Texts(values))) = map.next_entry::<String, Texts>()? {
+                    if name.is_empty() || name.starts_with(':') || name.eq_ignore_ascii_case("host") {
+                        return Err(de::Error::custom(format!(
+                            "`{name}` can't be set as a header: use `method`, `url` and `host`"
+                        )));
+                    }
+                    out.extend(values.into_iter().map(|value| (name.to_ascii_lowercase(), value)));
+                }
+                Ok(())
+            }
+        }
+        struct OneMap(Vec<(String, String)>);
+        impl<'de> Deserialize<'de> for OneMap {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer
+                    .deserialize_map(Lines)
+                    .map(|HeaderLines(lines)| Self(lines))
+            }
+        }
+        impl<'de> Visitor<'de> for Lines {
+            type Value = HeaderLines;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of header names to values, or a list of such maps")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HeaderLines, A::Error> {
+                let mut lines = Vec::new();
+                Self::push(map, &mut lines)?;
+                Ok(HeaderLines(lines))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<HeaderLines, A::Error> {
+                let mut lines = Vec::new();
+                while let Some(OneMap(more)) = seq.next_element()? {
+                    lines.extend(more);
+                }
+                Ok(HeaderLines(lines))
+            }
+        }
+        deserializer.deserialize_any(Lines)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for TextOr<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("{}OrText", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let full = generator.subschema_for::<T>();
+        json_schema!({"anyOf": [{"type": ["string", "integer"]}, full]})
+    }
+}
+
+impl JsonSchema for Expectations {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Expectations".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<Expect>();
+        json_schema!({
+            "description": "What must be seen; a list: any one of them.",
+            "anyOf": [one, {"type": "array", "minItems": 1, "items": one}],
+        })
+    }
+}
+
+impl JsonSchema for HeaderMatch {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "HeaderMatch".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let full = generator.subschema_for::<TextMatch>();
+        json_schema!({
+            "description": "A text: the one line there is; a list: these lines in order; a matcher: for the lines joined by `, `.",
+            "anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": "string"}}, full],
+        })
+    }
+}
+
+impl JsonSchema for Texts {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Texts".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": ["string", "integer"]}}]})
+    }
+}
+
+impl JsonSchema for HeaderLines {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "HeaderLines".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let values = generator.subschema_for::<Texts>();
+        let map = json_schema!({"type": "object", "additionalProperties": values});
+        json_schema!({"anyOf": [map, {"type": "array", "items": map}]})
+    }
+}

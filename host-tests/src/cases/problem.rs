@@ -1,0 +1,180 @@
+//! What is wrong with a case file, and where: `FILE:LINE:COL: error: what, and the mend`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+/// A problem of a file, at a place in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: u64,
+    /// The column in characters, from 1.
+    pub column: u64,
+    /// What is wrong, and the mend.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}:{}: error: {}",
+            self.file.display(),
+            self.line,
+            self.column,
+            self.what
+        )
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// Parses YAML; `file` is for messages.
+///
+/// # Errors
+/// The first problem, with its place, and the nearest known key where one is unknown.
+pub(super) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Problem> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let error = error.without_snippet();
+        let (line, column) = error
+            .location()
+            .map_or((1, 1), |at| (at.line().max(1), at.column().max(1)));
+        Problem {
+            file: file.to_owned(),
+            line,
+            column,
+            what: describe(error),
+        }
+    })
+}
+
+fn describe(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    match error {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            format!("unknown key `{field}`: {}", suggest(field, expected))
+        }
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            format!("unknown value `{variant}`: {}", suggest(variant, expected))
+        }
+        Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing: add it"),
+        Error::SerdeInvalidType {
+            unexpected, expected, ..
+        } => format!("found {unexpected} where {expected} belongs"),
+        other => {
+            let options = serde_saphyr::render_options! { formatter: &serde_saphyr::UserMessageFormatter, snippets: serde_saphyr::SnippetMode::Off };
+            let text = other.render_with_options(options);
+            // The place is said before it already.
+            text.split(" at line ")
+                .next()
+                .unwrap_or(&text)
+                .trim_end_matches('.')
+                .to_owned()
+        }
+    }
+}
+
+fn suggest(word: &str, known: &[&str]) -> String {
+    match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => super::known(known.iter()),
+    }
+}
+
+/// The nearest of `known` to `word`, if any is near enough to be meant.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|name| (distance(word, name), name))
+        .filter(|(far, name)| *far <= 1 + name.len().min(word.len()) / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Edits between two words (insert, delete, replace).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::Suite;
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        Suite::parse(Path::new("x.cases.yaml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
+        let head = "policy: p.yaml\ncases:\n  - name: a\n    request: {url: /}\n    expect:\n";
+        assert_eq!(
+            problem(&format!("{head}      statuz: 200\n")),
+            "x.cases.yaml:6:7: error: unknown key `statuz`: did you mean `status`?"
+        );
+        assert_eq!(
+            problem(&format!("{head}      upstream:\n        urll: /\n")),
+            "x.cases.yaml:7:9: error: unknown key `urll`: did you mean `url`?"
+        );
+        assert_eq!(
+            problem("polcy: p.yaml\ncases: []\n"),
+            "x.cases.yaml:1:1: error: unknown key `polcy`: did you mean `policy`?"
+        );
+    }
+
+    #[test]
+    fn a_missing_key_and_a_wrong_type_have_a_place() {
+        let found = problem("policy: p\ncases:\n  - name: a\n    expect: {}\n");
+        assert!(
+            found.starts_with("x.cases.yaml:4:") && found.contains("`request` is missing"),
+            "{found}"
+        );
+        let found = problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {status: high}\n");
+        assert!(found.starts_with("x.cases.yaml:5:"), "{found}");
+        let found = problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {upstream: nobody}\n");
+        assert!(
+            found.starts_with("x.cases.yaml:5:") && found.contains("`none`"),
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn what_types_cannot_refuse_is_refused_with_the_case() {
+        let case = "  - name: a\n    request: {url: /}\n    expect: {status: 200}\n";
+        assert!(problem(&format!("policy: p\ncases:\n{case}{case}")).contains("two cases are named `a`"));
+        assert!(problem(&format!("cases:\n{case}")).contains("nothing to test"));
+        assert!(
+            problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {body: {regex: '('}}\n")
+                .starts_with("x.cases.yaml:3:11: error: case `a`: `(`")
+        );
+    }
+
+    #[test]
+    fn numbers_and_dates_stay_the_text_that_was_written() {
+        let suite = Suite::parse(
+            Path::new("x"),
+            "policy: p\nnowhere: [123456789, 1970-01-01, 012-34-5678]\ncases:\n  - name: a\n    request: {url: /, headers: {x-n: 5}, json: {birthDate: 1970-01-01, n: 1.5}}\n    expect: {status: 200}\n",
+        )
+        .unwrap();
+        assert_eq!(suite.nowhere, ["123456789", "1970-01-01", "012-34-5678"]);
+        assert_eq!(suite.cases[0].request.headers.0, [("x-n".to_owned(), "5".to_owned())]);
+        assert_eq!(
+            suite.cases[0].request.json,
+            Some(serde_json::json!({"birthDate": "1970-01-01", "n": 1.5}))
+        );
+    }
+}

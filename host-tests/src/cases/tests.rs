@@ -1,0 +1,442 @@
+//! The runner against a double of an engine: a gateway of a few lines in this process.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::*;
+use crate::exchange::{Got, Seen};
+
+/// What a [`Double`] does other than carry.
+#[derive(Clone, Copy, Default)]
+struct Manners {
+    /// Answers 401 to what has no token.
+    gate: bool,
+    /// Puts the number of the body's chunks in a header.
+    counts_chunks: bool,
+    /// Adds this line.
+    adds: Option<(&'static str, &'static str)>,
+    /// Logs the authorization.
+    logs_tokens: bool,
+    /// Fails every exchange.
+    fails: bool,
+    /// Refuses to start.
+    refuses: bool,
+}
+
+struct Double {
+    name: &'static str,
+    manners: Manners,
+    started: Rc<Cell<usize>>,
+}
+
+impl Engine for Double {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn start(&self, setup: &Setup) -> Result<Box<dyn Gateway>> {
+        if self.manners.refuses {
+            bail!("the module refuses its configuration");
+        }
+        self.started.set(self.started.get() + 1);
+        Ok(Box::new(Running(self.manners, setup.clone())))
+    }
+}
+
+struct Running(Manners, Setup);
+
+impl Gateway for Running {
+    fn exchange(&mut self, request: &Request, answer: &Answer) -> Result<Outcome> {
+        let Self(manners, setup) = self;
+        if manners.fails {
+            bail!("timed out");
+        }
+        let token = request.headers.iter().find(|(name, _)| name == "authorization");
+        let mut outcome = Outcome {
+            filter_state: [("scrim.path".to_owned(), "/safe".to_owned())].into(),
+            ..Outcome::default()
+        };
+        outcome.filter_state.insert(
+            "scrim.audit".to_owned(),
+            format!(r#"{{"time":{},"decision":"allow"}}"#, request.target.len()),
+        );
+        if manners.gate && token.is_none() {
+            outcome.client = Some(Got {
+                status: 401,
+                complete: true,
+                ..Got::default()
+            });
+            return Ok(outcome);
+        }
+        if let Some((_, value)) = token.filter(|_| manners.logs_tokens) {
+            outcome
+                .logs
+                .push(("info".into(), String::from_utf8_lossy(value).into_owned()));
+        }
+        outcome.upstream = Some(Seen {
+            method: request.method.clone(),
+            target: request.target.clone(),
+            authority: request.authority.clone(),
+            headers: request.headers.clone(),
+            body: request.body.chunks.concat(),
+        });
+        let mut headers = answer.headers.clone();
+        headers.extend(
+            manners
+                .adds
+                .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())),
+        );
+        for filter in &setup.filters {
+            headers.push(("x-filter".into(), filter.name.clone().into_bytes()));
+        }
+        for route in &setup.routes {
+            headers.push((
+                "x-route".into(),
+                format!("{}={:?}", route.name, route.metadata).into_bytes(),
+            ));
+        }
+        if manners.counts_chunks {
+            headers.push(("x-chunks".into(), answer.body.chunks.len().to_string().into_bytes()));
+        }
+        outcome.client = Some(Got {
+            status: answer.status,
+            headers,
+            body: answer.body.chunks.concat(),
+            complete: answer.fault.is_none(),
+            trailers: answer.body.trailers.clone(),
+        });
+        Ok(outcome)
+    }
+}
+
+/// A folder of its own, taken away at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("scrim-cases-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let file = self.0.join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn run_with(engines: &[(&'static str, Manners)], paths: &[PathBuf], options: &Options) -> (Summary, String, usize) {
+    let started = Rc::new(Cell::new(0));
+    let runner = Runner {
+        engines: engines
+            .iter()
+            .map(|(name, manners)| {
+                Box::new(Double {
+                    name,
+                    manners: *manners,
+                    started: started.clone(),
+                }) as Box<dyn Engine>
+            })
+            .collect(),
+        compile: Box::new(|source| {
+            let filter = |name: &str| Filter {
+                name: name.into(),
+                root_id: String::new(),
+                module: source.file.clone(),
+                configuration: Vec::new(),
+                allow_on_headers_stop_iteration: false,
+            };
+            let filters = vec![filter("s")];
+            Ok(Compiled {
+                filters,
+                environment: BTreeMap::new(),
+            })
+        }),
+    };
+    let mut out = Vec::new();
+    let summary = runner.run(paths, options, &mut out).unwrap();
+    (summary, String::from_utf8(out).unwrap(), started.get())
+}
+
+fn run(name: &str, manners: Manners, text: &str) -> (Summary, String) {
+    let folder = Folder::new(name);
+    let file = folder.write("a.cases.yaml", text);
+    let (summary, out, _) = run_with(&[("wasmtime", manners)], &[file], &Options::default());
+    (summary, out)
+}
+
+const KEY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../examples/fhir-gateway/keys/eddsa.synthetic.jwk.json"
+);
+
+#[test]
+fn cases_run_under_every_delivery_and_way_of_loading_through_one_gateway_each() {
+    let folder = Folder::new("dimensions");
+    let file = folder.write(
+        "cases/reads.yaml",
+        "policy: p\nmodules: [suite, chain]\ndeliver: [whole, last_chunk_ends, bytes, {chunks: 2}, every_split]\ncases:\n  - name: read\n    request: {url: /a}\n    upstream: {json: [1, 2]}\n    expect: {status: 200, upstream: reached, body: {unchanged: true}, log_safe_path: /safe, audit: {decision: allow}}\n  - name: without a body there is nothing to cut\n    request: {url: /b, method: HEAD}\n    expect: {status: 200, body: {empty: true}}\n",
+    );
+    let (summary, out, started) = run_with(
+        &[("wasmtime", Manners::default()), ("envoy", Manners::default())],
+        std::slice::from_ref(&folder.0),
+        &Options::default(),
+    );
+    assert_eq!(
+        (summary.passed, summary.failed, summary.broken, summary.exit_code()),
+        (2 * 2 * (5 + 1), 0, 0, 0),
+        "{out}"
+    );
+    assert_eq!(started, 4);
+    assert!(
+        out.contains("test reads::read [envoy, chain, chunks=2] ... ok\n"),
+        "{out}"
+    );
+    assert!(
+        out.contains("test result: ok. 24 passed; 0 failed; 0 ignored; finished in "),
+        "{out}"
+    );
+    let some = Options {
+        filter: Some("chain, every".into()),
+        ..Options::default()
+    };
+    let (summary, ..) = run_with(&[("wasmtime", Manners::default())], &[file], &some);
+    assert_eq!(summary.passed, 1);
+}
+
+#[test]
+fn a_failure_says_where_what_was_expected_and_what_was_seen() {
+    let (summary, out) = run(
+        "fails",
+        Manners::default(),
+        "policy: p\ncases:\n  - name: bad\n    request: {url: /x}\n    expect: {status: 403, nowhere: [/X]}\n",
+    );
+    assert_eq!((summary.failed, summary.exit_code()), (3, 1));
+    for part in [
+        "a.cases.yaml:3\n",
+        "status\n  expected: 403\n    actual: 200",
+        "`/X` isn't upstream",
+        "what was seen\nupstream: GET /x",
+        "test result: FAILED. 0 passed; 3 failed",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+}
+
+#[test]
+fn a_broken_file_or_engine_is_told_and_the_others_still_run() {
+    let folder = Folder::new("broken");
+    folder.write("a.cases.yaml", "policy: p\ncasez: []\n");
+    folder.write(
+        "b.cases.yaml",
+        "policy: p\ncases: [{name: ok, request: {url: /, body: x}, upstream: {body: ''}, expect: {status: 200}}]\n",
+    );
+    folder.write("_shared.cases.yaml", "no case file\n");
+    let (summary, out, _) = run_with(
+        &[("wasmtime", Manners::default())],
+        std::slice::from_ref(&folder.0),
+        &Options::default(),
+    );
+    assert_eq!(
+        (summary.passed, summary.broken, summary.exit_code()),
+        (2, 1, 2),
+        "{out}"
+    );
+    assert!(
+        out.contains("a.cases.yaml:2:1: error: unknown key `casez`: did you mean `cases`?"),
+        "{out}"
+    );
+
+    let refuses = Manners {
+        refuses: true,
+        ..Manners::default()
+    };
+    let (summary, out, _) = run_with(
+        &[("envoy", refuses)],
+        &[folder.0.join("b.cases.yaml")],
+        &Options::default(),
+    );
+    assert_eq!((summary.broken, summary.exit_code()), (1, 2));
+    assert!(out.contains("cannot start: the module refuses"), "{out}");
+}
+
+#[test]
+fn a_failed_exchange_fails_its_case_and_the_next_gets_a_fresh_gateway() {
+    let folder = Folder::new("restart");
+    let file = folder.write("a.cases.yaml", "policy: p\ndeliver: [whole]\ncases:\n  - {name: a, request: {url: /}, expect: {status: 200}}\n  - {name: b, request: {url: /}, expect: {status: 200}}\n");
+    let fails = Manners {
+        fails: true,
+        ..Manners::default()
+    };
+    let (summary, out, started) = run_with(&[("wasmtime", fails)], &[file], &Options::default());
+    assert_eq!((summary.failed, started), (2, 2));
+    assert!(out.contains("the exchange itself failed: timed out"), "{out}");
+}
+
+#[test]
+fn outcomes_that_depend_on_the_delivery_fail_unless_alternatives_are_listed() {
+    let counts = Manners {
+        counts_chunks: true,
+        ..Manners::default()
+    };
+    let case =
+        |expect: &str| format!("policy: p\ncases:\n  - name: a\n    request: {{url: /}}\n    expect: {expect}\n");
+    let (summary, out) = run("deliveries", counts, &case("{status: 200}"));
+    assert_eq!((summary.passed, summary.failed), (2, 1), "{out}");
+    assert!(
+        out.contains("deliveries differ: whole and bytes\n--- whole\n+++ bytes\n")
+            && out.contains("-  x-chunks: 1\n+  x-chunks: 2\n"),
+        "{out}"
+    );
+    let (summary, out) = run(
+        "alternatives",
+        counts,
+        &case("[{headers: {x-chunks: 1}}, {headers: {x-chunks: 2}}]"),
+    );
+    assert_eq!((summary.passed, summary.failed), (3, 0), "{out}");
+    let (summary, out) = run(
+        "no-alternative",
+        counts,
+        &case("[{headers: {x-chunks: 1}}, {status: 201}]"),
+    );
+    assert_eq!((summary.passed, summary.failed), (2, 1), "{out}");
+    assert!(out.contains("or else status"), "{out}");
+}
+
+#[test]
+fn engines_that_differ_are_shown_side_by_side() {
+    let folder = Folder::new("parity");
+    let file = folder.write(
+        "a.cases.yaml",
+        "policy: p\ndeliver: [whole]\ncases:\n  - {name: a, request: {url: /}, expect: {status: 200}}\n",
+    );
+    let adds = Manners {
+        adds: Some(("x-odd", "1")),
+        ..Manners::default()
+    };
+    let (summary, out, _) = run_with(
+        &[("wasmtime", Manners::default()), ("envoy", adds)],
+        &[file],
+        &Options::default(),
+    );
+    assert_eq!((summary.passed, summary.failed), (1, 1));
+    assert!(
+        out.contains("wasmtime, suite and envoy, suite differ\n--- wasmtime, suite\n+++ envoy, suite\n")
+            && out.contains("+  x-odd: 1\n"),
+        "{out}"
+    );
+}
+
+#[test]
+fn tokens_are_made_and_never_seen_but_upstream() {
+    let text = format!(
+        "policy: p\ntokens:\n  base: {{key: '{KEY}', claims: {{sub: s, exp: +1h}}}}\n  other: {{like: base, claims: {{sub: null}}}}\ncases:\n  - name: none\n    request: {{url: /}}\n    expect: {{status: 401, upstream: none}}\n  - name: one\n    request: {{url: '/?t=${{token:other}}', token: base}}\n    expect: {{status: 200, upstream: {{url: {{regex: '^/.t=ey'}}, headers: {{authorization: {{regex: '^Bearer ey[^.]+[.][^.]+[.][^.]{{86}}$'}}}}}}}}\n"
+    );
+    let gate = Manners {
+        gate: true,
+        ..Manners::default()
+    };
+    let (summary, out) = run("tokens", gate, &text);
+    assert_eq!((summary.failed, summary.broken), (0, 0), "{out}");
+    let (summary, out) = run(
+        "leak",
+        Manners {
+            logs_tokens: true,
+            ..gate
+        },
+        &text,
+    );
+    assert!(summary.failed > 0 && out.contains("isn't in the logs"), "{out}");
+    let (_, out) = run("unknown-token", gate, &text.replace("token: base", "token: bsae"));
+    assert!(
+        out.contains("a.cases.yaml:9:11: error: case `one`: there is no token `bsae`: did you mean `base`?"),
+        "{out}"
+    );
+}
+
+#[test]
+fn anybodys_modules_and_the_proxys_routes_reach_the_engine() {
+    let folder = Folder::new("filters");
+    folder.write("m.wasm", "");
+    folder.write("shared/_more.yaml", "bodies: {hello: {file: hello.txt}}\n");
+    folder.write("shared/hello.txt", "hello");
+    let file = folder.write(
+        "a.cases.yaml",
+        "filters: [{module: m.wasm, configuration: {a: 1}}]\ninclude: [shared/_more.yaml]\nproxy: {routes: [{name: r, prefix: /, metadata: {scrim: {policy: x}}}]}\ncases:\n  - name: a\n    request: {url: /, body: {named: hello}}\n    upstream: {status: 204, trailers: {x-t: 1}}\n    expect: {status: 204, upstream: {method: POST, body: hello}, headers: {x-filter: m, x-route: {contains: 'r={\"scrim\"'}}, snapshot: true}\n",
+    );
+    let engines = [("wasmtime", Manners::default())];
+    let (summary, out, _) = run_with(&engines, std::slice::from_ref(&file), &Options::default());
+    assert!(summary.failed == 1 && out.contains("there is no snapshot yet"), "{out}");
+    let (summary, out, _) = run_with(
+        &engines,
+        std::slice::from_ref(&file),
+        &Options {
+            bless: true,
+            ..Options::default()
+        },
+    );
+    assert_eq!(summary.failed, 0, "{out}");
+    let junit = folder.0.join("junit.xml");
+    let (summary, out, _) = run_with(
+        &engines,
+        std::slice::from_ref(&file),
+        &Options {
+            junit: Some(junit.clone()),
+            ..Options::default()
+        },
+    );
+    assert_eq!(summary.failed, 0, "{out}");
+    let xml = std::fs::read_to_string(junit).unwrap();
+    assert!(
+        xml.contains("<testsuite name=\"a\" tests=\"3\" failures=\"0\" skipped=\"0\" errors=\"0\">"),
+        "{xml}"
+    );
+    let adds = [(
+        "wasmtime",
+        Manners {
+            adds: Some(("x-new", "1")),
+            ..Manners::default()
+        },
+    )];
+    let (summary, out, _) = run_with(&adds, &[file], &Options::default());
+    assert!(summary.failed > 0 && out.contains("+  x-new: 1"), "{out}");
+}
+
+#[test]
+fn the_examples_case_files_are_read_and_there_are_enough_of_them() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/fhir-gateway");
+    let files = discover(&[example]).unwrap();
+    let loaded: Vec<Result<Loaded>> = files.iter().map(|file| Loaded::read(file)).collect();
+    let broken: Vec<String> = loaded
+        .iter()
+        .filter_map(|loaded| loaded.as_ref().err())
+        .map(|error| format!("{error:#}"))
+        .collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    let cases: usize = loaded.iter().flatten().map(|loaded| loaded.suite.cases.len()).sum();
+    assert!(cases >= 60, "{cases} cases in {} files", files.len());
+}
+
+#[test]
+fn the_schema_knows_every_key_and_refuses_others() {
+    let schema = Suite::schema().to_value();
+    for key in [
+        "policy", "filters", "modules", "include", "tokens", "proxy", "deliver", "nowhere", "cases",
+    ] {
+        assert!(
+            schema.pointer(&format!("/properties/{key}/description")).is_some()
+                || schema.pointer(&format!("/properties/{key}/$ref")).is_some(),
+            "{key}"
+        );
+    }
+    assert_eq!(schema.pointer("/additionalProperties"), Some(&Value::Bool(false)));
+}
