@@ -11,7 +11,7 @@ use super::stream::Stream;
 use super::vm::Vm;
 use super::world::{Event, StreamData, World};
 use super::Wasmtime;
-use crate::exchange::{Answer, Body, End, Fault, Gateway, Outcome, Request, Setup};
+use crate::exchange::{Answer, Body, End, Fault, Gateway, Outcome, Request, Seen, Setup};
 
 /// Filters behind each other, each in its own VM, in front of a scripted upstream.
 pub struct Chain {
@@ -143,6 +143,17 @@ impl Chain {
 
 impl Gateway for Chain {
     fn exchange(&mut self, request: &Request, answer: &Answer) -> anyhow::Result<Outcome> {
+        self.exchange_with(request, &mut |_| answer.clone())
+    }
+}
+
+impl Chain {
+    /// As [`Gateway::exchange`], with an upstream that is asked when the whole request has passed, and only then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gateway::exchange`].
+    pub fn exchange_with(&mut self, request: &Request, upstream: &mut dyn FnMut(&Seen) -> Answer) -> anyhow::Result<Outcome> {
         self.tick_if_due();
         self.deliver_events()?;
         self.world.logs.clear();
@@ -154,7 +165,7 @@ impl Gateway for Chain {
         self.world.refresh_route();
         let is_head = request.method == "HEAD";
         let mut stream = Stream::open(&mut self.vms, &mut self.world, self.buffer_limit, is_head);
-        let hung = run(&mut stream, request, answer);
+        let hung = run(&mut stream, request, upstream);
         let holder = stream.holder();
         let (upstream, client) = stream.close();
         self.deliver_events()?;
@@ -174,7 +185,11 @@ impl Gateway for Chain {
 }
 
 /// Carries one exchange to its end; a way that never ended is the answer.
-fn run(stream: &mut Stream<'_>, request: &Request, answer: &Answer) -> anyhow::Result<Option<Way>> {
+fn run(
+    stream: &mut Stream<'_>,
+    request: &Request,
+    upstream: &mut dyn FnMut(&Seen) -> Answer,
+) -> anyhow::Result<Option<Way>> {
     if request.target.contains(&b'#') {
         // Envoy refuses a fragment before any filter sees the request.
         stream.refuse(400, "path_normalization_failed");
@@ -185,6 +200,7 @@ fn run(stream: &mut Stream<'_>, request: &Request, answer: &Answer) -> anyhow::R
     send_body(stream, body, Way::Request);
     pump(stream)?;
     if !stream.ended() && stream.upstream_complete() && !stream.response_started() {
+        let answer = &stream.upstream_seen().map(upstream).context("the upstream saw no request")?;
         match answer.fault {
             Some(Fault::Refuse) => stream.upstream_refused(),
             Some(Fault::ResetBeforeHeaders) => stream.upstream_broke(),

@@ -188,6 +188,11 @@ impl<'a> Stream<'a> {
         self.upstream_complete
     }
 
+    /// What the upstream has of the request.
+    pub(crate) fn upstream_seen(&self) -> Option<&Seen> {
+        self.upstream.as_ref()
+    }
+
     /// There is a response, the upstream's or a local one.
     pub(crate) fn response_started(&mut self) -> bool {
         self.data_of_stream().headers[1].is_some()
