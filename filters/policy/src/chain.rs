@@ -121,6 +121,8 @@ pub struct Stream<const FILTERS: u8> {
     view: Option<usize>,
     format: Format,
     head_request: bool,
+    /// The request was denied: what comes as a response is our own answer.
+    denied: bool,
     audit: AuditEvent,
     body: BodyState,
 }
@@ -152,7 +154,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
     pub fn new(compiled: Rc<Compiled>) -> Self {
         let audit = AuditEvent { policy_digest: Some(Rc::clone(&compiled.digest)), ..AuditEvent::default() };
         let body = BodyState::Untouched;
-        Stream { compiled, policy: None, view: None, format: Format::Problem, head_request: false, audit, body }
+        Stream { compiled, policy: None, view: None, format: Format::Problem, head_request: false, denied: false, audit, body }
     }
 
     /// The audit record so far.
@@ -195,7 +197,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         };
         let log_safe = facts.handover.is_none().then(|| match &judgement {
             Some(judgement) => judgement.log_safe.clone().into_owned(),
-            None => phi::log_safe(&target),
+            None => phi::log_safe(&target, &|word| compiled.routes.has_word(word)),
         });
         let result = chosen.and_then(|()| match policy {
             Some(policy) => self.judge(policy, head, facts, &target, judgement, vault),
@@ -338,7 +340,10 @@ impl<const FILTERS: u8> Stream<FILTERS> {
     fn opening(&mut self, result: Result<(), Reason>, head: &mut RequestHead, log_safe: Option<String>) -> Opening {
         let verdict = match result {
             Ok(()) => Verdict::Continue(head.take_edits()),
-            Err(reason) => Verdict::Deny(self.deny(reason)),
+            Err(reason) => {
+                self.denied = true;
+                Verdict::Deny(self.deny(reason))
+            }
         };
         let handover = (FILTERS != ALL && matches!(verdict, Verdict::Continue(_))).then(|| self.handover().render());
         Opening { verdict, log_safe, handover }
@@ -359,7 +364,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
 
     fn deny(&mut self, reason: Reason) -> Denial {
         self.audit.deny(&reason);
-        self.body = BodyState::Refused;
+        if !self.denied {
+            self.body = BodyState::Refused;
+        }
         let cache = self.policy().and_then(|policy| policy.cache_control.as_ref());
         let answer = answer(&reason, self.format, cache);
         Denial { reason, answer }
@@ -367,7 +374,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
 
     /// Whether this stream has anything to say of its response's head; where not, the shell need not read it.
     pub fn wants_response(&self) -> bool {
-        if matches!(self.body, BodyState::Refused) {
+        if self.denied || matches!(self.body, BodyState::Refused) {
             return false;
         }
         self.policy().is_some_and(|policy| {

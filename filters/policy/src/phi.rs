@@ -48,7 +48,7 @@ use std::sync::Arc;
 pub use detect::Detector;
 pub use rules::{Action, Preset, Pseudonymise, Rules, RulesError, Warning};
 
-use crate::url::{Ambiguity, Parameter, Part, Segment, Target, fold};
+use crate::url::{Parameter, Part, Segment, Target, fold};
 use detect::announces_mrn;
 use detect::{Hit, scan};
 use names::{Scope, phi_name};
@@ -130,9 +130,9 @@ pub enum HeaderJudgement {
     Replace(Vec<u8>),
 }
 
-/// The log-safe path of a target that no `phi_url` section governs, or that was refused before one was found: ids of all
-/// types in the patient compartment and everything that any detector finds are masked, and all values but those of FHIR's result parameters.
-pub fn log_safe(target: &Target<'_>) -> String {
+/// The log-safe path of a target that no `phi_url` section governs, or that was refused before one was found: every path segment is masked
+/// but FHIR's own words and those that `known` knows (the policy file's routes), and every value but those of FHIR's result parameters.
+pub fn log_safe(target: &Target<'_>, known: &dyn Fn(&str) -> bool) -> String {
     let strict = PhiPolicy {
         rules: Rules {
             preset: Some(Preset::FhirR4),
@@ -148,12 +148,15 @@ pub fn log_safe(target: &Target<'_>) -> String {
         strict: true,
         pseudonyms: None,
     };
-    strict.judge(target).log_safe.into_owned()
-}
-
-/// The log-safe path of raw bytes, for any request: `-` where they are ambiguous.
-pub fn log_safe_raw(raw: &[u8]) -> String {
-    Target::parse(raw).map_or_else(|_: Ambiguity| "-".to_owned(), |target| log_safe(&target))
+    let mut pass = Pass::new(&strict, target);
+    pass.path();
+    pass.query();
+    for (index, segment) in target.segments().iter().enumerate() {
+        if !known(segment.text()) && !names::is_word(segment.text()) {
+            pass.masks.whole(Piece::Segment(index));
+        }
+    }
+    pass.masks.render(target).into_owned()
 }
 
 impl PhiPolicy {
@@ -374,6 +377,9 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
 
     fn parameter(&mut self, index: usize, parameter: &'t Parameter<'a>, scope: &Scope) {
         let policy = self.policy;
+        if names::is_secret(parameter.name()) {
+            self.masks.whole(Piece::Value(index));
+        }
         let rule = policy.rule(parameter);
         let passed = matches!(rule, Some((_, Action::Pass)));
         let mut by_preset = None;

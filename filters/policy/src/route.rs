@@ -147,6 +147,15 @@ impl RouteTable {
         self.routes.iter().any(|route| route.route_name.is_some())
     }
 
+    /// Whether a path segment stands literally in some route, and so is the author's word, not data.
+    pub fn has_word(&self, word: &str) -> bool {
+        self.routes.iter().any(|route| match &route.path {
+            PathMatch::Any => false,
+            PathMatch::Segments(list) => list.iter().any(|segment| segment.as_deref() == Some(word)),
+            PathMatch::Prefix(prefix) => split(prefix).any(|segment| segment == word),
+        })
+    }
+
     /// Chooses.
     pub fn choose(&self, facts: &Facts<'_>) -> (Governs, Why) {
         for (name, why) in [
@@ -513,6 +522,13 @@ mod tests {
                 "{method}"
             );
         }
+    }
+
+    #[test]
+    fn words_of_the_routes_are_known() {
+        let (table, _) = table(json!([{"match": {"path": "/api/{id}/notes"}, "policy": "a"}, {"match": {"path_prefix": "/pub"}, "policy": "a"}]), None);
+        assert!(table.has_word("api") && table.has_word("notes") && table.has_word("pub"));
+        assert!(!table.has_word("{id}") && !table.has_word("id") && !table.has_word(""));
     }
 
     #[test]

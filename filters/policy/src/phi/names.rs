@@ -234,6 +234,45 @@ pub(super) fn is_phi_anywhere(name: &str) -> bool {
     find(ANY, name).is_some()
 }
 
+/// Whether a path segment is a word of FHIR's own REST API or of well-known URIs (RFC 8615), and so no data.
+pub(super) fn is_word(segment: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "metadata",
+        "_history",
+        "_search",
+        "_typefilter",
+        "fhir",
+        ".well-known",
+        "smart-configuration",
+        "openid-configuration",
+        "oauth-protected-resource",
+        "jwks.json",
+    ];
+    let operation = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
+    WORDS.contains(&segment) || segment.strip_prefix('$').is_some_and(operation) || resource(segment).is_some()
+}
+
+/// Whether a parameter of that name carries a secret that no log may hold, whatever the policy says of it.
+pub(super) fn is_secret(name: &str) -> bool {
+    const SECRETS: [&str; 14] = [
+        "access_token",
+        "id_token",
+        "refresh_token",
+        "token",
+        "id_token_hint",
+        "code_verifier",
+        "client_secret",
+        "client_assertion",
+        "assertion",
+        "password",
+        "api_key",
+        "apikey",
+        "signature",
+        "sig",
+    ];
+    SECRETS.iter().any(|secret| secret.eq_ignore_ascii_case(name))
+}
+
 fn resource(token: &str) -> Option<&'static Resource> {
     // Some servers drop blanks and dots at the end of a segment.
     let token = token.trim_matches([' ', '.']);
