@@ -557,7 +557,7 @@ impl<'a> Stream<'a> {
             return;
         }
         let encoded = self.headers_encoded;
-        let Some(headers) = &self.data_of_stream().headers[1] else {
+        let Some(headers) = &mut self.data_of_stream().headers[1] else {
             return;
         };
         if headers.get(b":status").is_none() && !encoded {
@@ -569,6 +569,11 @@ impl<'a> Stream<'a> {
                 details: "filter_removed_required_response_headers".to_owned(),
             });
         }
+        // The codec frames anew, and the log phase sees what the client got. Envoy's `date` is left out: it would differ in
+        // every run.
+        headers.remove(b"connection");
+        headers.remove(b"transfer-encoding");
+        headers.replace(b"server", b"envoy");
         let (status, plain) = (status_of(headers), headers.to_plain());
         self.data_of_stream().code = Some(status);
         self.headers_encoded = true;

@@ -611,6 +611,21 @@ fn filter_state_set_in_the_log_phase_is_reported() {
 }
 
 #[test]
+fn the_log_phase_sees_the_response_as_the_client_got_it() {
+    const LOOK: &str = r#"
+      (data (i32.const 512) "transfer-encoding")
+      (func $look
+        (call $note (i32.const 116)
+          (call $get_header (i32.const 2) (i32.const 512) (i32.const 17) (i32.const 0) (i32.const 4))))
+      (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (call $look) (i32.const 0))
+      (func (export "proxy_on_log") (param i32) (call $look))"#;
+    let outcome = start(vec![filter("look", LOOK)])
+        .exchange(&get(), &answer(&["body"]))
+        .unwrap();
+    assert_eq!(lines(&outcome), ["t0", "t1"]);
+}
+
+#[test]
 fn filter_state_passes_to_later_filters() {
     const SET: &str = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
         (drop (call $set_property (i32.const 96) (i32.const 10) (i32.const 32) (i32.const 4))) (i32.const 0))"#;
