@@ -53,8 +53,13 @@ pub fn inspect(bytes: &[u8]) -> anyhow::Result<Report> {
     if !bytes.starts_with(b"\0asm") {
         bail!("not a WebAssembly module (it does not begin with `\\0asm`)");
     }
-    Validator::new_with_features(WasmFeatures::all()).validate_all(bytes).context("not a valid WebAssembly module")?;
-    let mut report = Report { size: bytes.len() as u64, ..Report::default() };
+    Validator::new_with_features(WasmFeatures::all())
+        .validate_all(bytes)
+        .context("not a valid WebAssembly module")?;
+    let mut report = Report {
+        size: bytes.len() as u64,
+        ..Report::default()
+    };
     for payload in Parser::new(0).parse_all(bytes) {
         report.note(payload?)?;
     }
@@ -66,7 +71,12 @@ pub fn inspect(bytes: &[u8]) -> anyhow::Result<Report> {
         .find_map(|name| name.strip_prefix("proxy_abi_version_"))
         .map(|version| version.replace('_', "."));
     let abi = report.abi_version.clone().unwrap_or_default();
-    report.missing = report.imports.iter().filter(|import| !wasm::envoy_has(&abi, import)).cloned().collect();
+    report.missing = report
+        .imports
+        .iter()
+        .filter(|import| !wasm::envoy_has(&abi, import))
+        .cloned()
+        .collect();
     Ok(report)
 }
 
@@ -83,7 +93,8 @@ impl Report {
                         TypeRef::Global(_) => " (global)",
                         TypeRef::Tag(_) => " (tag)",
                     };
-                    self.imports.push(format!("{}.{}{what}", import.module, import.name));
+                    self.imports
+                        .push(format!("{}.{}{what}", import.module, import.name));
                 }
             }
             Payload::ExportSection(section) => {
@@ -97,20 +108,20 @@ impl Report {
             Payload::MemorySection(section) => {
                 for memory in section {
                     let memory = memory?;
-                    self.memory = Some(Memory { min_pages: memory.initial, max_pages: memory.maximum });
+                    self.memory = Some(Memory {
+                        min_pages: memory.initial,
+                        max_pages: memory.maximum,
+                    });
                 }
             }
             Payload::CodeSectionStart { count, size, .. } => {
                 self.functions = count;
                 self.code_size = size.into();
             }
-            Payload::CodeSectionEntry(body) => {
-                if !self.simd {
-                    self.simd = uses_simd(&body)?;
-                }
-            }
+            Payload::CodeSectionEntry(body) if !self.simd => self.simd = uses_simd(&body)?,
             Payload::CustomSection(section) => {
-                self.custom_sections.push((section.name().to_owned(), section.data().len() as u64));
+                self.custom_sections
+                    .push((section.name().to_owned(), section.data().len() as u64));
             }
             _ => {}
         }
@@ -146,15 +157,37 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.abi_version {
             Some(version) => writeln!(f, "proxy-wasm ABI {version}")?,
-            None => writeln!(f, "no proxy-wasm module: it exports no `proxy_abi_version_..`")?,
+            None => writeln!(
+                f,
+                "no proxy-wasm module: it exports no `proxy_abi_version_..`"
+            )?,
         }
-        writeln!(f, "size       {} bytes, of which code {} in {} functions", self.size, self.code_size, self.functions)?;
+        writeln!(
+            f,
+            "size       {} bytes, of which code {} in {} functions",
+            self.size, self.code_size, self.functions
+        )?;
         match self.memory {
-            Some(Memory { min_pages, max_pages: Some(max) }) => {
-                writeln!(f, "memory     {} KiB at start, {} KiB at most", min_pages * 64, max * 64)?;
+            Some(Memory {
+                min_pages,
+                max_pages: Some(max),
+            }) => {
+                writeln!(
+                    f,
+                    "memory     {} KiB at start, {} KiB at most",
+                    min_pages * 64,
+                    max * 64
+                )?;
             }
-            Some(Memory { min_pages, max_pages: None }) => {
-                writeln!(f, "memory     {} KiB at start, no limit of its own", min_pages * 64)?;
+            Some(Memory {
+                min_pages,
+                max_pages: None,
+            }) => {
+                writeln!(
+                    f,
+                    "memory     {} KiB at start, no limit of its own",
+                    min_pages * 64
+                )?;
             }
             None => writeln!(f, "memory     none")?,
         }
@@ -168,7 +201,10 @@ impl fmt::Display for Report {
             [] => write!(f, "envoy      has every import"),
             missing => {
                 list(f, "MISSING", missing)?;
-                write!(f, "envoy      would refuse this module: it does not have the imports above")
+                write!(
+                    f,
+                    "envoy      would refuse this module: it does not have the imports above"
+                )
             }
         }
     }
@@ -199,15 +235,27 @@ mod tests {
                 (@custom "note" "hello"))"#,
         );
         assert_eq!(report.abi_version.as_deref(), Some("0.2.1"));
-        assert_eq!(report.imports, ["env.proxy_log", "wasi_snapshot_preview1.fd_write"]);
+        assert_eq!(
+            report.imports,
+            ["env.proxy_log", "wasi_snapshot_preview1.fd_write"]
+        );
         assert_eq!(report.missing, [""; 0]);
         assert_eq!(report.exports, ["proxy_abi_version_0_2_1", "proxy_on_log"]);
-        assert_eq!(report.memory, Some(Memory { min_pages: 2, max_pages: Some(16) }));
+        assert_eq!(
+            report.memory,
+            Some(Memory {
+                min_pages: 2,
+                max_pages: Some(16)
+            })
+        );
         assert_eq!(report.functions, 2);
         assert!(report.simd);
         assert_eq!(report.custom_sections, [("note".to_owned(), 5)]);
         let text = report.to_string();
-        assert!(text.contains("proxy-wasm ABI 0.2.1") && text.contains("has every import"), "{text}");
+        assert!(
+            text.contains("proxy-wasm ABI 0.2.1") && text.contains("has every import"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -220,7 +268,14 @@ mod tests {
                 (import "other" "proxy_log" (func))
                 (func (export "proxy_abi_version_0_2_0")))"#,
         );
-        assert_eq!(report.missing, ["env.proxy_get_log_level", "env.proxy_new_thing", "other.proxy_log"]);
+        assert_eq!(
+            report.missing,
+            [
+                "env.proxy_get_log_level",
+                "env.proxy_new_thing",
+                "other.proxy_log"
+            ]
+        );
         assert!(!report.simd);
         assert!(report.to_string().contains("would refuse this module"));
     }

@@ -120,7 +120,9 @@ pub struct CallAnswer {
 
 /// A scripted cluster; none: the call fails.
 #[derive(Clone)]
-struct Cluster(Arc<dyn Fn(&Call) -> Option<CallAnswer> + Send + Sync>);
+struct Cluster(Arc<Answers>);
+
+type Answers = dyn Fn(&Call) -> Option<CallAnswer> + Send + Sync;
 
 #[derive(Clone, Debug)]
 struct Limits {
@@ -147,7 +149,11 @@ impl Wasmtime {
     pub fn builder() -> Builder {
         Builder {
             clock: Clock::System,
-            limits: Limits { callback_time: Duration::from_secs(5), memory: 1 << 30, seed: 0 },
+            limits: Limits {
+                callback_time: Duration::from_secs(5),
+                memory: 1 << 30,
+                seed: 0,
+            },
             log_level: LogLevel::Info,
             clusters: BTreeMap::new(),
         }
@@ -165,13 +171,16 @@ impl Wasmtime {
 
     /// The module of a file, compiled unless the same content was before.
     fn module(&self, path: &Path) -> anyhow::Result<InstancePre<Host>> {
-        let bytes = std::fs::read(path).with_context(|| format!("can't read the module `{}`", path.display()))?;
+        let bytes = std::fs::read(path)
+            .with_context(|| format!("can't read the module `{}`", path.display()))?;
         let key: [u8; 32] = Sha256::digest(&bytes).into();
         let lock = || self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = lock().get(&key) {
             return Ok(module.clone());
         }
-        let module = self.compile(&bytes).with_context(|| format!("the module `{}`", path.display()))?;
+        let module = self
+            .compile(&bytes)
+            .with_context(|| format!("the module `{}`", path.display()))?;
         lock().insert(key, module.clone());
         Ok(module)
     }
@@ -180,15 +189,22 @@ impl Wasmtime {
         let report = inspect::inspect(bytes)?;
         match report.abi_version.as_deref() {
             Some("0.2.0" | "0.2.1") => {}
-            Some(other) => anyhow::bail!("speaks proxy-wasm ABI {other}; build it for 0.2.1 or 0.2.0"),
+            Some(other) => {
+                anyhow::bail!("speaks proxy-wasm ABI {other}; build it for 0.2.1 or 0.2.0")
+            }
             None => anyhow::bail!(
                 "is no proxy-wasm module: it exports no `proxy_abi_version_0_2_1` or `proxy_abi_version_0_2_0`"
             ),
         }
         if !report.missing.is_empty() {
-            anyhow::bail!("imports what Envoy does not have: {}", report.missing.join(", "));
+            anyhow::bail!(
+                "imports what Envoy does not have: {}",
+                report.missing.join(", ")
+            );
         }
-        let module = Module::new(self.linker.engine(), bytes).map_err(plain).context("can't be compiled")?;
+        let module = Module::new(self.linker.engine(), bytes)
+            .map_err(plain)
+            .context("can't be compiled")?;
         self.linker.instantiate_pre(&module).map_err(plain)
     }
 }
@@ -200,13 +216,18 @@ fn plain(error: wasmtime::Error) -> anyhow::Error {
 
 /// Whether Envoy 1.40 has an import, `module.name`, for a module of that ABI version.
 pub(crate) fn envoy_has(abi: &str, import: &str) -> bool {
-    let Some((module, name)) = import.split_once('.') else { return false };
+    let Some((module, name)) = import.split_once('.') else {
+        return false;
+    };
     match (module, name) {
         ("env", "proxy_get_log_level") => abi == "0.2.1",
         ("env", "proxy_continue_stream" | "proxy_close_stream") => abi != "0.1.0",
         (
             "env",
-            "proxy_get_configuration" | "proxy_continue_request" | "proxy_continue_response" | "proxy_clear_route_cache",
+            "proxy_get_configuration"
+            | "proxy_continue_request"
+            | "proxy_continue_response"
+            | "proxy_clear_route_cache",
         ) => abi == "0.1.0",
         ("env", name) => calls::PROVIDED.contains(&name),
         (module, name) => wasi::MODULES.contains(&module) && wasi::PROVIDED.contains(&name),
@@ -267,7 +288,8 @@ impl Builder {
         name: &str,
         answer: impl Fn(&Call) -> Option<CallAnswer> + Send + Sync + 'static,
     ) -> Self {
-        self.clusters.insert(name.to_owned(), Cluster(Arc::new(answer)));
+        self.clusters
+            .insert(name.to_owned(), Cluster(Arc::new(answer)));
         self
     }
 
@@ -279,20 +301,28 @@ impl Builder {
     pub fn build(self) -> anyhow::Result<Wasmtime> {
         let mut config = Config::new();
         config.epoch_interruption(true);
-        let engine = wasmtime::Engine::new(&config).map_err(plain).context("this machine can't run WebAssembly")?;
+        let engine = wasmtime::Engine::new(&config)
+            .map_err(plain)
+            .context("this machine can't run WebAssembly")?;
         let mut linker = Linker::new(&engine);
         calls::link(&mut linker).map_err(plain)?;
         wasi::link(&mut linker).map_err(plain)?;
         let weak = engine.weak();
         // Ends with the engine. Guests can't be stopped without somebody who counts.
-        std::thread::Builder::new().name("scrim-epoch".to_owned()).spawn(move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(EPOCH);
-            }
-        })?;
-        Ok(Wasmtime { linker, modules: Mutex::default(), settings: self })
+        std::thread::Builder::new()
+            .name("scrim-epoch".to_owned())
+            .spawn(move || {
+                while let Some(engine) = weak.upgrade() {
+                    engine.increment_epoch();
+                    drop(engine);
+                    std::thread::sleep(EPOCH);
+                }
+            })?;
+        Ok(Wasmtime {
+            linker,
+            modules: Mutex::default(),
+            settings: self,
+        })
     }
 }
 

@@ -76,7 +76,9 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
         call_foreign_function(name: u32, name_size: u32, argument: u32, argument_size: u32, result: u32, result_size: u32);
     }
     linker.func_wrap("env", "emscripten_notify_memory_growth", |_: u32| {})?;
-    linker.func_wrap("env", "pthread_equal", |left: u32, right: u32| -> u32 { u32::from(left == right) })?;
+    linker.func_wrap("env", "pthread_equal", |left: u32, right: u32| -> u32 {
+        u32::from(left == right)
+    })?;
     Ok(())
 }
 
@@ -131,31 +133,46 @@ pub(crate) const PROVIDED: &[&str] = &[
 pub(crate) fn read(guest: &Guest<'_>, address: u32, size: u32) -> Option<Vec<u8>> {
     let start = address as usize;
     let memory = guest.data().memory?.data(guest);
-    memory.get(start..start.checked_add(size as usize)?).map(<[u8]>::to_vec)
+    memory
+        .get(start..start.checked_add(size as usize)?)
+        .map(<[u8]>::to_vec)
 }
 
 /// False: the bytes would not all be in memory.
 pub(crate) fn write(guest: &mut Guest<'_>, address: u32, bytes: &[u8]) -> bool {
-    let Some(memory) = guest.data().memory else { return false };
+    let Some(memory) = guest.data().memory else {
+        return false;
+    };
     memory.write(guest, address as usize, bytes).is_ok()
 }
 
 fn write_number(guest: &mut Guest<'_>, address: u32, number: u32) -> Status {
-    if write(guest, address, &number.to_le_bytes()) { Status::Ok } else { Status::InvalidMemoryAccess }
+    if write(guest, address, &number.to_le_bytes()) {
+        Status::Ok
+    } else {
+        Status::InvalidMemoryAccess
+    }
 }
 
 /// Hands bytes over in memory that the guest itself allocates; no bytes are a null pointer.
 pub(crate) fn give(guest: &mut Guest<'_>, bytes: &[u8], pointer: u32, size: u32) -> Result<Status> {
     let mut address = 0;
     if !bytes.is_empty() {
-        let Some(allocate) = guest.data().allocate.clone() else { return Ok(Status::InvalidMemoryAccess) };
+        let Some(allocate) = guest.data().allocate.clone() else {
+            return Ok(Status::InvalidMemoryAccess);
+        };
         address = allocate.call(&mut *guest, bytes.len() as u32)?;
         if address == 0 || !write(guest, address, bytes) {
             return Ok(Status::InvalidMemoryAccess);
         }
     }
-    let told = write(guest, pointer, &address.to_le_bytes()) && write(guest, size, &(bytes.len() as u32).to_le_bytes());
-    Ok(if told { Status::Ok } else { Status::InvalidMemoryAccess })
+    let told = write(guest, pointer, &address.to_le_bytes())
+        && write(guest, size, &(bytes.len() as u32).to_le_bytes());
+    Ok(if told {
+        Status::Ok
+    } else {
+        Status::InvalidMemoryAccess
+    })
 }
 
 /// The bytes at an address, or the call's answer.
@@ -208,7 +225,11 @@ fn set_effective_context(guest: &mut Guest<'_>, id: u32) -> Result<Status> {
 
 fn get_current_time_nanoseconds(guest: &mut Guest<'_>, time: u32) -> Result<Status> {
     let now = guest.data().world.now().as_nanos() as u64;
-    Ok(if write(guest, time, &now.to_le_bytes()) { Status::Ok } else { Status::InvalidMemoryAccess })
+    Ok(if write(guest, time, &now.to_le_bytes()) {
+        Status::Ok
+    } else {
+        Status::InvalidMemoryAccess
+    })
 }
 
 fn set_tick_period_milliseconds(guest: &mut Guest<'_>, period: u32) -> Result<Status> {
@@ -226,7 +247,9 @@ fn get_buffer_bytes(
     data: u32,
     size: u32,
 ) -> Result<Status> {
-    let Some(buffer) = BufferType::from_abi(buffer) else { return Ok(Status::BadArgument) };
+    let Some(buffer) = BufferType::from_abi(buffer) else {
+        return Ok(Status::BadArgument);
+    };
     if start.checked_add(length).is_none() {
         return Ok(Status::BadArgument);
     }
@@ -239,11 +262,24 @@ fn get_buffer_bytes(
     give(guest, &bytes, data, size)
 }
 
-fn get_buffer_status(guest: &mut Guest<'_>, buffer: u32, length: u32, flags: u32) -> Result<Status> {
-    let Some(buffer) = BufferType::from_abi(buffer) else { return Ok(Status::BadArgument) };
-    let Some(there) = with_buffer(guest.data_mut(), buffer, <[u8]>::len) else { return Ok(Status::NotFound) };
+fn get_buffer_status(
+    guest: &mut Guest<'_>,
+    buffer: u32,
+    length: u32,
+    flags: u32,
+) -> Result<Status> {
+    let Some(buffer) = BufferType::from_abi(buffer) else {
+        return Ok(Status::BadArgument);
+    };
+    let Some(there) = with_buffer(guest.data_mut(), buffer, <[u8]>::len) else {
+        return Ok(Status::NotFound);
+    };
     let told = write(guest, length, &(there as u32).to_le_bytes()) && write(guest, flags, &[0; 4]);
-    Ok(if told { Status::Ok } else { Status::InvalidMemoryAccess })
+    Ok(if told {
+        Status::Ok
+    } else {
+        Status::InvalidMemoryAccess
+    })
 }
 
 /// Envoy knows three ways to change a body: replace all of it, put something before it, or behind it. Everything else is
@@ -256,13 +292,19 @@ fn set_buffer_bytes(
     data: u32,
     size: u32,
 ) -> Result<Status> {
-    let Some(buffer) = BufferType::from_abi(buffer) else { return Ok(Status::BadArgument) };
+    let Some(buffer) = BufferType::from_abi(buffer) else {
+        return Ok(Status::BadArgument);
+    };
     if with_buffer(guest.data_mut(), buffer, |_| ()).is_none() {
         return Ok(Status::NotFound);
     }
     let data = read!(guest, data, size);
-    let BufferType::Body(way) = buffer else { return Ok(Status::BadArgument) };
-    let Some(body) = guest.data_mut().body_mut(way) else { return Ok(Status::BadArgument) };
+    let BufferType::Body(way) = buffer else {
+        return Ok(Status::BadArgument);
+    };
+    let Some(body) = guest.data_mut().body_mut(way) else {
+        return Ok(Status::BadArgument);
+    };
     let (start, length) = (start as usize, length as usize);
     match (start, length) {
         (0, 0) => {
@@ -282,21 +324,30 @@ fn with_buffer<T>(host: &mut Host, buffer: BufferType, read: impl FnOnce(&[u8]) 
         BufferType::CallBody => read(&host.call_answer.as_ref()?.body),
         BufferType::PluginConfiguration if host.configuring => read(&host.configuration),
         BufferType::PluginConfiguration => return None,
-        BufferType::VmConfiguration | BufferType::CallData | BufferType::Grpc | BufferType::Network => read(&[]),
+        BufferType::VmConfiguration
+        | BufferType::CallData
+        | BufferType::Grpc
+        | BufferType::Network => read(&[]),
     })
 }
 
 // Header maps.
 
 fn get_header_map_size(guest: &mut Guest<'_>, map: u32, size: u32) -> Result<Status> {
-    let Some(map) = MapType::from_abi(map) else { return Ok(Status::BadArgument) };
-    let Some(bytes) = guest.data_mut().map_mut(map).map(|map| map.byte_size()) else { return Ok(Status::BadArgument) };
+    let Some(map) = MapType::from_abi(map) else {
+        return Ok(Status::BadArgument);
+    };
+    let Some(bytes) = guest.data_mut().map_mut(map).map(|map| map.byte_size()) else {
+        return Ok(Status::BadArgument);
+    };
     Ok(write_number(guest, size, bytes as u32))
 }
 
 /// A map that is not there is an empty one, and not an error.
 fn get_header_map_pairs(guest: &mut Guest<'_>, map: u32, data: u32, size: u32) -> Result<Status> {
-    let Some(map) = MapType::from_abi(map) else { return Ok(Status::BadArgument) };
+    let Some(map) = MapType::from_abi(map) else {
+        return Ok(Status::BadArgument);
+    };
     let host = guest.data();
     let bytes = match (map, &host.call_answer) {
         (MapType::CallHeaders, Some(answer)) => serialize_headers(&answer.headers),
@@ -313,7 +364,11 @@ fn serialize_headers(headers: &crate::exchange::Headers) -> Vec<u8> {
     if headers.is_empty() {
         return Vec::new();
     }
-    serialize_pairs(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))
+    serialize_pairs(
+        headers
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_slice())),
+    )
 }
 
 fn set_header_map_pairs(guest: &mut Guest<'_>, map: u32, data: u32, size: u32) -> Result<Status> {
@@ -334,7 +389,9 @@ fn get_header_map_value(
     value: u32,
     value_size: u32,
 ) -> Result<Status> {
-    let Some(map) = MapType::from_abi(map) else { return Ok(Status::BadArgument) };
+    let Some(map) = MapType::from_abi(map) else {
+        return Ok(Status::BadArgument);
+    };
     let name = read!(guest, name, name_size);
     let host = guest.data();
     let found = match (map, &host.call_answer) {
@@ -343,7 +400,9 @@ fn get_header_map_value(
         _ => match host.map(map) {
             Some(map) => map.get(&name).map(<[u8]>::to_vec),
             // Envoy: a map that is not there just now is a mistake of the caller, except in the log phase.
-            None if !host.context().is_some_and(|context| context.logging) => return Ok(Status::BadArgument),
+            None if !host.context().is_some_and(|context| context.logging) => {
+                return Ok(Status::BadArgument);
+            }
             None => None,
         },
     };
@@ -354,7 +413,10 @@ fn get_header_map_value(
 }
 
 fn find(headers: &crate::exchange::Headers, name: &[u8]) -> Option<Vec<u8>> {
-    headers.iter().find(|line| line.0.as_bytes().eq_ignore_ascii_case(name)).map(|line| line.1.clone())
+    headers
+        .iter()
+        .find(|line| line.0.as_bytes().eq_ignore_ascii_case(name))
+        .map(|line| line.1.clone())
 }
 
 fn add_header_map_value(
@@ -365,7 +427,10 @@ fn add_header_map_value(
     value: u32,
     value_size: u32,
 ) -> Result<Status> {
-    let (name, value) = (read!(guest, name, name_size), read!(guest, value, value_size));
+    let (name, value) = (
+        read!(guest, name, name_size),
+        read!(guest, value, value_size),
+    );
     change_map(guest, map, |map| map.add(&name, &value))
 }
 
@@ -377,11 +442,19 @@ fn replace_header_map_value(
     value: u32,
     value_size: u32,
 ) -> Result<Status> {
-    let (name, value) = (read!(guest, name, name_size), read!(guest, value, value_size));
+    let (name, value) = (
+        read!(guest, name, name_size),
+        read!(guest, value, value_size),
+    );
     change_map(guest, map, |map| map.replace(&name, &value))
 }
 
-fn remove_header_map_value(guest: &mut Guest<'_>, map: u32, name: u32, name_size: u32) -> Result<Status> {
+fn remove_header_map_value(
+    guest: &mut Guest<'_>,
+    map: u32,
+    name: u32,
+    name_size: u32,
+) -> Result<Status> {
     let name = read!(guest, name, name_size);
     change_map(guest, map, |map| map.remove(&name))
 }
@@ -392,9 +465,13 @@ fn change_map(
     map: u32,
     change: impl FnOnce(&mut super::headers::HeaderMap),
 ) -> Result<Status> {
-    let Some(map) = MapType::from_abi(map) else { return Ok(Status::BadArgument) };
+    let Some(map) = MapType::from_abi(map) else {
+        return Ok(Status::BadArgument);
+    };
     let host = guest.data_mut();
-    let Some(there) = host.map_mut(map) else { return Ok(Status::BadArgument) };
+    let Some(there) = host.map_mut(map) else {
+        return Ok(Status::BadArgument);
+    };
     change(there);
     if map == MapType::Headers(Way::Request)
         && let Some(stream) = host.stream_mut()
@@ -454,12 +531,23 @@ fn send_local_response(
     let details = read!(guest, details, details_size);
     let body = read!(guest, body, body_size);
     let headers = parse_pairs(&read!(guest, headers, headers_size));
-    let details = String::from_utf8_lossy(&details).split_whitespace().collect::<Vec<_>>().join("_");
+    let details = String::from_utf8_lossy(&details)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join("_");
     let host = guest.data_mut();
     let id = host.context_id();
     if host.stream().is_some() {
         let status = u16::try_from(status).unwrap_or(500);
-        host.deferred.push_back(Deferred::Reply(id, LocalReply { status, body, headers, details }));
+        host.deferred.push_back(Deferred::Reply(
+            id,
+            LocalReply {
+                status,
+                body,
+                headers,
+                details,
+            },
+        ));
     }
     host.stop_iteration = true;
     Ok(Status::Ok)
@@ -490,9 +578,17 @@ fn http_call(
     }
     let named = |pairs: Vec<(Vec<u8>, Vec<u8>)>| {
         let name = |name: Vec<u8>| String::from_utf8_lossy(&name).to_lowercase();
-        pairs.into_iter().map(|(key, value)| (name(key), value)).collect::<crate::exchange::Headers>()
+        pairs
+            .into_iter()
+            .map(|(key, value)| (name(key), value))
+            .collect::<crate::exchange::Headers>()
     };
-    let call = Call { headers: named(headers), body, trailers: named(trailers), timeout_milliseconds: timeout };
+    let call = Call {
+        headers: named(headers),
+        body,
+        trailers: named(trailers),
+        timeout_milliseconds: timeout,
+    };
     let there = |wanted: &str| call.headers.iter().any(|(name, _)| name == wanted);
     let complete = there(":path") && there(":method") && there(":authority");
     if i32::try_from(timeout).is_err() || !complete {
@@ -504,7 +600,11 @@ fn http_call(
     };
     host.next_call += 1;
     let (filter, number) = (host.filter, host.next_call);
-    host.world.events.push_back(Event::CallAnswered { filter, token: number, answer });
+    host.world.events.push_back(Event::CallAnswered {
+        filter,
+        token: number,
+        answer,
+    });
     Ok(write_number(guest, token, number))
 }
 
@@ -545,7 +645,13 @@ fn grpc_stream(
     Ok(Status::ParseFailure)
 }
 
-fn grpc_send(_: &mut Guest<'_>, _token: u32, _message: u32, _message_size: u32, _end: u32) -> Result<Status> {
+fn grpc_send(
+    _: &mut Guest<'_>,
+    _token: u32,
+    _message: u32,
+    _message_size: u32,
+    _end: u32,
+) -> Result<Status> {
     Ok(Status::NotFound)
 }
 
@@ -568,7 +674,9 @@ fn get_shared_data(
     cas: u32,
 ) -> Result<Status> {
     let key = read!(guest, key, key_size);
-    let Some((bytes, number)) = guest.data().world.shared.get(&key).cloned() else { return Ok(Status::NotFound) };
+    let Some((bytes, number)) = guest.data().world.shared.get(&key).cloned() else {
+        return Ok(Status::NotFound);
+    };
     match give(guest, &bytes, value, value_size)? {
         Status::Ok => Ok(write_number(guest, cas, number)),
         status => Ok(status),
@@ -588,7 +696,12 @@ fn set_shared_data(
     Ok(if set { Status::Ok } else { Status::CasMismatch })
 }
 
-fn register_shared_queue(guest: &mut Guest<'_>, name: u32, name_size: u32, token: u32) -> Result<Status> {
+fn register_shared_queue(
+    guest: &mut Guest<'_>,
+    name: u32,
+    name_size: u32,
+    token: u32,
+) -> Result<Status> {
     let name = read!(guest, name, name_size);
     let host = guest.data_mut();
     let number = host.world.queues.register(&name, host.filter);
@@ -614,7 +727,9 @@ fn resolve_shared_queue(
 fn enqueue_shared_queue(guest: &mut Guest<'_>, token: u32, data: u32, size: u32) -> Result<Status> {
     let data = read!(guest, data, size);
     let world = &mut guest.data_mut().world;
-    let Some(filter) = world.queues.enqueue(token, &data) else { return Ok(Status::NotFound) };
+    let Some(filter) = world.queues.enqueue(token, &data) else {
+        return Ok(Status::NotFound);
+    };
     world.events.push_back(Event::QueueReady { filter, token });
     Ok(Status::Ok)
 }
@@ -629,10 +744,18 @@ fn dequeue_shared_queue(guest: &mut Guest<'_>, token: u32, data: u32, size: u32)
 
 // Metrics. The two low bits of an id say what it is: counter, gauge, histogram.
 
-fn define_metric(guest: &mut Guest<'_>, kind: u32, name: u32, name_size: u32, id: u32) -> Result<Status> {
+fn define_metric(
+    guest: &mut Guest<'_>,
+    kind: u32,
+    name: u32,
+    name_size: u32,
+    id: u32,
+) -> Result<Status> {
     let name = read!(guest, name, name_size);
     let host = guest.data_mut();
-    let Some(next) = host.next_metric.get_mut(kind as usize) else { return Ok(Status::BadArgument) };
+    let Some(next) = host.next_metric.get_mut(kind as usize) else {
+        return Ok(Status::BadArgument);
+    };
     *next += 4;
     let number = *next;
     let name = String::from_utf8_lossy(&name).into_owned();
@@ -655,7 +778,9 @@ fn increment_metric(guest: &mut Guest<'_>, id: u32, offset: i64) -> Result<Statu
     if kind > GAUGE {
         return Ok(Status::BadArgument);
     }
-    let Some(value) = metric(guest.data_mut(), id) else { return Ok(Status::NotFound) };
+    let Some(value) = metric(guest.data_mut(), id) else {
+        return Ok(Status::NotFound);
+    };
     if kind == COUNTER && offset <= 0 {
         return Ok(Status::BadArgument);
     }
@@ -664,7 +789,9 @@ fn increment_metric(guest: &mut Guest<'_>, id: u32, offset: i64) -> Result<Statu
 }
 
 fn record_metric(guest: &mut Guest<'_>, id: u32, number: u64) -> Result<Status> {
-    let Some(value) = metric(guest.data_mut(), id) else { return Ok(Status::NotFound) };
+    let Some(value) = metric(guest.data_mut(), id) else {
+        return Ok(Status::NotFound);
+    };
     match id & 3 {
         COUNTER => *value = value.wrapping_add(number),
         // A histogram keeps the last value: enough to see that something was recorded.
@@ -678,13 +805,25 @@ fn get_metric(guest: &mut Guest<'_>, id: u32, address: u32) -> Result<Status> {
     if id & 3 > GAUGE {
         return Ok(Status::BadArgument);
     }
-    let Some(value) = metric(guest.data_mut(), id).copied() else { return Ok(Status::NotFound) };
-    Ok(if write(guest, address, &value.to_le_bytes()) { Status::Ok } else { Status::InvalidMemoryAccess })
+    let Some(value) = metric(guest.data_mut(), id).copied() else {
+        return Ok(Status::NotFound);
+    };
+    Ok(if write(guest, address, &value.to_le_bytes()) {
+        Status::Ok
+    } else {
+        Status::InvalidMemoryAccess
+    })
 }
 
 // Properties and foreign functions.
 
-fn get_property(guest: &mut Guest<'_>, path: u32, path_size: u32, value: u32, value_size: u32) -> Result<Status> {
+fn get_property(
+    guest: &mut Guest<'_>,
+    path: u32,
+    path_size: u32,
+    value: u32,
+    value_size: u32,
+) -> Result<Status> {
     let path = read!(guest, path, path_size);
     match property::get(guest.data(), &path) {
         Some(bytes) => give(guest, &bytes, value, value_size),
@@ -693,10 +832,23 @@ fn get_property(guest: &mut Guest<'_>, path: u32, path_size: u32, value: u32, va
 }
 
 /// Becomes filter state under `wasm.` and the path as it was spelled.
-fn set_property(guest: &mut Guest<'_>, path: u32, path_size: u32, value: u32, value_size: u32) -> Result<Status> {
-    let (path, value) = (read!(guest, path, path_size), read!(guest, value, value_size));
-    let Some(stream) = guest.data_mut().stream_mut() else { return Ok(Status::NotFound) };
-    stream.filter_state.insert([b"wasm.", &path[..]].concat(), value);
+fn set_property(
+    guest: &mut Guest<'_>,
+    path: u32,
+    path_size: u32,
+    value: u32,
+    value_size: u32,
+) -> Result<Status> {
+    let (path, value) = (
+        read!(guest, path, path_size),
+        read!(guest, value, value_size),
+    );
+    let Some(stream) = guest.data_mut().stream_mut() else {
+        return Ok(Status::NotFound);
+    };
+    stream
+        .filter_state
+        .insert([b"wasm.", &path[..]].concat(), value);
     Ok(Status::Ok)
 }
 
@@ -709,7 +861,10 @@ fn call_foreign_function(
     result: u32,
     result_size: u32,
 ) -> Result<Status> {
-    let (name, argument) = (read!(guest, name, name_size), read!(guest, argument, argument_size));
+    let (name, argument) = (
+        read!(guest, name, name_size),
+        read!(guest, argument, argument_size),
+    );
     match foreign::call(guest.data_mut(), &name, &argument) {
         Ok(bytes) => give(guest, &bytes, result, result_size),
         Err(status) => Ok(status),

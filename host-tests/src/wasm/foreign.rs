@@ -8,8 +8,8 @@
 //! | any other name | NotFound |
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
-use rsa::pkcs8::{Document, SubjectPublicKeyInfoRef};
 use rsa::pkcs8::{DecodePublicKey, spki::der::Decode};
+use rsa::pkcs8::{Document, SubjectPublicKeyInfoRef};
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
 use super::abi::Status;
@@ -25,7 +25,13 @@ pub(crate) fn call(host: &mut Host, name: &[u8], argument: &[u8]) -> Result<Vec<
             }
             Ok(Vec::new())
         }
-        b"sign" | b"compress" | b"uncompress" | b"expr_create" | b"expr_evaluate" | b"expr_delete" | b"declare_property"
+        b"sign"
+        | b"compress"
+        | b"uncompress"
+        | b"expr_create"
+        | b"expr_evaluate"
+        | b"expr_delete"
+        | b"declare_property"
         | b"set_envoy_filter_state" => Err(Status::Unimplemented),
         _ => Err(Status::NotFound),
     }
@@ -67,23 +73,41 @@ enum Key {
 impl Key {
     fn from_der(der: &[u8]) -> Option<Self> {
         SubjectPublicKeyInfoRef::from_der(der).ok()?;
-        let rsa = || rsa::RsaPublicKey::from_public_key_der(der).ok().map(Key::Rsa);
-        let p256 = || p256::ecdsa::VerifyingKey::from_public_key_der(der).ok().map(Key::P256);
-        let p384 = || p384::ecdsa::VerifyingKey::from_public_key_der(der).ok().map(Key::P384);
+        let rsa = || {
+            rsa::RsaPublicKey::from_public_key_der(der)
+                .ok()
+                .map(Key::Rsa)
+        };
+        let p256 = || {
+            p256::ecdsa::VerifyingKey::from_public_key_der(der)
+                .ok()
+                .map(Key::P256)
+        };
+        let p384 = || {
+            p384::ecdsa::VerifyingKey::from_public_key_der(der)
+                .ok()
+                .map(Key::P384)
+        };
         rsa().or_else(p256).or_else(p384)
     }
 
     fn verifies(&self, hash: &Hash, signature: &[u8]) -> bool {
         match self {
             Key::Rsa(key) => {
-                let padding =
-                    rsa::Pkcs1v15Sign { hash_len: Some(hash.digest.len()), prefix: hash.digest_info().into() };
+                let padding = rsa::Pkcs1v15Sign {
+                    hash_len: Some(hash.digest.len()),
+                    prefix: hash.digest_info().into(),
+                };
                 key.verify(padding, &hash.digest, signature).is_ok()
             }
-            Key::P256(key) => p256::ecdsa::Signature::from_der(signature)
-                .is_ok_and(|signature| key.verify_prehash(&padded(&hash.digest, 32), &signature).is_ok()),
-            Key::P384(key) => p384::ecdsa::Signature::from_der(signature)
-                .is_ok_and(|signature| key.verify_prehash(&padded(&hash.digest, 48), &signature).is_ok()),
+            Key::P256(key) => p256::ecdsa::Signature::from_der(signature).is_ok_and(|signature| {
+                key.verify_prehash(&padded(&hash.digest, 32), &signature)
+                    .is_ok()
+            }),
+            Key::P384(key) => p384::ecdsa::Signature::from_der(signature).is_ok_and(|signature| {
+                key.verify_prehash(&padded(&hash.digest, 48), &signature)
+                    .is_ok()
+            }),
         }
     }
 }
@@ -105,10 +129,22 @@ impl Hash {
     fn of(name: &str, text: &[u8]) -> Option<Self> {
         let (digest, oid): (Vec<u8>, &[u8]) = match name {
             "sha1" => (sha1(text).to_vec(), &[0x2b, 0x0e, 0x03, 0x02, 0x1a]),
-            "sha224" => (Sha224::digest(text).to_vec(), &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x04]),
-            "sha256" => (Sha256::digest(text).to_vec(), &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01]),
-            "sha384" => (Sha384::digest(text).to_vec(), &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02]),
-            "sha512" => (Sha512::digest(text).to_vec(), &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03]),
+            "sha224" => (
+                Sha224::digest(text).to_vec(),
+                &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x04],
+            ),
+            "sha256" => (
+                Sha256::digest(text).to_vec(),
+                &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01],
+            ),
+            "sha384" => (
+                Sha384::digest(text).to_vec(),
+                &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02],
+            ),
+            "sha512" => (
+                Sha512::digest(text).to_vec(),
+                &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03],
+            ),
             _ => return None,
         };
         Some(Hash { digest, oid })
@@ -126,7 +162,13 @@ impl Hash {
 
 /// SHA-1 (RFC 3174), for old signatures only: Envoy still verifies them.
 fn sha1(text: &[u8]) -> [u8; 20] {
-    let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+    let mut state = [
+        0x6745_2301_u32,
+        0xefcd_ab89,
+        0x98ba_dcfe,
+        0x1032_5476,
+        0xc3d2_e1f0,
+    ];
     let mut message = text.to_vec();
     message.push(0x80);
     while message.len() % 64 != 56 {
@@ -139,7 +181,8 @@ fn sha1(text: &[u8]) -> [u8; 20] {
             *word = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         }
         for at in 16..80 {
-            words[at] = (words[at - 3] ^ words[at - 8] ^ words[at - 14] ^ words[at - 16]).rotate_left(1);
+            words[at] =
+                (words[at - 3] ^ words[at - 8] ^ words[at - 14] ^ words[at - 16]).rotate_left(1);
         }
         let [mut a, mut b, mut c, mut d, mut e] = state;
         for (at, word) in words.into_iter().enumerate() {
@@ -149,8 +192,12 @@ fn sha1(text: &[u8]) -> [u8; 20] {
                 40..60 => ((b & c) | (b & d) | (c & d), 0x8f1b_bcdc),
                 _ => (b ^ c ^ d, 0xca62_c1d6),
             };
-            let next =
-                a.rotate_left(5).wrapping_add(mix).wrapping_add(e).wrapping_add(constant).wrapping_add(word);
+            let next = a
+                .rotate_left(5)
+                .wrapping_add(mix)
+                .wrapping_add(e)
+                .wrapping_add(constant)
+                .wrapping_add(word);
             (a, b, c, d, e) = (next, a, b.rotate_left(30), c, d);
         }
         for (sum, part) in state.iter_mut().zip([a, b, c, d, e]) {
@@ -200,4 +247,155 @@ fn parse_fields(message: &[u8]) -> Option<[&[u8]; 5]> {
         }
     }
     Some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use p256::ecdsa::signature::hazmat::PrehashSigner as _;
+    use rsa::pkcs8::EncodePublicKey;
+
+    use super::*;
+
+    fn field(number: u8, value: &[u8]) -> Vec<u8> {
+        let size = value.len();
+        let mut bytes = vec![
+            number << 3 | 2,
+            (size & 0x7f) as u8 | 0x80,
+            (size >> 7) as u8,
+        ];
+        bytes.extend(value);
+        bytes
+    }
+
+    fn argument(hash: &str, key: &[u8], signature: &[u8], text: &[u8]) -> Vec<u8> {
+        [
+            field(1, hash.as_bytes()),
+            field(2, key),
+            field(3, signature),
+            field(4, text),
+        ]
+        .concat()
+    }
+
+    const TRUE: [u8; 2] = [0x08, 0x01];
+
+    #[test]
+    fn an_ecdsa_signature_is_verified_in_der() {
+        let key = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+        let public = key.verifying_key().to_public_key_der().unwrap();
+        let digest = Sha256::digest(b"text");
+        let signature: p256::ecdsa::Signature = key.sign_prehash(&digest).unwrap();
+        let der = signature.to_der();
+        let ask = |signature: &[u8], text: &[u8]| {
+            verify_signature(&argument("sha256", public.as_bytes(), signature, text)).unwrap()
+        };
+        assert_eq!(ask(der.as_bytes(), b"text"), TRUE);
+        assert_ne!(ask(der.as_bytes(), b"other"), TRUE);
+        assert_ne!(
+            ask(&signature.to_bytes(), b"text"),
+            TRUE,
+            "JOSE's form is not DER"
+        );
+        let pem = key
+            .verifying_key()
+            .to_public_key_pem(rsa::pkcs8::LineEnding::LF)
+            .unwrap();
+        let by_pem = [
+            field(1, b"sha256"),
+            field(3, der.as_bytes()),
+            field(4, b"text"),
+            field(5, pem.as_bytes()),
+        ];
+        assert_eq!(verify_signature(&by_pem.concat()).unwrap(), TRUE);
+    }
+
+    // Keys and signatures over `text`, made by OpenSSL 3 for these tests.
+    const RSA_KEY: &str = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDAIS8zJWMHjqXUHL1wgfo9rP6QOx6LQJJ8zB+DEOpPLcRSGQbbrJ2fD3k4E3N6JfGZkDsUTSetnF1aj+QEDAEsBR4w1JBR7OxVd2+FFXLuAo6geJ0nyvwuf5wdslE+MtCFimCefGWHQ65QTZpDHDtkqHRHVTcc9EH54FQTX6aioQIDAQAB";
+    const RSA_SIGNATURES: [(&str, &str); 5] = [
+        (
+            "sha1",
+            "ByKqer6VvZCL+gG28Gn/nkkechRRu6mSEc1thkf1TQBILHIzF9V/Z85pl5syCOJVyjrNo0qNHzM+5T7ujeIb6doZ7GndB0QhQ6QRF7NSPgcy8br4PycSDx260NrOBiHtd9/yqFKtWK79L0invdI1zrRN8uLYauLI7bUBuCzZSmo=",
+        ),
+        (
+            "sha224",
+            "OM0y7E1bu5k3c9W8s16+wF/rc5479jBY4OedQ2WZzry9ySqNo+tYxAzVbh4RYuyozIAZjKm2L6zTyu8+P0AKRquIerz4Mchrz2a1eXwAK4xo5y+pst8t8fToiullCndJQm2motT0sMR0LnPVBDXwr4VMy4uSg0fWg0ueg4h+MZc=",
+        ),
+        (
+            "sha256",
+            "cEF0EQ5fLO9ARgx0Uw7sQ2bXzgTQhcmPYA4oJ8MoQ61a/x0p2HB4cdhJrVGV4Q4YrKy9RIzUoukhbkEpZTZ5gqJ3jAyoZYLmm7o15bEWgFPvbXcm8A2urU3gQrIFS4W9rn9xStlpx3wvMIyEWIpZ0OoY0/ySB4a5/9kFnSAgzvo=",
+        ),
+        (
+            "sha384",
+            "fA533IDvrIJs41nrK3AzskkRhWnar3pRalo+omdVaVy73WbWgRdDcm9YRke0s/Gexd6iBE0hNT54XbYZuunzd4J5OjoUnrpjVt8RjnaB0GPRP+/BK+w4VVZ74xAIHBKKjMCAAbkVs0q5paqbENyc9wMUu4E4FDX4Ijon1KndJzE=",
+        ),
+        (
+            "sha512",
+            "EiQ8vlKdtZGMKWlYFCnIstvPAFrIZCP/KCQ2034gq2Wm45Vv2nA5SkeaQ3M8YGP24kpEdmR1Cld80BfEEyusag+a38v9OOqB1kR8mZHUIUSK9W7t/uNxo2Uce8cvZQGf091nuhWNMlQIOMpvzygDdwH5kmiQyeHPO+2p0KSU+aQ=",
+        ),
+    ];
+    const P384_KEY: &str = "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAElsnWmn36Mkr1NfBAODJdFZHHYNnYHRyIB/YtyA382V06Xi9PtfwtUdc0s+p8TvxCWFjXm+zLWCwYHtbZqgcm6WZh1QaFhBnjH1O1jd+ALdYXANEIye/RBNNrY6K8RJu9";
+    const P384_SIGNATURES: [(&str, &str); 2] = [
+        (
+            "sha384",
+            "MGQCMQCXbVXSvK0710IDG4UyE29lUACWmZZSVEMWih03Dnr5HjllCV2p3XNwb4puCv5n2xQCL3Pv81FL/EG8OcptdXjOwlPA52ILjf5qDrhFvmMY5Cr/z6ktakAvfS9w0gTIUF5V",
+        ),
+        (
+            "sha256",
+            "MGYCMQD1A36lBGFpMgmjBcpkShvNcm0DMK/tqprAqo32FbcGb17MecW/vAjMhtO5VEYMNlsCMQD+cc2zJRIEDoMJdTmiIxW437Rq5veUJEyUWi+iHzSwe29VdvcGiyE/fewDEMEDAhQ=",
+        ),
+    ];
+
+    fn decode(text: &str) -> Vec<u8> {
+        base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap()
+    }
+
+    #[test]
+    fn what_openssl_signs_is_verified() {
+        let rsa = RSA_SIGNATURES.map(|vector| (RSA_KEY, vector));
+        let p384 = P384_SIGNATURES.map(|vector| (P384_KEY, vector));
+        for (key, (hash, signature)) in rsa.into_iter().chain(p384) {
+            let (key, signature) = (decode(key), decode(signature));
+            let ask =
+                |text: &[u8]| verify_signature(&argument(hash, &key, &signature, text)).unwrap();
+            assert_eq!(ask(b"text"), TRUE, "{hash}");
+            assert_ne!(ask(b"texu"), TRUE, "{hash}");
+            let other = verify_signature(&argument("sha224", &key, &signature, b"text")).unwrap();
+            assert_eq!(other == TRUE, hash == "sha224", "another hash than {hash}");
+        }
+    }
+
+    #[test]
+    fn what_envoy_refuses_is_a_bad_argument() {
+        assert_eq!(verify_signature(b"\xff\xff"), Err(Status::BadArgument));
+        assert_eq!(
+            verify_signature(&argument("sha256", b"no key", b"", b"")),
+            Err(Status::BadArgument)
+        );
+        assert_eq!(
+            verify_signature(&field(1, b"sha256")),
+            Err(Status::BadArgument)
+        );
+        let result = verify_signature(&argument("md5", &decode(RSA_KEY), b"", b"")).unwrap();
+        assert_eq!(&result[2..], b"md5 is not supported.");
+    }
+
+    #[test]
+    fn sha1_gives_the_digests_of_rfc_3174() {
+        let hex = |digest: [u8; 20]| {
+            digest
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
+        assert_eq!(
+            hex(sha1(b"abc")),
+            "a9993e364706816aba3e25717850c26c9cd0d89d"
+        );
+        assert_eq!(
+            hex(sha1(
+                b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"
+            )),
+            "84983e441c3bd26ebaae4aa1f95129e5e54670f1"
+        );
+    }
 }

@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::Wasmtime;
 use super::abi::Way;
 use super::headers::HeaderMap;
 use super::stream::Stream;
 use super::vm::Vm;
 use super::world::{Event, StreamData, World};
+<<<<<<< HEAD
 use super::Wasmtime;
 use crate::exchange::{Answer, Body, End, Fault, Gateway, Outcome, Request, Seen, Setup};
+=======
+use crate::exchange::{Answer, Body, End, Fault, Gateway, Outcome, Request, Setup};
+>>>>>>> wasmtime
 
 /// Filters behind each other, each in its own VM, in front of a scripted upstream.
 pub struct Chain {
@@ -39,7 +44,11 @@ pub struct Hung {
 impl fmt::Display for Hung {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.filter {
-            Some(filter) => write!(f, "the stream hangs: filter `{filter}` paused the {} and nobody resumed it", self.way)?,
+            Some(filter) => write!(
+                f,
+                "the stream hangs: filter `{filter}` paused the {} and nobody resumed it",
+                self.way
+            )?,
             None => write!(f, "the stream hangs: the {} never ended", self.way)?,
         }
         write_logs(f, &self.logs)
@@ -58,12 +67,24 @@ impl Chain {
     pub(super) fn start(engine: &Wasmtime, setup: &Setup) -> anyhow::Result<Self> {
         let settings = &engine.settings;
         let clusters = std::sync::Arc::new(settings.clusters.clone());
-        let mut world = Box::new(World::new(setup, settings.clock, settings.log_level as u32, clusters));
+        let mut world = Box::new(World::new(
+            setup,
+            settings.clock,
+            settings.log_level as u32,
+            clusters,
+        ));
         let mut vms = Vec::new();
         for (at, filter) in setup.filters.iter().enumerate() {
             let name = || format!("filter `{}`", filter.name);
             let module = engine.module(&filter.module).with_context(name)?;
-            let vm = Vm::start(&module, &mut world, filter, at, &setup.environment, &settings.limits);
+            let vm = Vm::start(
+                &module,
+                &mut world,
+                filter,
+                at,
+                &setup.environment,
+                &settings.limits,
+            );
             vms.push(vm.map_err(|error| {
                 let mut text = format!("filter `{}`: {error:#}", filter.name);
                 for (level, line) in &world.logs {
@@ -75,7 +96,11 @@ impl Chain {
         let mut chain = Chain {
             ticked: vec![Duration::ZERO; vms.len()],
             vms,
-            names: setup.filters.iter().map(|filter| filter.name.clone()).collect(),
+            names: setup
+                .filters
+                .iter()
+                .map(|filter| filter.name.clone())
+                .collect(),
             world,
             buffer_limit: setup.buffer_limit.unwrap_or(BUFFER_LIMIT),
             report: setup.report.clone(),
@@ -133,7 +158,9 @@ impl Chain {
     /// Outside a stream.
     fn deliver_events(&mut self) -> anyhow::Result<()> {
         for _ in 0..EVENTS_MAX {
-            let Some(event) = self.world.events.pop_front() else { return Ok(()) };
+            let Some(event) = self.world.events.pop_front() else {
+                return Ok(());
+            };
             let filter = deliver(&mut self.vms, &mut self.world, event);
             self.vms[filter].store.data_mut().deferred.clear();
         }
@@ -169,18 +196,33 @@ impl Chain {
         let holder = stream.holder();
         let (upstream, client) = stream.close();
         self.deliver_events()?;
-        let state = self.world.stream.take().map(|stream| stream.filter_state).unwrap_or_default();
+        let state = self
+            .world
+            .stream
+            .take()
+            .map(|stream| stream.filter_state)
+            .unwrap_or_default();
         let logs = self.take_logs();
         if let Some(way) = hung? {
             let filter = holder.map(|(filter, _)| self.names[filter].clone());
-            return Err(Hung { filter, way: holder.map_or(way, |(_, way)| way).name(), logs }.into());
+            return Err(Hung {
+                filter,
+                way: holder.map_or(way, |(_, way)| way).name(),
+                logs,
+            }
+            .into());
         }
         let reported = |name: &String| {
             let value = state.get(format!("wasm.{name}").as_bytes())?;
             Some((name.clone(), String::from_utf8_lossy(value).into_owned()))
         };
         let filter_state = self.report.iter().filter_map(reported).collect();
-        Ok(Outcome { upstream, client, logs, filter_state })
+        Ok(Outcome {
+            upstream,
+            client,
+            logs,
+            filter_state,
+        })
     }
 }
 
@@ -211,7 +253,11 @@ fn run(
     if stream.ended() {
         return Ok(None);
     }
-    Ok(Some(if stream.response_started() { Way::Response } else { Way::Request }))
+    Ok(Some(if stream.response_started() {
+        Way::Response
+    } else {
+        Way::Request
+    }))
 }
 
 fn send_answer(stream: &mut Stream<'_>, request: &Request, answer: &Answer) {
@@ -271,7 +317,9 @@ fn pump(stream: &mut Stream<'_>) -> anyhow::Result<()> {
             return Ok(());
         }
         let (vms, world) = stream.parts();
-        let Some(event) = world.events.pop_front() else { return Ok(()) };
+        let Some(event) = world.events.pop_front() else {
+            return Ok(());
+        };
         let filter = deliver(vms, world, event);
         stream.after_root_call(filter);
     }
@@ -281,7 +329,11 @@ fn pump(stream: &mut Stream<'_>) -> anyhow::Result<()> {
 /// The filter that got it.
 fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
     match event {
-        Event::CallAnswered { filter, token, answer } => {
+        Event::CallAnswered {
+            filter,
+            token,
+            answer,
+        } => {
             vms[filter].on_http_call_response(world, token, answer);
             filter
         }
@@ -293,17 +345,25 @@ fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
 }
 
 /// What Envoy's HTTP/1 codec and connection manager make of a request: pseudo headers first, hop-by-hop lines gone, its own
-/// lines behind.
+/// lines behind; which ones, was seen on Envoy 1.40.
 fn request_headers(request: &Request, number: u64) -> HeaderMap {
-    const HOP_BY_HOP: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+    const TAKEN_AWAY: [&str; 7] = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+        "x-envoy-original-url",
+        "x-forwarded-client-cert",
+    ];
     let mut headers = HeaderMap::headers(Way::Request);
     headers.add(b":authority", request.authority.as_bytes());
     headers.add(b":path", &request.target);
     headers.add(b":method", request.method.as_bytes());
     headers.add(b":scheme", b"http");
     for (name, value) in &request.headers {
-        let hop = HOP_BY_HOP.contains(&name.as_str()) || name == "te" && value != b"trailers";
-        if !hop {
+        let taken = TAKEN_AWAY.contains(&name.as_str()) || name == "te" && value != b"trailers";
+        if !taken {
             headers.add(name.as_bytes(), value);
         }
     }
@@ -312,9 +372,13 @@ fn request_headers(request: &Request, number: u64) -> HeaderMap {
         let length: usize = body.chunks.iter().map(Vec::len).sum();
         headers.replace(b"content-length", length.to_string().as_bytes());
     }
-    for (name, value) in
-        [("x-forwarded-proto", "http".to_owned()), ("x-request-id", format!("00000000-0000-4000-8000-{number:012x}"))]
-    {
+    for (name, value) in [
+        ("x-forwarded-proto", "http".to_owned()),
+        (
+            "x-request-id",
+            format!("00000000-0000-4000-8000-{number:012x}"),
+        ),
+    ] {
         if headers.get(name.as_bytes()).is_none() {
             headers.add(name.as_bytes(), value.as_bytes());
         }
@@ -328,7 +392,9 @@ fn response_headers(answer: &Answer, bodyless: bool, empty: bool) -> HeaderMap {
     headers.add(b":status", answer.status.to_string().as_bytes());
     let mut headers = headers.with(&answer.headers);
     let length: usize = answer.body.chunks.iter().map(Vec::len).sum();
-    let whole = answer.body.end == End::WithLastChunk && answer.body.trailers.is_empty() && answer.fault.is_none();
+    let whole = answer.body.end == End::WithLastChunk
+        && answer.body.trailers.is_empty()
+        && answer.fault.is_none();
     if !bodyless && headers.get(b"content-length").is_none() {
         if empty || whole {
             headers.add(b"content-length", length.to_string().as_bytes());
@@ -341,5 +407,6 @@ fn response_headers(answer: &Answer, bodyless: bool, empty: bool) -> HeaderMap {
 }
 
 fn write_logs(f: &mut fmt::Formatter<'_>, logs: &[(String, String)]) -> fmt::Result {
-    logs.iter().try_for_each(|(level, line)| write!(f, "\n  [{level}] {line}"))
+    logs.iter()
+        .try_for_each(|(level, line)| write!(f, "\n  [{level}] {line}"))
 }

@@ -21,7 +21,10 @@ pub(crate) struct HeaderMap {
 
 impl HeaderMap {
     pub(crate) fn headers(way: Way) -> Self {
-        HeaderMap { inline: Some(way), ..HeaderMap::default() }
+        HeaderMap {
+            inline: Some(way),
+            ..HeaderMap::default()
+        }
     }
 
     pub(crate) fn trailers() -> Self {
@@ -82,13 +85,21 @@ impl HeaderMap {
     /// The first line of that name.
     pub(crate) fn get(&self, name: &[u8]) -> Option<&[u8]> {
         let name = name.to_ascii_lowercase();
-        self.lines.iter().find(|line| line.0 == name).map(|line| line.1.as_slice())
+        self.lines
+            .iter()
+            .find(|line| line.0 == name)
+            .map(|line| line.1.as_slice())
     }
 
     /// Every line of that name, joined by commas, as Envoy's expression language reads it.
     pub(crate) fn get_joined(&self, name: &[u8]) -> Option<Vec<u8>> {
         let name = name.to_ascii_lowercase();
-        let values: Vec<&[u8]> = self.lines.iter().filter(|line| line.0 == name).map(|line| &line.1[..]).collect();
+        let values: Vec<&[u8]> = self
+            .lines
+            .iter()
+            .filter(|line| line.0 == name)
+            .map(|line| &line.1[..])
+            .collect();
         (!values.is_empty()).then(|| values.join(&b','))
     }
 
@@ -97,12 +108,17 @@ impl HeaderMap {
     }
 
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
-        self.lines.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+        self.lines
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
     /// The bytes of all names and values.
     pub(crate) fn byte_size(&self) -> usize {
-        self.lines.iter().map(|(name, value)| name.len() + value.len()).sum()
+        self.lines
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum()
     }
 
     /// The lines without pseudo headers and without those that the proxy itself adds.
@@ -117,7 +133,9 @@ impl HeaderMap {
 }
 
 fn is_inline(way: Way, name: &[u8]) -> bool {
-    let Ok(name) = std::str::from_utf8(name) else { return false };
+    let Ok(name) = std::str::from_utf8(name) else {
+        return false;
+    };
     let own = match way {
         Way::Request => INLINE_REQUEST,
         Way::Response => INLINE_RESPONSE,
@@ -127,6 +145,7 @@ fn is_inline(way: Way, name: &[u8]) -> bool {
 
 const INLINE_BOTH: &[&str] = &[
     "connection",
+    "content-encoding",
     "content-length",
     "content-type",
     "keep-alive",
@@ -147,6 +166,7 @@ const INLINE_REQUEST: &[&str] = &[
     "access-control-request-method",
     "authorization",
     "cache-control",
+    "cdn-loop",
     "expect",
     "grpc-accept-encoding",
     "grpc-timeout",
@@ -166,6 +186,7 @@ const INLINE_REQUEST: &[&str] = &[
     "x-forwarded-client-cert",
     "x-forwarded-for",
     "x-forwarded-host",
+    "x-forwarded-port",
     "x-forwarded-proto",
 ];
 
@@ -174,11 +195,11 @@ const INLINE_RESPONSE: &[&str] = &[
     "access-control-allow-headers",
     "access-control-allow-methods",
     "access-control-allow-origin",
+    "access-control-allow-private-network",
     "access-control-expose-headers",
     "access-control-max-age",
     "age",
     "cache-control",
-    "content-encoding",
     "date",
     "etag",
     "expires",
@@ -197,7 +218,9 @@ mod tests {
 
     fn lines(map: &HeaderMap) -> Vec<(String, String)> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        map.iter().map(|(name, value)| (text(name), text(value))).collect()
+        map.iter()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {
@@ -213,7 +236,12 @@ mod tests {
         map.add(b"x-b", b"2");
         map.replace(b"x-a", b"3");
         map.replace(b":authority", b"i");
-        let want = [pair(":path", "/"), pair(":authority", "i"), pair("x-b", "2"), pair("x-a", "3")];
+        let want = [
+            pair(":path", "/"),
+            pair(":authority", "i"),
+            pair("x-b", "2"),
+            pair("x-a", "3"),
+        ];
         assert_eq!(lines(&map), want);
         map.remove(b":path");
         map.add(b":method", b"GET");
@@ -227,7 +255,14 @@ mod tests {
         map.add(b"x-a", b"2");
         map.add(b"authorization", b"Bearer a");
         map.add(b"Authorization", b"Bearer b");
-        assert_eq!(lines(&map), [pair("x-a", "1"), pair("x-a", "2"), pair("authorization", "Bearer a,Bearer b")]);
+        assert_eq!(
+            lines(&map),
+            [
+                pair("x-a", "1"),
+                pair("x-a", "2"),
+                pair("authorization", "Bearer a,Bearer b")
+            ]
+        );
         assert_eq!(map.get(b"X-A"), Some(&b"1"[..]));
         assert_eq!(map.get_joined(b"x-a"), Some(b"1,2".to_vec()));
     }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use wasmtime::{Memory, StoreLimits, TypedFunc};
 
+use super::CallAnswer;
 use super::abi::{MapType, Way};
 use super::headers::HeaderMap;
 use super::world::{Frame, StreamData, World};
-use super::CallAnswer;
 
 /// The data of a VM's store.
 pub(crate) struct Host {
@@ -90,7 +90,11 @@ pub(crate) struct LocalReply {
 impl Host {
     /// The context that host calls work on: the one that the guest chose, else the callback's.
     pub(crate) fn context_id(&self) -> u32 {
-        if self.effective != 0 && self.contexts.contains_key(&self.effective) { self.effective } else { self.current }
+        if self.effective != 0 && self.contexts.contains_key(&self.effective) {
+            self.effective
+        } else {
+            self.current
+        }
     }
 
     pub(crate) fn context(&self) -> Option<&Context> {
@@ -99,11 +103,19 @@ impl Host {
 
     /// The stream, if the context belongs to one.
     pub(crate) fn stream(&self) -> Option<&StreamData> {
-        if self.context()?.is_stream { self.world.stream.as_ref() } else { None }
+        if self.context()?.is_stream {
+            self.world.stream.as_ref()
+        } else {
+            None
+        }
     }
 
     pub(crate) fn stream_mut(&mut self) -> Option<&mut StreamData> {
-        if self.context()?.is_stream { self.world.stream.as_mut() } else { None }
+        if self.context()?.is_stream {
+            self.world.stream.as_mut()
+        } else {
+            None
+        }
     }
 
     /// A map to read. Outside its callbacks a stream's map is not there; in `on_log` headers are.
@@ -114,7 +126,8 @@ impl Host {
                 self.stream()?.headers[way.at()].as_ref()
             }
             MapType::Trailers(way)
-                if context.trailers[way.at()] && !context.logging || context.logging && way == Way::Response =>
+                if context.trailers[way.at()] && !context.logging
+                    || context.logging && way == Way::Response =>
             {
                 self.stream()?.trailers[way.at()].as_ref()
             }
@@ -126,8 +139,12 @@ impl Host {
     pub(crate) fn map_mut(&mut self, map: MapType) -> Option<&mut HeaderMap> {
         let context = self.context()?;
         match map {
-            MapType::Headers(way) if context.headers[way.at()] => self.stream_mut()?.headers[way.at()].as_mut(),
-            MapType::Trailers(way) if context.trailers[way.at()] => self.stream_mut()?.trailers[way.at()].as_mut(),
+            MapType::Headers(way) if context.headers[way.at()] => {
+                self.stream_mut()?.headers[way.at()].as_mut()
+            }
+            MapType::Trailers(way) if context.trailers[way.at()] => {
+                self.stream_mut()?.trailers[way.at()].as_mut()
+            }
             MapType::Trailers(way) if context.body[way.at()] && context.end_of_stream => {
                 let id = self.context_id();
                 if let Some(context) = self.contexts.get_mut(&id) {

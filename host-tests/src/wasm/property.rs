@@ -17,7 +17,10 @@ pub(crate) fn get(host: &Host, path: &[u8]) -> Option<Vec<u8>> {
     if parts.len() > 1 && parts.last().is_some_and(|part| part.is_empty()) {
         parts.pop();
     }
-    let text: Vec<&str> = parts.iter().map(|part| std::str::from_utf8(part).unwrap_or_default()).collect();
+    let text: Vec<&str> = parts
+        .iter()
+        .map(|part| std::str::from_utf8(part).unwrap_or_default())
+        .collect();
     match text.as_slice() {
         ["request", rest @ ..] => request(host, rest),
         ["response", rest @ ..] => response(host, rest),
@@ -33,7 +36,11 @@ pub(crate) fn get(host: &Host, path: &[u8]) -> Option<Vec<u8>> {
         ["plugin_root_id"] => Some(host.root_id.clone().into_bytes()),
         ["plugin_vm_id"] => Some(Vec::new()),
         ["connection_id"] => host.stream().map(|_| int(1)),
-        [_] => host.stream()?.filter_state.get(&[b"wasm.", parts[0]].concat()).cloned(),
+        [_] => host
+            .stream()?
+            .filter_state
+            .get(&[b"wasm.", parts[0]].concat())
+            .cloned(),
         _ => None,
     }
 }
@@ -47,20 +54,37 @@ fn request(host: &Host, path: &[&str]) -> Option<Vec<u8>> {
     let stream = host.stream()?;
     let context = host.context()?;
     let at = Way::Request.at();
-    let headers =
-        if context.headers[at] || context.logging { stream.headers[at].as_ref() } else { None };
-    let header = |name: &str| headers.and_then(|headers| headers.get(name.as_bytes())).map(<[u8]>::to_vec);
+    let headers = if context.headers[at] || context.logging {
+        stream.headers[at].as_ref()
+    } else {
+        None
+    };
+    let header = |name: &str| {
+        headers
+            .and_then(|headers| headers.get(name.as_bytes()))
+            .map(<[u8]>::to_vec)
+    };
     let size = headers.map_or(0, HeaderMap::byte_size) as i64;
     match *path {
         ["path"] => header(":path"),
         ["url_path"] => headers.map(|headers| {
             let path = headers.get(b":path").unwrap_or_default();
-            path.split(|&byte| byte == b'?').next().unwrap_or_default().to_vec()
+            path.split(|&byte| byte == b'?')
+                .next()
+                .unwrap_or_default()
+                .to_vec()
         }),
         ["query"] => headers.map(|headers| {
             let path = headers.get(b":path").unwrap_or_default();
-            let query = path.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
-            query.split(|&byte| byte == b'#').next().unwrap_or_default().to_vec()
+            let query = path
+                .splitn(2, |&byte| byte == b'?')
+                .nth(1)
+                .unwrap_or_default();
+            query
+                .split(|&byte| byte == b'#')
+                .next()
+                .unwrap_or_default()
+                .to_vec()
         }),
         ["host"] => header(":authority"),
         ["scheme"] => header(":scheme"),
@@ -72,9 +96,16 @@ fn request(host: &Host, path: &[&str]) -> Option<Vec<u8>> {
         ["headers_bytes"] => Some(int(size)),
         ["protocol"] => Some(b"HTTP/1.1".to_vec()),
         ["time"] => Some(int(stream.start_nanoseconds as i64)),
-        ["duration"] => stream.duration.map(|duration| int(duration.as_nanos() as i64)),
+        ["duration"] => stream
+            .duration
+            .map(|duration| int(duration.as_nanos() as i64)),
         ["size"] => match header("content-length") {
-            Some(length) => std::str::from_utf8(&length).ok()?.trim().parse().ok().map(int),
+            Some(length) => std::str::from_utf8(&length)
+                .ok()?
+                .trim()
+                .parse()
+                .ok()
+                .map(int),
             None => Some(int(stream.received as i64)),
         },
         ["total_size"] => Some(int(stream.received as i64 + size)),
@@ -87,8 +118,16 @@ fn response(host: &Host, path: &[&str]) -> Option<Vec<u8>> {
     let context = host.context()?;
     let at = Way::Response.at();
     let visible = |there: bool| there || context.logging;
-    let headers = if visible(context.headers[at]) { stream.headers[at].as_ref() } else { None };
-    let trailers = if visible(context.trailers[at]) { stream.trailers[at].as_ref() } else { None };
+    let headers = if visible(context.headers[at]) {
+        stream.headers[at].as_ref()
+    } else {
+        None
+    };
+    let trailers = if visible(context.trailers[at]) {
+        stream.trailers[at].as_ref()
+    } else {
+        None
+    };
     let size = headers.map_or(0, HeaderMap::byte_size) as i64;
     match *path {
         ["code"] => stream.code.map(|code| int(code.into())),
@@ -97,7 +136,9 @@ fn response(host: &Host, path: &[&str]) -> Option<Vec<u8>> {
         ["trailers", name] => trailers?.get_joined(name.as_bytes()),
         ["headers_bytes"] => Some(int(size)),
         ["size"] => Some(int(stream.sent as i64)),
-        ["total_size"] => Some(int(stream.sent as i64 + size + trailers.map_or(0, HeaderMap::byte_size) as i64)),
+        ["total_size"] => Some(int(stream.sent as i64
+            + size
+            + trailers.map_or(0, HeaderMap::byte_size) as i64)),
         ["flags"] => Some(int(0)),
         _ => None,
     }
@@ -124,7 +165,9 @@ fn xds(host: &Host, path: &[&str]) -> Option<Vec<u8>> {
         ["cluster_name"] => world.route().map(|_| CLUSTER.into()),
         ["route_name"] => world.route().map(|route| route.name.clone().into_bytes()),
         ["virtual_host_name"] => world.route().map(|_| VIRTUAL_HOST.into()),
-        ["route_metadata", "filter_metadata", ref rest @ ..] => metadata(&world.route()?.metadata, rest),
+        ["route_metadata", "filter_metadata", ref rest @ ..] => {
+            metadata(&world.route()?.metadata, rest)
+        }
         ["virtual_host_metadata", "filter_metadata", ref rest @ ..] => {
             world.route()?;
             metadata(&world.virtual_host_metadata, rest)
@@ -136,9 +179,15 @@ fn xds(host: &Host, path: &[&str]) -> Option<Vec<u8>> {
 
 fn metadata(metadata: &Metadata, path: &[&str]) -> Option<Vec<u8>> {
     match *path {
-        [filter, key] => metadata.get(filter)?.get(key).map(|value| value.clone().into_bytes()),
+        [filter, key] => metadata
+            .get(filter)?
+            .get(key)
+            .map(|value| value.clone().into_bytes()),
         [filter] => Some(serialize_pairs(
-            metadata.get(filter)?.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())),
+            metadata
+                .get(filter)?
+                .iter()
+                .map(|(key, value)| (key.as_bytes(), value.as_bytes())),
         )),
         _ => None,
     }

@@ -5,7 +5,9 @@ use std::mem;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use wasmtime::{Instance, InstancePre, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{
+    Instance, InstancePre, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults,
+};
 
 use super::abi::Way;
 use super::host::{Context, Host};
@@ -63,7 +65,10 @@ impl Vm {
             name: filter.name.clone(),
             root_id: filter.root_id.clone(),
             configuration: filter.configuration.clone(),
-            environment: environment.iter().map(|(key, value)| format!("{key}={value}").into_bytes()).collect(),
+            environment: environment
+                .iter()
+                .map(|(key, value)| format!("{key}={value}").into_bytes())
+                .collect(),
             contexts: BTreeMap::new(),
             current: 0,
             effective: 0,
@@ -85,13 +90,18 @@ impl Vm {
         let mut store = Store::new(module.module().engine(), host);
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(ticks(limits.callback_time));
-        let instance = module.instantiate(&mut store).map_err(plain).context("the module could not be instantiated")?;
+        let instance = module
+            .instantiate(&mut store)
+            .map_err(plain)
+            .context("the module could not be instantiated")?;
         let host = store.data_mut();
         mem::swap(&mut host.world, world);
         let memory = instance.get_memory(&mut store, "memory");
         let allocate = match instance.get_typed_func(&mut store, "malloc") {
             Ok(allocate) => Some(allocate),
-            Err(_) => instance.get_typed_func(&mut store, "proxy_on_memory_allocate").ok(),
+            Err(_) => instance
+                .get_typed_func(&mut store, "proxy_on_memory_allocate")
+                .ok(),
         };
         let host = store.data_mut();
         (host.memory, host.allocate) = (memory, allocate);
@@ -112,16 +122,23 @@ impl Vm {
             root: 0,
             time_limit: limits.callback_time,
         };
-        vm.initialise(&instance, world).map_err(|Trapped| anyhow::anyhow!("the module trapped while it initialised"))?;
+        vm.initialise(&instance, world)
+            .map_err(|Trapped| anyhow::anyhow!("the module trapped while it initialised"))?;
         vm.configure(world)?;
         Ok(vm)
     }
 
     fn initialise(&mut self, instance: &Instance, world: &mut Box<World>) -> Result<(), Trapped> {
-        let mut find = |name| instance.get_typed_func::<(), ()>(&mut self.store, name).ok();
+        let mut find = |name| {
+            instance
+                .get_typed_func::<(), ()>(&mut self.store, name)
+                .ok()
+        };
         let calls = match find("_initialize") {
             Some(initialise) => {
-                let main = instance.get_typed_func::<(u32, u32), u32>(&mut self.store, "main").ok();
+                let main = instance
+                    .get_typed_func::<(u32, u32), u32>(&mut self.store, "main")
+                    .ok();
                 self.call(world, "_initialize", 0, &initialise, ())?;
                 if let Some(main) = main {
                     self.call(world, "main", 0, &main, (0, 0))?;
@@ -144,7 +161,8 @@ impl Vm {
         let host = self.store.data_mut();
         host.configuring = true;
         let size = host.configuration.len() as u32;
-        self.create_context(world, root, 0).map_err(|Trapped| trapped("proxy_on_context_create"))?;
+        self.create_context(world, root, 0)
+            .map_err(|Trapped| trapped("proxy_on_context_create"))?;
         self.store.data_mut().configuring = false;
         if let Some(start) = self.exports.vm_start.clone()
             && self
@@ -171,7 +189,13 @@ impl Vm {
     pub(crate) fn new_context(&mut self, is_stream: bool) -> u32 {
         let id = self.next_context;
         self.next_context += 1;
-        self.store.data_mut().contexts.insert(id, Context { is_stream, ..Context::default() });
+        self.store.data_mut().contexts.insert(
+            id,
+            Context {
+                is_stream,
+                ..Context::default()
+            },
+        );
         id
     }
 
@@ -189,7 +213,12 @@ impl Vm {
     }
 
     /// Tells the guest of a context, once.
-    pub(crate) fn create_context(&mut self, world: &mut Box<World>, id: u32, parent: u32) -> Result<(), Trapped> {
+    pub(crate) fn create_context(
+        &mut self,
+        world: &mut Box<World>,
+        id: u32,
+        parent: u32,
+    ) -> Result<(), Trapped> {
         if mem::replace(&mut self.context(id).created, true) || self.failed {
             return Ok(());
         }
@@ -273,18 +302,35 @@ impl Vm {
     }
 
     /// The answer to a call; none: it failed, which the guest sees as no headers and a status.
-    pub(crate) fn on_http_call_response(&mut self, world: &mut Box<World>, token: u32, answer: Option<CallAnswer>) {
-        let Some(call) = self.exports.http_call_response.clone() else { return };
+    pub(crate) fn on_http_call_response(
+        &mut self,
+        world: &mut Box<World>,
+        token: u32,
+        answer: Option<CallAnswer>,
+    ) {
+        let Some(call) = self.exports.http_call_response.clone() else {
+            return;
+        };
         let root = self.root;
         let host = self.store.data_mut();
         let (headers, size, trailers) = answer.as_ref().map_or((0, 0, 0), |answer| {
-            (answer.headers.len() as u32, answer.body.len() as u32, answer.trailers.len() as u32)
+            (
+                answer.headers.len() as u32,
+                answer.body.len() as u32,
+                answer.trailers.len() as u32,
+            )
         });
         if answer.is_none() {
             host.status = (super::abi::Status::BrokenConnection as u32, "reset");
         }
         host.call_answer = answer;
-        let _ = self.call(world, "proxy_on_http_call_response", root, &call, (root, token, headers, size, trailers));
+        let _ = self.call(
+            world,
+            "proxy_on_http_call_response",
+            root,
+            &call,
+            (root, token, headers, size, trailers),
+        );
         let host = self.store.data_mut();
         host.call_answer = None;
         host.status.1 = "";
@@ -304,7 +350,10 @@ impl Vm {
         }
         let host = self.store.data_mut();
         mem::swap(&mut host.world, world);
-        let before = (mem::replace(&mut host.current, context), mem::replace(&mut host.effective, 0));
+        let before = (
+            mem::replace(&mut host.current, context),
+            mem::replace(&mut host.effective, 0),
+        );
         self.store.set_epoch_deadline(ticks(self.time_limit));
         let result = function.call(&mut self.store, arguments);
         let host = self.store.data_mut();
@@ -334,9 +383,13 @@ impl Exports {
             store: &mut Store<Host>,
             name: &str,
         ) -> anyhow::Result<Call<P, R>> {
-            let Some(function) = instance.get_func(&mut *store, name) else { return Ok(None) };
-            let function =
-                function.typed(&*store).map_err(plain).with_context(|| format!("the export `{name}` has a wrong signature"))?;
+            let Some(function) = instance.get_func(&mut *store, name) else {
+                return Ok(None);
+            };
+            let function = function
+                .typed(&*store)
+                .map_err(plain)
+                .with_context(|| format!("the export `{name}` has a wrong signature"))?;
             Ok(Some(function))
         }
         Ok(Exports {
@@ -353,7 +406,10 @@ impl Exports {
                 one(instance, store, "proxy_on_request_headers")?,
                 one(instance, store, "proxy_on_response_headers")?,
             ],
-            body: [one(instance, store, "proxy_on_request_body")?, one(instance, store, "proxy_on_response_body")?],
+            body: [
+                one(instance, store, "proxy_on_request_body")?,
+                one(instance, store, "proxy_on_response_body")?,
+            ],
             trailers: [
                 one(instance, store, "proxy_on_request_trailers")?,
                 one(instance, store, "proxy_on_response_trailers")?,

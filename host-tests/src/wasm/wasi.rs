@@ -34,28 +34,38 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
             },
         )?;
         linker.func_wrap(module, "clock_time_get", clock_time_get)?;
-        linker.func_wrap(module, "clock_res_get", |mut guest: Guest<'_>, clock: u32, resolution: u32| {
-            if clock > 1 {
-                return NOTSUP;
-            }
-            tell(&mut guest, resolution, &1_u64.to_le_bytes())
-        })?;
+        linker.func_wrap(
+            module,
+            "clock_res_get",
+            |mut guest: Guest<'_>, clock: u32, resolution: u32| {
+                if clock > 1 {
+                    return NOTSUP;
+                }
+                tell(&mut guest, resolution, &1_u64.to_le_bytes())
+            },
+        )?;
         linker.func_wrap(module, "random_get", random_get)?;
         linker.func_wrap(module, "environ_get", environ_get)?;
         linker.func_wrap(module, "environ_sizes_get", environ_sizes_get)?;
         linker.func_wrap(module, "args_get", |_: u32, _: u32| SUCCESS)?;
-        linker.func_wrap(module, "args_sizes_get", |mut guest: Guest<'_>, count: u32, size: u32| {
-            match tell(&mut guest, count, &[0; 4]) {
+        linker.func_wrap(
+            module,
+            "args_sizes_get",
+            |mut guest: Guest<'_>, count: u32, size: u32| match tell(&mut guest, count, &[0; 4]) {
                 SUCCESS => tell(&mut guest, size, &[0; 4]),
                 errno => errno,
-            }
-        })?;
+            },
+        )?;
         // Returns, as Envoy's does; what a compiler puts behind it is a trap.
         linker.func_wrap(module, "proc_exit", |_: u32| {})?;
         linker.func_wrap(module, "sched_yield", || SUCCESS)?;
-        linker.func_wrap(module, "poll_oneoff", |mut guest: Guest<'_>, _: u32, _: u32, _: u32, events: u32| {
-            tell(&mut guest, events, &[0; 4])
-        })?;
+        linker.func_wrap(
+            module,
+            "poll_oneoff",
+            |mut guest: Guest<'_>, _: u32, _: u32, _: u32, events: u32| {
+                tell(&mut guest, events, &[0; 4])
+            },
+        )?;
         link_files(linker, module)?;
     }
     Ok(())
@@ -65,54 +75,124 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
 fn link_files(linker: &mut Linker<Host>, module: &str) -> Result<()> {
     let standard = |fd: u32| if fd == 1 || fd == 2 { SUCCESS } else { BADF };
     linker.func_wrap(module, "fd_read", |_: u32, _: u32, _: u32, _: u32| NOSYS)?;
-    linker.func_wrap(module, "fd_pread", |_: u32, _: u32, _: u32, _: u64, _: u32| NOSYS)?;
+    linker.func_wrap(
+        module,
+        "fd_pread",
+        |_: u32, _: u32, _: u32, _: u64, _: u32| NOSYS,
+    )?;
     linker.func_wrap(module, "fd_seek", |_: u32, _: u64, _: u32, _: u32| SUCCESS)?;
     linker.func_wrap(module, "fd_close", |_: u32| SUCCESS)?;
-    linker.func_wrap(module, "fd_fdstat_get", |mut guest: Guest<'_>, fd: u32, stat: u32| {
-        if fd != 1 && fd != 2 {
-            return BADF;
-        }
-        let mut bytes = [0; 24];
-        bytes[8] = 64; // the right to write
-        tell(&mut guest, stat, &bytes)
-    })?;
+    linker.func_wrap(
+        module,
+        "fd_fdstat_get",
+        |mut guest: Guest<'_>, fd: u32, stat: u32| {
+            if fd != 1 && fd != 2 {
+                return BADF;
+            }
+            let mut bytes = [0; 24];
+            bytes[8] = 64; // the right to write
+            tell(&mut guest, stat, &bytes)
+        },
+    )?;
     linker.func_wrap(module, "fd_fdstat_set_flags", |_: u32, _: u32| NOSYS)?;
-    linker.func_wrap(module, "fd_fdstat_set_rights", move |fd: u32, _: u64, _: u64| standard(fd))?;
-    linker.func_wrap(module, "fd_advise", move |fd: u32, _: u64, _: u64, _: u32| standard(fd))?;
-    linker.func_wrap(module, "fd_allocate", move |fd: u32, _: u64, _: u64| standard(fd))?;
+    linker.func_wrap(
+        module,
+        "fd_fdstat_set_rights",
+        move |fd: u32, _: u64, _: u64| standard(fd),
+    )?;
+    linker.func_wrap(
+        module,
+        "fd_advise",
+        move |fd: u32, _: u64, _: u64, _: u32| standard(fd),
+    )?;
+    linker.func_wrap(module, "fd_allocate", move |fd: u32, _: u64, _: u64| {
+        standard(fd)
+    })?;
     linker.func_wrap(module, "fd_datasync", move |fd: u32| standard(fd))?;
     linker.func_wrap(module, "fd_sync", move |fd: u32| standard(fd))?;
     linker.func_wrap(module, "fd_filestat_get", |_: u32, _: u32| BADF)?;
-    linker.func_wrap(module, "fd_filestat_set_size", move |fd: u32, _: u64| standard(fd))?;
-    linker.func_wrap(module, "fd_filestat_set_times", move |fd: u32, _: u64, _: u64, _: u32| standard(fd))?;
-    linker.func_wrap(module, "fd_prestat_get", |_: u32, _: u32| BADF)?;
-    linker.func_wrap(module, "fd_prestat_dir_name", |_: u32, _: u32, _: u32| NOSYS)?;
-    linker.func_wrap(module, "fd_readdir", |_: u32, _: u32, _: u32, _: u64, _: u32| NOTDIR)?;
-    linker.func_wrap(module, "fd_renumber", |_: u32, _: u32| NOTSUP)?;
-    linker.func_wrap(module, "fd_tell", |mut guest: Guest<'_>, fd: u32, offset: u32| {
-        if fd != 1 && fd != 2 { BADF } else { tell(&mut guest, offset, &[0; 8]) }
+    linker.func_wrap(module, "fd_filestat_set_size", move |fd: u32, _: u64| {
+        standard(fd)
     })?;
+    linker.func_wrap(
+        module,
+        "fd_filestat_set_times",
+        move |fd: u32, _: u64, _: u64, _: u32| standard(fd),
+    )?;
+    linker.func_wrap(module, "fd_prestat_get", |_: u32, _: u32| BADF)?;
+    linker.func_wrap(module, "fd_prestat_dir_name", |_: u32, _: u32, _: u32| {
+        NOSYS
+    })?;
+    linker.func_wrap(
+        module,
+        "fd_readdir",
+        |_: u32, _: u32, _: u32, _: u64, _: u32| NOTDIR,
+    )?;
+    linker.func_wrap(module, "fd_renumber", |_: u32, _: u32| NOTSUP)?;
+    linker.func_wrap(
+        module,
+        "fd_tell",
+        |mut guest: Guest<'_>, fd: u32, offset: u32| {
+            if fd != 1 && fd != 2 {
+                BADF
+            } else {
+                tell(&mut guest, offset, &[0; 8])
+            }
+        },
+    )?;
     linker.func_wrap(
         module,
         "path_open",
         |_: u32, _: u32, _: u32, _: u32, _: u32, _: u64, _: u64, _: u32, _: u32| NOENT,
     )?;
-    linker.func_wrap(module, "path_create_directory", |_: u32, _: u32, _: u32| NOTSUP)?;
-    linker.func_wrap(module, "path_filestat_get", |_: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP)?;
+    linker.func_wrap(module, "path_create_directory", |_: u32, _: u32, _: u32| {
+        NOTSUP
+    })?;
+    linker.func_wrap(
+        module,
+        "path_filestat_get",
+        |_: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
+    )?;
     linker.func_wrap(
         module,
         "path_filestat_set_times",
         |_: u32, _: u32, _: u32, _: u32, _: u64, _: u64, _: u32| NOTSUP,
     )?;
-    linker.func_wrap(module, "path_link", |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP)?;
-    linker.func_wrap(module, "path_readlink", |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP)?;
-    linker.func_wrap(module, "path_remove_directory", |_: u32, _: u32, _: u32| NOTSUP)?;
-    linker.func_wrap(module, "path_rename", |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP)?;
-    linker.func_wrap(module, "path_symlink", |_: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP)?;
+    linker.func_wrap(
+        module,
+        "path_link",
+        |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
+    )?;
+    linker.func_wrap(
+        module,
+        "path_readlink",
+        |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
+    )?;
+    linker.func_wrap(module, "path_remove_directory", |_: u32, _: u32, _: u32| {
+        NOTSUP
+    })?;
+    linker.func_wrap(
+        module,
+        "path_rename",
+        |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
+    )?;
+    linker.func_wrap(
+        module,
+        "path_symlink",
+        |_: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
+    )?;
     linker.func_wrap(module, "path_unlink_file", |_: u32, _: u32, _: u32| NOTSUP)?;
     linker.func_wrap(module, "sock_accept", |_: u32, _: u32, _: u32| NOTSUP)?;
-    linker.func_wrap(module, "sock_recv", |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP)?;
-    linker.func_wrap(module, "sock_send", |_: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP)?;
+    linker.func_wrap(
+        module,
+        "sock_recv",
+        |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
+    )?;
+    linker.func_wrap(
+        module,
+        "sock_send",
+        |_: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
+    )?;
     linker.func_wrap(module, "sock_shutdown", |_: u32, _: u32| NOTSUP)?;
     Ok(())
 }
@@ -167,7 +247,11 @@ pub(crate) const PROVIDED: &[&str] = &[
 ];
 
 fn tell(guest: &mut Guest<'_>, address: u32, bytes: &[u8]) -> u32 {
-    if write(guest, address, bytes) { SUCCESS } else { FAULT }
+    if write(guest, address, bytes) {
+        SUCCESS
+    } else {
+        FAULT
+    }
 }
 
 /// One call is one log line, without the newline at its end.
@@ -177,16 +261,28 @@ fn fd_write(mut guest: Guest<'_>, fd: u32, vectors: u32, count: u32, written: u3
         2 => 4,
         _ => return BADF,
     };
-    let Some(table) = count.checked_mul(8).and_then(|size| read(&guest, vectors, size)) else { return FAULT };
+    let Some(table) = count
+        .checked_mul(8)
+        .and_then(|size| read(&guest, vectors, size))
+    else {
+        return FAULT;
+    };
     let mut text = Vec::new();
     for vector in table.chunks_exact(8) {
-        let number = |at: usize| u32::from_le_bytes([vector[at], vector[at + 1], vector[at + 2], vector[at + 3]]);
-        let Some(bytes) = read(&guest, number(0), number(4)) else { return FAULT };
+        let number = |at: usize| {
+            u32::from_le_bytes([vector[at], vector[at + 1], vector[at + 2], vector[at + 3]])
+        };
+        let Some(bytes) = read(&guest, number(0), number(4)) else {
+            return FAULT;
+        };
         text.extend(bytes);
     }
     let size = text.len() as u32;
     if size > 0 {
-        guest.data_mut().world.log(level, text.strip_suffix(b"\n").unwrap_or(&text));
+        guest
+            .data_mut()
+            .world
+            .log(level, text.strip_suffix(b"\n").unwrap_or(&text));
     }
     tell(&mut guest, written, &size.to_le_bytes())
 }
@@ -229,7 +325,13 @@ fn environ_get(mut guest: Guest<'_>, pointers: u32, texts: u32) -> u32 {
 
 fn environ_sizes_get(mut guest: Guest<'_>, count: u32, size: u32) -> u32 {
     let environment = &guest.data().environment;
-    let (entries, bytes) = (environment.len(), environment.iter().map(|entry| entry.len() + 1).sum::<usize>());
+    let (entries, bytes) = (
+        environment.len(),
+        environment
+            .iter()
+            .map(|entry| entry.len() + 1)
+            .sum::<usize>(),
+    );
     match tell(&mut guest, count, &(entries as u32).to_le_bytes()) {
         SUCCESS => tell(&mut guest, size, &(bytes as u32).to_le_bytes()),
         errno => errno,

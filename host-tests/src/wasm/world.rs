@@ -32,7 +32,11 @@ pub(crate) struct World {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// The answer to an `http_call`; none: the call failed.
-    CallAnswered { filter: usize, token: u32, answer: Option<CallAnswer> },
+    CallAnswered {
+        filter: usize,
+        token: u32,
+        answer: Option<CallAnswer>,
+    },
     /// A queue that this filter registered got an item.
     QueueReady { filter: usize, token: u32 },
 }
@@ -81,10 +85,19 @@ pub(crate) enum Frame {
 
 impl World {
     /// A world for one gateway.
-    pub(crate) fn new(setup: &Setup, clock: Clock, log_level: u32, clusters: Arc<BTreeMap<String, Cluster>>) -> Self {
+    pub(crate) fn new(
+        setup: &Setup,
+        clock: Clock,
+        log_level: u32,
+        clusters: Arc<BTreeMap<String, Cluster>>,
+    ) -> Self {
         let mut routes = setup.routes.clone();
         if routes.is_empty() {
-            routes.push(Route { name: "default".to_owned(), prefix: String::new(), metadata: Metadata::new() });
+            routes.push(Route {
+                name: "default".to_owned(),
+                prefix: String::new(),
+                metadata: Metadata::new(),
+            });
         }
         World {
             clock,
@@ -104,13 +117,20 @@ impl World {
 
     /// What stands in a VM's store while it does not run.
     pub(crate) fn placeholder() -> Self {
-        World::new(&Setup::default(), Clock::Fixed(Duration::ZERO), 0, Arc::default())
+        World::new(
+            &Setup::default(),
+            Clock::Fixed(Duration::ZERO),
+            0,
+            Arc::default(),
+        )
     }
 
     /// The time since the epoch.
     pub(crate) fn now(&self) -> Duration {
         match self.clock {
-            Clock::System => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Clock::System => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
             Clock::Fixed(since_epoch) => since_epoch,
         }
     }
@@ -129,7 +149,10 @@ impl World {
         if level >= self.log_level
             && let Some(name) = NAMES.get(level as usize)
         {
-            self.logs.push(((*name).to_owned(), String::from_utf8_lossy(text).into_owned()));
+            self.logs.push((
+                (*name).to_owned(),
+                String::from_utf8_lossy(text).into_owned(),
+            ));
         }
     }
 
@@ -140,14 +163,29 @@ impl World {
 
     /// Matches the route anew if request headers changed since; Envoy does so when somebody needs the route.
     pub(crate) fn refresh_route(&mut self) {
-        let World { stream: Some(stream), routes, .. } = self else { return };
+        let World {
+            stream: Some(stream),
+            routes,
+            ..
+        } = self
+        else {
+            return;
+        };
         if !stream.route_stale {
             return;
         }
         stream.route_stale = false;
-        let path = stream.headers[0].as_ref().and_then(|headers| headers.get(b":path")).unwrap_or_default();
-        let path = path.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default();
-        stream.route = routes.iter().position(|route| path.starts_with(route.prefix.as_bytes()));
+        let path = stream.headers[0]
+            .as_ref()
+            .and_then(|headers| headers.get(b":path"))
+            .unwrap_or_default();
+        let path = path
+            .split(|&byte| byte == b'?' || byte == b'#')
+            .next()
+            .unwrap_or_default();
+        stream.route = routes
+            .iter()
+            .position(|route| path.starts_with(route.prefix.as_bytes()));
     }
 
     /// The route last matched.
@@ -194,7 +232,8 @@ impl SharedData {
             return false;
         }
         self.last = self.last.wrapping_add(1).max(1);
-        self.values.insert(key.to_vec(), (value.to_vec(), self.last));
+        self.values
+            .insert(key.to_vec(), (value.to_vec(), self.last));
         true
     }
 }
@@ -216,12 +255,19 @@ impl Queues {
             self.0[token as usize - 1].filter = filter;
             return token;
         }
-        self.0.push(Queue { name: name.to_vec(), filter, items: VecDeque::new() });
+        self.0.push(Queue {
+            name: name.to_vec(),
+            filter,
+            items: VecDeque::new(),
+        });
         self.0.len() as u32
     }
 
     pub(crate) fn resolve(&self, name: &[u8]) -> Option<u32> {
-        self.0.iter().position(|queue| queue.name == name).map(|at| at as u32 + 1)
+        self.0
+            .iter()
+            .position(|queue| queue.name == name)
+            .map(|at| at as u32 + 1)
     }
 
     /// The filter to tell; none: no such queue.
@@ -233,7 +279,12 @@ impl Queues {
 
     /// Outer none: no such queue; inner none: it is empty.
     pub(crate) fn dequeue(&mut self, token: u32) -> Option<Option<Vec<u8>>> {
-        Some(self.0.get_mut((token as usize).checked_sub(1)?)?.items.pop_front())
+        Some(
+            self.0
+                .get_mut((token as usize).checked_sub(1)?)?
+                .items
+                .pop_front(),
+        )
     }
 }
 
@@ -249,7 +300,10 @@ mod tests {
         assert!(!shared.set(b"k", b"2", cas + 1));
         assert!(shared.set(b"k", b"2", cas));
         assert_eq!(shared.get(b"k").unwrap().0, b"2");
-        assert!(shared.set(b"new", b"3", 77), "no value, so no number to compare with");
+        assert!(
+            shared.set(b"new", b"3", 77),
+            "no value, so no number to compare with"
+        );
     }
 
     #[test]
