@@ -29,16 +29,38 @@ fn build() -> Result<(), String> {
     add_target()?;
     // OUT_DIR is <target>/<profile>/build/<package>-<hash>/out.
     let out = PathBuf::from(var("OUT_DIR")?);
-    let target_dir = out.ancestors().nth(4).ok_or("the build folder has no parent")?.join("guests");
+    let target_dir = out
+        .ancestors()
+        .nth(4)
+        .ok_or("the build folder has no parent")?
+        .join("guests");
     let mut cargo = Command::new(var("CARGO")?);
-    cargo.current_dir(&root).args(["build", "--locked", "--target", TARGET, "--profile", "guest", "--target-dir"]).arg(&target_dir);
+    cargo
+        .current_dir(&root)
+        .args([
+            "build",
+            "--locked",
+            "--target",
+            TARGET,
+            "--profile",
+            "guest",
+            "--target-dir",
+        ])
+        .arg(&target_dir);
     for module in MODULES {
         cargo.args(["--package", module]);
     }
     // What the host's build sets must not reach the guests'; what the user sets for the network still does.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        let hosts = ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_TARGET_DIR", "CLIPPY_ARGS"];
+        let hosts = [
+            "CARGO_ENCODED_RUSTFLAGS",
+            "RUSTFLAGS",
+            "RUSTC_WRAPPER",
+            "RUSTC_WORKSPACE_WRAPPER",
+            "CARGO_TARGET_DIR",
+            "CLIPPY_ARGS",
+        ];
         if hosts.contains(&text.as_ref()) || text.starts_with("CARGO_CFG_") || text.starts_with("CARGO_FEATURE_") {
             cargo.env_remove(&name);
         }
@@ -46,7 +68,10 @@ fn build() -> Result<(), String> {
     cargo.env("CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS", "-Ctarget-feature=+simd128");
     run(&mut cargo, "building the modules failed; the lines above say why")?;
     for module in MODULES {
-        let file = target_dir.join(TARGET).join("guest").join(format!("{}.wasm", module.replace('-', "_")));
+        let file = target_dir
+            .join(TARGET)
+            .join("guest")
+            .join(format!("{}.wasm", module.replace('-', "_")));
         let kept = out.join(format!("{module}.wasm"));
         copy(&file, &kept)?;
         let name = module.replace('-', "_").to_uppercase();
@@ -56,13 +81,20 @@ fn build() -> Result<(), String> {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    std::fs::copy(from, to).map(|_| ()).map_err(|error| format!("`{}` could not be copied: {error}", from.display()))
+    std::fs::copy(from, to)
+        .map(|_| ())
+        .map_err(|error| format!("`{}` could not be copied: {error}", from.display()))
 }
 
 fn add_target() -> Result<(), String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let asked = Command::new(&rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
-    let there = asked.ok().and_then(|said| String::from_utf8(said.stdout).ok()).is_some_and(|path| Path::new(path.trim()).is_dir());
+    let asked = Command::new(&rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output();
+    let there = asked
+        .ok()
+        .and_then(|said| String::from_utf8(said.stdout).ok())
+        .is_some_and(|path| Path::new(path.trim()).is_dir());
     if there {
         return Ok(());
     }
@@ -71,14 +103,20 @@ fn add_target() -> Result<(), String> {
     if let Some(toolchain) = env::var_os("RUSTUP_TOOLCHAIN") {
         rustup.arg("--toolchain").arg(toolchain);
     }
-    run(&mut rustup, "rustc has no `wasm32-wasip1` and rustup could not add it; install the target by hand")
+    run(
+        &mut rustup,
+        "rustc has no `wasm32-wasip1` and rustup could not add it; install the target by hand",
+    )
 }
 
 fn run(command: &mut Command, otherwise: &str) -> Result<(), String> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => Err(otherwise.to_owned()),
-        Err(error) => Err(format!("`{}` did not start: {error}; {otherwise}", command.get_program().to_string_lossy())),
+        Err(error) => Err(format!(
+            "`{}` did not start: {error}; {otherwise}",
+            command.get_program().to_string_lossy()
+        )),
     }
 }
 

@@ -49,7 +49,10 @@ pub fn compile_cases(source: &PolicySource, folder: &Path) -> anyhow::Result<cas
     if compiled.is_none() {
         bail!("{diagnostics}");
     }
-    Ok(cases::Compiled { filters: filters(&policy, source.modules, folder)?, environment: policy.environment.clone() })
+    Ok(cases::Compiled {
+        filters: filters(&policy, source.modules, folder)?,
+        environment: policy.environment.clone(),
+    })
 }
 
 /// The environment of the VMs of a local gateway: what key files held, and this process's values of what the policy names.

@@ -93,8 +93,7 @@ impl Report {
                         TypeRef::Global(_) => " (global)",
                         TypeRef::Tag(_) => " (tag)",
                     };
-                    self.imports
-                        .push(format!("{}.{}{what}", import.module, import.name));
+                    self.imports.push(format!("{}.{}{what}", import.module, import.name));
                 }
             }
             Payload::ExportSection(section) => {
@@ -157,10 +156,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.abi_version {
             Some(version) => writeln!(f, "proxy-wasm ABI {version}")?,
-            None => writeln!(
-                f,
-                "no proxy-wasm module: it exports no `proxy_abi_version_..`"
-            )?,
+            None => writeln!(f, "no proxy-wasm module: it exports no `proxy_abi_version_..`")?,
         }
         writeln!(
             f,
@@ -183,11 +179,7 @@ impl fmt::Display for Report {
                 min_pages,
                 max_pages: None,
             }) => {
-                writeln!(
-                    f,
-                    "memory     {} KiB at start, no limit of its own",
-                    min_pages * 64
-                )?;
+                writeln!(f, "memory     {} KiB at start, no limit of its own", min_pages * 64)?;
             }
             None => writeln!(f, "memory     none")?,
         }
@@ -235,10 +227,7 @@ mod tests {
                 (@custom "note" "hello"))"#,
         );
         assert_eq!(report.abi_version.as_deref(), Some("0.2.1"));
-        assert_eq!(
-            report.imports,
-            ["env.proxy_log", "wasi_snapshot_preview1.fd_write"]
-        );
+        assert_eq!(report.imports, ["env.proxy_log", "wasi_snapshot_preview1.fd_write"]);
         assert_eq!(report.missing, [""; 0]);
         assert_eq!(report.exports, ["proxy_abi_version_0_2_1", "proxy_on_log"]);
         assert_eq!(
@@ -270,11 +259,7 @@ mod tests {
         );
         assert_eq!(
             report.missing,
-            [
-                "env.proxy_get_log_level",
-                "env.proxy_new_thing",
-                "other.proxy_log"
-            ]
+            ["env.proxy_get_log_level", "env.proxy_new_thing", "other.proxy_log"]
         );
         assert!(!report.simd);
         assert!(report.to_string().contains("would refuse this module"));

@@ -16,14 +16,29 @@ pub struct Module {
 }
 
 /// All four filters in one module.
-pub const SUITE: Module = Module { name: "suite", bytes: include_bytes!(env!("SCRIM_MODULE_SUITE")) };
+pub const SUITE: Module = Module {
+    name: "suite",
+    bytes: include_bytes!(env!("SCRIM_MODULE_SUITE")),
+};
 
 /// The four filters as modules of their own, outermost first.
 pub const CHAIN: [Module; 4] = [
-    Module { name: "cache-control", bytes: include_bytes!(env!("SCRIM_MODULE_CACHE_CONTROL")) },
-    Module { name: "oauth-scope", bytes: include_bytes!(env!("SCRIM_MODULE_OAUTH_SCOPE")) },
-    Module { name: "phi-url", bytes: include_bytes!(env!("SCRIM_MODULE_PHI_URL")) },
-    Module { name: "response-trim", bytes: include_bytes!(env!("SCRIM_MODULE_RESPONSE_TRIM")) },
+    Module {
+        name: "cache-control",
+        bytes: include_bytes!(env!("SCRIM_MODULE_CACHE_CONTROL")),
+    },
+    Module {
+        name: "oauth-scope",
+        bytes: include_bytes!(env!("SCRIM_MODULE_OAUTH_SCOPE")),
+    },
+    Module {
+        name: "phi-url",
+        bytes: include_bytes!(env!("SCRIM_MODULE_PHI_URL")),
+    },
+    Module {
+        name: "response-trim",
+        bytes: include_bytes!(env!("SCRIM_MODULE_RESPONSE_TRIM")),
+    },
 ];
 
 /// Every module.
@@ -34,7 +49,10 @@ pub fn all() -> impl Iterator<Item = Module> {
 impl Module {
     /// The SHA-256 of the bytes, in hexadecimal.
     pub fn digest(&self) -> String {
-        Sha256::digest(self.bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(self.bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// Makes sure that the folder holds the module, and gives its path. The name holds the digest, so a file is never
@@ -44,7 +62,12 @@ impl Module {
         let path = folder.join(format!("{}-{}.wasm", self.name, digest.get(..12).unwrap_or(&digest)));
         let there = fs::metadata(&path).is_ok_and(|have| have.len() == self.bytes.len() as u64);
         if !there {
-            let failed = || format!("`{}` can't be written; choose another folder with --module-dir", path.display());
+            let failed = || {
+                format!(
+                    "`{}` can't be written; choose another folder with --module-dir",
+                    path.display()
+                )
+            };
             fs::create_dir_all(folder).with_context(failed)?;
             let temporary = folder.join(format!(".{}-{}", self.name, std::process::id()));
             fs::write(&temporary, self.bytes).with_context(failed)?;
@@ -57,6 +80,8 @@ impl Module {
 /// Where the modules' files are by default: `scrim-modules` beside the executable.
 pub fn default_folder() -> anyhow::Result<PathBuf> {
     let executable = std::env::current_exe().context("the executable's own path is not known; pass --module-dir")?;
-    let folder = executable.parent().context("the executable has no folder; pass --module-dir")?;
+    let folder = executable
+        .parent()
+        .context("the executable has no folder; pass --module-dir")?;
     Ok(folder.join("scrim-modules"))
 }

@@ -50,7 +50,14 @@ impl fmt::Display for Diagnostics {
                 Severity::Warning => "warning",
             };
             let Span { line, column } = problem.span;
-            write!(f, "{}:{}:{}: {word}: {}", self.path.display(), line.max(1), column.max(1), problem.message)?;
+            write!(
+                f,
+                "{}:{}:{}: {word}: {}",
+                self.path.display(),
+                line.max(1),
+                column.max(1),
+                problem.message
+            )?;
         }
         Ok(())
     }
@@ -81,7 +88,10 @@ impl PolicyFile {
         let node = match fs::read_to_string(path) {
             Ok(text) => parse(&text, &mut problems),
             Err(error) => {
-                problems.error(Span { line: 1, column: 1 }, format!("the policy file can't be read: {error}; check the path"));
+                problems.error(
+                    Span { line: 1, column: 1 },
+                    format!("the policy file can't be read: {error}; check the path"),
+                );
                 None
             }
         };
@@ -93,8 +103,20 @@ impl PolicyFile {
         let mut environment_names = Vec::new();
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
         inline_key_sets(&mut node, &folder, &mut problems);
-        keys_to_environment(&mut node, &folder, &mut environment, &mut environment_names, &mut problems);
-        Ok(PolicyFile { path, node, environment, environment_names, problems })
+        keys_to_environment(
+            &mut node,
+            &folder,
+            &mut environment,
+            &mut environment_names,
+            &mut problems,
+        );
+        Ok(PolicyFile {
+            path,
+            node,
+            environment,
+            environment_names,
+            problems,
+        })
     }
 
     /// Compiles as the guests do. `environment` gives secrets; the file's own key files come first.
@@ -115,14 +137,20 @@ impl PolicyFile {
     pub fn configuration(&self, allow_on_headers_stop_iteration: bool) -> Json {
         let mut json = self.node.to_json();
         if let Some(object) = json.as_object_mut() {
-            object.insert("host".into(), serde_json::json!({"allow_on_headers_stop_iteration": allow_on_headers_stop_iteration}));
+            object.insert(
+                "host".into(),
+                serde_json::json!({"allow_on_headers_stop_iteration": allow_on_headers_stop_iteration}),
+            );
         }
         json
     }
 }
 
 fn diagnostics(path: &Path, problems: &Problems) -> Diagnostics {
-    Diagnostics { path: path.to_owned(), problems: problems.iter().cloned().collect() }
+    Diagnostics {
+        path: path.to_owned(),
+        problems: problems.iter().cloned().collect(),
+    }
 }
 
 /// Reads one YAML document with its places.
@@ -131,17 +159,26 @@ pub fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
         Ok(mut documents) => match (documents.pop(), documents.is_empty()) {
             (Some(document), true) => Some(convert(&document, problems)),
             (None, _) => {
-                problems.error(Span { line: 1, column: 1 }, "the file is empty, begin with `version: 1`");
+                problems.error(
+                    Span { line: 1, column: 1 },
+                    "the file is empty, begin with `version: 1`",
+                );
                 None
             }
             (Some(document), false) => {
-                problems.error(span(&document), "a second document begins here, one file holds one policy document");
+                problems.error(
+                    span(&document),
+                    "a second document begins here, one file holds one policy document",
+                );
                 None
             }
         },
         Err(error) => {
             let mark = error.marker();
-            let at = Span { line: narrow(mark.line()), column: narrow(mark.col().saturating_add(1)) };
+            let at = Span {
+                line: narrow(mark.line()),
+                column: narrow(mark.col().saturating_add(1)),
+            };
             problems.error(at, format!("not YAML: {}", error.info()));
             None
         }
@@ -153,7 +190,10 @@ fn narrow(number: usize) -> u32 {
 }
 
 fn span(yaml: &MarkedYaml<'_>) -> Span {
-    Span { line: narrow(yaml.span.start.line()), column: narrow(yaml.span.start.col().saturating_add(1)) }
+    Span {
+        line: narrow(yaml.span.start.line()),
+        column: narrow(yaml.span.start.col().saturating_add(1)),
+    }
 }
 
 fn convert(yaml: &MarkedYaml<'_>, problems: &mut Problems) -> Node {
@@ -187,7 +227,10 @@ fn convert(yaml: &MarkedYaml<'_>, problems: &mut Problems) -> Node {
                 .collect(),
         ),
         _ => {
-            problems.error(at, "tags and unresolved aliases are not supported here, write the value itself");
+            problems.error(
+                at,
+                "tags and unresolved aliases are not supported here, write the value itself",
+            );
             Value::Null
         }
     };
@@ -195,25 +238,45 @@ fn convert(yaml: &MarkedYaml<'_>, problems: &mut Problems) -> Node {
 }
 
 fn inline_key_sets(node: &mut Node, folder: &Path, problems: &mut Problems) {
-    let Some(Node { value: Value::Mapping(issuers), .. }) = node.get_mut("issuers") else {
+    let Some(Node {
+        value: Value::Mapping(issuers),
+        ..
+    }) = node.get_mut("issuers")
+    else {
         return;
     };
     for (_, issuer) in issuers {
         let Some(jwks) = issuer.get_mut("jwks") else { continue };
         let Some((name, at)) = file_of(jwks) else { continue };
         let path = folder.join(&name);
-        let read = fs::read_to_string(&path).map_err(|error| format!("key set `{name}` can't be read: {error}; the path is relative to the policy file"));
-        let json = read.and_then(|text| serde_json::from_str::<Node>(&text).map_err(|error| format!("key set `{name}` is not JSON: {error}")));
+        let read = fs::read_to_string(&path).map_err(|error| {
+            format!("key set `{name}` can't be read: {error}; the path is relative to the policy file")
+        });
+        let json = read.and_then(|text| {
+            serde_json::from_str::<Node>(&text).map_err(|error| format!("key set `{name}` is not JSON: {error}"))
+        });
         match json {
             Ok(mut json) => {
                 json.span = at;
-                jwks.value = Value::Mapping(vec![(Key { name: "inline".into(), span: at }, json)]);
+                jwks.value = Value::Mapping(vec![(
+                    Key {
+                        name: "inline".into(),
+                        span: at,
+                    },
+                    json,
+                )]);
             }
             Err(why) => {
                 problems.error(at, why);
                 // An empty set in its place would be told as a second problem.
                 let stand_in = serde_json::json!({"keys": []});
-                jwks.value = Value::Mapping(vec![(Key { name: "inline".into(), span: at }, Node::from_json(&stand_in))]);
+                jwks.value = Value::Mapping(vec![(
+                    Key {
+                        name: "inline".into(),
+                        span: at,
+                    },
+                    Node::from_json(&stand_in),
+                )]);
             }
         }
     }
@@ -226,12 +289,25 @@ fn keys_to_environment(
     names: &mut Vec<String>,
     problems: &mut Problems,
 ) {
-    let Some(Node { value: Value::Mapping(keys), .. }) = node.get_mut("keys") else {
+    let Some(Node {
+        value: Value::Mapping(keys),
+        ..
+    }) = node.get_mut("keys")
+    else {
         return;
     };
     for (key, source) in keys {
         if let Value::Mapping(members) = &source.value {
-            if let [(how, Node { value: Value::String(name), .. })] = members.as_slice() {
+            if let [
+                (
+                    how,
+                    Node {
+                        value: Value::String(name),
+                        ..
+                    },
+                ),
+            ] = members.as_slice()
+            {
                 if how.name == "env" {
                     names.push(name.clone());
                 }
@@ -243,18 +319,43 @@ fn keys_to_environment(
                 let variable = format!("SCRIM_KEY_{}", key.name.to_uppercase().replace('-', "_"));
                 environment.insert(variable.clone(), text.trim().to_owned());
                 names.push(variable.clone());
-                let value = Node { span: at, value: Value::String(variable) };
-                source.value = Value::Mapping(vec![(Key { name: "env".into(), span: at }, value)]);
+                let value = Node {
+                    span: at,
+                    value: Value::String(variable),
+                };
+                source.value = Value::Mapping(vec![(
+                    Key {
+                        name: "env".into(),
+                        span: at,
+                    },
+                    value,
+                )]);
             }
-            Err(error) => problems.error(at, format!("key file `{name}` can't be read: {error}; the path is relative to the policy file")),
+            Err(error) => problems.error(
+                at,
+                format!("key file `{name}` can't be read: {error}; the path is relative to the policy file"),
+            ),
         }
     }
 }
 
 /// The name in `{file: name}`.
 fn file_of(node: &Node) -> Option<(String, Span)> {
-    let Value::Mapping(members) = &node.value else { return None };
-    let [(key, Node { value: Value::String(name), span })] = members.as_slice() else { return None };
+    let Value::Mapping(members) = &node.value else {
+        return None;
+    };
+    let [
+        (
+            key,
+            Node {
+                value: Value::String(name),
+                span,
+            },
+        ),
+    ] = members.as_slice()
+    else {
+        return None;
+    };
     (key.name == "file").then(|| (name.clone(), *span))
 }
 
@@ -276,7 +377,8 @@ mod tests {
     }
 
     fn md(text: &str) -> u64 {
-        text.bytes().fold(7, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)))
+        text.bytes()
+            .fold(7, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)))
     }
 
     #[test]
@@ -297,9 +399,17 @@ mod tests {
 
     #[test]
     fn broken_yaml_and_missing_files_have_places() {
-        assert!(told("version: [1").starts_with("policy.yaml:1:") || told("version: [1").starts_with("policy.yaml:2:"), "{}", told("version: [1"));
+        assert!(
+            told("version: [1").starts_with("policy.yaml:1:") || told("version: [1").starts_with("policy.yaml:2:"),
+            "{}",
+            told("version: [1")
+        );
         let text = "version: 1\nissuers:\n  e:\n    issuer: i\n    audiences: [a]\n    algorithms: [RS256]\n    jwks: {file: nowhere.json}\n";
-        assert!(told(text).contains("policy.yaml:7:18: error: key set `nowhere.json` can't be read"), "{}", told(text));
+        assert!(
+            told(text).contains("policy.yaml:7:18: error: key set `nowhere.json` can't be read"),
+            "{}",
+            told(text)
+        );
     }
 
     #[test]

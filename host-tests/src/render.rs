@@ -133,9 +133,7 @@ impl AccessLog {
         ];
         Self {
             sink,
-            fields: fields
-                .map(|(name, format)| (name.to_owned(), format.to_owned()))
-                .into(),
+            fields: fields.map(|(name, format)| (name.to_owned(), format.to_owned())).into(),
         }
     }
 
@@ -154,12 +152,9 @@ impl FromStr for Upstream {
 
     /// Reads `host:port`, `1.2.3.4:80` or `[::1]:80`.
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let wanted =
-            || format!("`{text}` is no upstream; write host:port, such as `127.0.0.1:8080`");
+        let wanted = || format!("`{text}` is no upstream; write host:port, such as `127.0.0.1:8080`");
         let (host, port) = text.rsplit_once(':').with_context(wanted)?;
-        let bracketed = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let plain = |host: &str| {
             !host.is_empty()
                 && host
@@ -229,10 +224,7 @@ impl Bootstrap {
     }
 
     /// The configuration as data, with more listeners after the main one.
-    pub(crate) fn document(
-        &self,
-        more: Vec<(Yaml<'static>, Option<Yaml<'static>>)>,
-    ) -> Yaml<'static> {
+    pub(crate) fn document(&self, more: Vec<(Yaml<'static>, Option<Yaml<'static>>)>) -> Yaml<'static> {
         let (listeners, clusters): (Vec<_>, Vec<_>) = more.into_iter().unzip();
         let listeners = [self.listener(LISTENER, self.listen, CLUSTER)]
             .into_iter()
@@ -244,10 +236,7 @@ impl Bootstrap {
         if let Some(admin) = &self.admin {
             let address = match admin {
                 Admin::Tcp(address) => socket_address(*address),
-                Admin::Socket(path) => map([(
-                    "pipe",
-                    map([("path", text(path.display())), ("mode", number(0o600))]),
-                )]),
+                Admin::Socket(path) => map([("pipe", map([("path", text(path.display())), ("mode", number(0o600))]))]),
             };
             entries.push(("admin", map([("address", address)])));
         }
@@ -264,9 +253,7 @@ impl Bootstrap {
         let mut manager = vec![
             (
                 "@type",
-                type_url(
-                    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                ),
+                type_url("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
             ),
             ("stat_prefix", text(name)),
         ];
@@ -293,32 +280,18 @@ impl Bootstrap {
         }
         manager.extend([
             ("common_http_protocol_options", map(protocol)),
-            (
-                "http_protocol_options",
-                map([("enable_trailers", truth(true))]),
-            ),
-            (
-                "http2_protocol_options",
-                map([("max_concurrent_streams", number(100))]),
-            ),
+            ("http_protocol_options", map([("enable_trailers", truth(true))])),
+            ("http2_protocol_options", map([("max_concurrent_streams", number(100))])),
             ("stream_idle_timeout", text("300s")),
             ("request_headers_timeout", text("10s")),
             ("route_config", self.route_config(cluster)),
             (
                 "http_filters",
-                list(
-                    self.filters
-                        .iter()
-                        .map(|filter| self.wasm(filter))
-                        .chain([router()]),
-                ),
+                list(self.filters.iter().map(|filter| self.wasm(filter)).chain([router()])),
             ),
         ]);
         let filter = map([
-            (
-                "name",
-                text("envoy.filters.network.http_connection_manager"),
-            ),
+            ("name", text("envoy.filters.network.http_connection_manager")),
             ("typed_config", map(manager)),
         ]);
         let limit = self.buffer_limit.unwrap_or(BUFFER_LIMIT);
@@ -343,14 +316,8 @@ impl Bootstrap {
         };
         let mut host = vec![("name", text("all")), ("domains", list([text("*")]))];
         host.extend(metadata(&self.virtual_host_metadata));
-        host.push((
-            "routes",
-            list(routes.iter().map(|known| route(known, cluster))),
-        ));
-        map([
-            ("name", text("routes")),
-            ("virtual_hosts", list([map(host)])),
-        ])
+        host.push(("routes", list(routes.iter().map(|known| route(known, cluster)))));
+        map([("name", text("routes")), ("virtual_hosts", list([map(host)]))])
     }
 
     fn wasm(&self, filter: &Filter) -> Yaml<'static> {
@@ -372,10 +339,7 @@ impl Bootstrap {
             config.push(("allow_on_headers_stop_iteration", truth(true)));
         }
         let typed = map([
-            (
-                "@type",
-                type_url("envoy.extensions.filters.http.wasm.v3.Wasm"),
-            ),
+            ("@type", type_url("envoy.extensions.filters.http.wasm.v3.Wasm")),
             ("config", map(config)),
         ]);
         map([("name", text(&filter.name)), ("typed_config", typed)])
@@ -410,10 +374,7 @@ pub(crate) fn cluster(name: &str, upstream: &Upstream) -> Yaml<'static> {
         ("address", text(&upstream.host)),
         ("port_value", number(upstream.port.into())),
     ]);
-    let endpoint = map([(
-        "endpoint",
-        map([("address", map([("socket_address", address)]))]),
-    )]);
+    let endpoint = map([("endpoint", map([("address", map([("socket_address", address)]))]))]);
     let endpoints = list([map([("lb_endpoints", list([endpoint]))])]);
     let discovery = if upstream.host.parse::<IpAddr>().is_ok() {
         "STATIC"
@@ -421,10 +382,7 @@ pub(crate) fn cluster(name: &str, upstream: &Upstream) -> Yaml<'static> {
         "STRICT_DNS"
     };
     let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-    let http = map([(
-        "http_protocol_options",
-        map([("enable_trailers", truth(true))]),
-    )]);
+    let http = map([("http_protocol_options", map([("enable_trailers", truth(true))]))]);
     let typed = map([("@type", type_url(options)), ("explicit_http_config", http)]);
     map([
         ("name", text(name)),
@@ -449,9 +407,7 @@ pub(crate) fn emit(document: &Yaml<'_>) -> String {
     format!("{}\n", body.trim_end_matches('\n'))
 }
 
-pub(crate) fn map<K: AsRef<str>>(
-    entries: impl IntoIterator<Item = (K, Yaml<'static>)>,
-) -> Yaml<'static> {
+pub(crate) fn map<K: AsRef<str>>(entries: impl IntoIterator<Item = (K, Yaml<'static>)>) -> Yaml<'static> {
     Yaml::Mapping(
         entries
             .into_iter()
@@ -489,16 +445,10 @@ pub(crate) fn socket_address(address: SocketAddr) -> Yaml<'static> {
 pub(crate) fn router() -> Yaml<'static> {
     // Envoy's own `x-envoy-*` lines tell clients and upstreams about the inside.
     let typed = map([
-        (
-            "@type",
-            type_url("envoy.extensions.filters.http.router.v3.Router"),
-        ),
+        ("@type", type_url("envoy.extensions.filters.http.router.v3.Router")),
         ("suppress_envoy_headers", truth(true)),
     ]);
-    map([
-        ("name", text("envoy.filters.http.router")),
-        ("typed_config", typed),
-    ])
+    map([("name", text("envoy.filters.http.router")), ("typed_config", typed)])
 }
 
 pub(crate) fn access_log(log: &AccessLog) -> Yaml<'static> {
@@ -527,10 +477,7 @@ pub(crate) fn access_log(log: &AccessLog) -> Yaml<'static> {
     };
     map([
         ("name", text(name)),
-        (
-            "typed_config",
-            map(typed.into_iter().chain([("log_format", format)])),
-        ),
+        ("typed_config", map(typed.into_iter().chain([("log_format", format)]))),
     ])
 }
 
@@ -548,10 +495,7 @@ fn route(known: &Route, cluster: &str) -> Yaml<'static> {
         ("match", map([("prefix", text(&known.prefix))])),
     ];
     entries.extend(metadata(&known.metadata));
-    entries.push((
-        "route",
-        map([("cluster", text(cluster)), ("timeout", text("60s"))]),
-    ));
+    entries.push(("route", map([("cluster", text(cluster)), ("timeout", text("60s"))])));
     map(entries)
 }
 
@@ -574,8 +518,7 @@ fn configuration(bytes: &[u8]) -> Yaml<'static> {
 
 /// Without a limit on connections Envoy warns that it can be drowned.
 fn overload_manager() -> Yaml<'static> {
-    let kind =
-        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig";
+    let kind = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig";
     let typed = map([
         ("@type", type_url(kind)),
         ("max_active_downstream_connections", number(10_000)),
@@ -597,10 +540,7 @@ mod tests {
     use saphyr::LoadableYamlNode as _;
 
     fn full() -> Bootstrap {
-        let mut bootstrap = Bootstrap::new(
-            "127.0.0.1:8000".parse().unwrap(),
-            "fhir.internal:8080".parse().unwrap(),
-        );
+        let mut bootstrap = Bootstrap::new("127.0.0.1:8000".parse().unwrap(), "fhir.internal:8080".parse().unwrap());
         let metadata = |policy: &str| {
             Metadata::from([(
                 "scrim".to_owned(),
@@ -622,9 +562,7 @@ mod tests {
         bootstrap.virtual_host_metadata = metadata("123");
         bootstrap.environment.host_keys = vec!["SCRIM_PSEUDONYM_KEY".to_owned()];
         bootstrap.environment.values = BTreeMap::from([("A".to_owned(), "yes".to_owned())]);
-        bootstrap.access_log = Some(AccessLog::standard(Sink::File(PathBuf::from(
-            "/var/log/scrim.json",
-        ))));
+        bootstrap.access_log = Some(AccessLog::standard(Sink::File(PathBuf::from("/var/log/scrim.json"))));
         bootstrap.admin = Some(Admin::Tcp("127.0.0.1:9901".parse().unwrap()));
         bootstrap.comments = vec!["Two\nlines".to_owned()];
         bootstrap

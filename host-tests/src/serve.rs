@@ -59,8 +59,14 @@ impl Server {
     ///
     /// # Errors
     /// When a module does not start, or nothing can listen on the address.
-    pub fn start(engine: &Arc<Wasmtime>, setup: &Setup, listen: SocketAddr, upstream: &Upstream) -> anyhow::Result<Self> {
-        let listener = std::net::TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}; choose another address"))?;
+    pub fn start(
+        engine: &Arc<Wasmtime>,
+        setup: &Setup,
+        listen: SocketAddr,
+        upstream: &Upstream,
+    ) -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind(listen)
+            .with_context(|| format!("cannot listen on {listen}; choose another address"))?;
         listener.set_nonblocking(true)?;
         let (jobs, queue) = std::sync::mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
@@ -85,7 +91,9 @@ impl Server {
                     let _ = job.reply.send(outcome);
                 }
             };
-            std::thread::Builder::new().name(format!("scrim-worker-{number}")).spawn(work)?;
+            std::thread::Builder::new()
+                .name(format!("scrim-worker-{number}"))
+                .spawn(work)?;
         }
         drop(ready);
         for result in started {
@@ -107,7 +115,10 @@ impl Server {
     /// # Errors
     /// When the runtime can't be started.
     pub fn run(self, stop: impl Future<Output = ()>, access_log: Option<AccessLog>) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             let listener = TcpListener::from_std(self.listener)?;
             let under_way = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
@@ -145,23 +156,44 @@ fn carry(chain: &mut Chain, request: &Request, upstream: &Upstream) -> anyhow::R
 }
 
 fn ask(upstream: &Upstream, seen: &Seen) -> Answer {
-    let failed = |fault| Answer { status: 502, headers: Vec::new(), body: Body::default(), fault: Some(fault) };
-    let Some(to) = (upstream.host.as_str(), upstream.port).to_socket_addrs().ok().and_then(|mut all| all.next()) else {
+    let failed = |fault| Answer {
+        status: 502,
+        headers: Vec::new(),
+        body: Body::default(),
+        fault: Some(fault),
+    };
+    let Some(to) = (upstream.host.as_str(), upstream.port)
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut all| all.next())
+    else {
         return failed(Fault::Refuse);
     };
-    let chunks = if seen.body.is_empty() { Vec::new() } else { vec![seen.body.clone()] };
+    let chunks = if seen.body.is_empty() {
+        Vec::new()
+    } else {
+        vec![seen.body.clone()]
+    };
     let request = Request {
         method: seen.method.clone(),
         target: seen.target.clone(),
         authority: seen.authority.clone(),
         headers: seen.headers.clone(),
-        body: Body { chunks, end: End::WithLastChunk, trailers: Vec::new() },
+        body: Body {
+            chunks,
+            end: End::WithLastChunk,
+            trailers: Vec::new(),
+        },
     };
     match client::send(to, &request) {
         Ok(Some(got)) => Answer {
             status: got.status,
             headers: got.headers,
-            body: Body { chunks: pieces(got.body), end: End::Empty, trailers: got.trailers },
+            body: Body {
+                chunks: pieces(got.body),
+                end: End::Empty,
+                trailers: got.trailers,
+            },
             fault: (!got.complete).then_some(Fault::ResetAfterBody),
         },
         Ok(None) => failed(Fault::ResetBeforeHeaders),
@@ -173,7 +205,11 @@ fn pieces(body: Vec<u8>) -> Vec<Vec<u8>> {
     body.chunks(PIECE).map(<[u8]>::to_vec).collect()
 }
 
-async fn handle(request: hyper::Request<Incoming>, jobs: std::sync::mpsc::Sender<Job>, log: Option<AccessLog>) -> Result<Response, std::io::Error> {
+async fn handle(
+    request: hyper::Request<Incoming>,
+    jobs: std::sync::mpsc::Sender<Job>,
+    log: Option<AccessLog>,
+) -> Result<Response, std::io::Error> {
     let begun = (Instant::now(), SystemTime::now());
     let (head, body) = request.into_parts();
     let method = head.method.to_string();
@@ -218,15 +254,31 @@ fn incoming(head: &hyper::http::request::Parts, method: &str, body: &Bytes) -> R
             name => headers.push((name.to_owned(), value.as_bytes().to_vec())),
         }
     }
-    let target = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string).into_bytes();
-    let body = Body { chunks: pieces(body.to_vec()), end: End::Empty, trailers: Vec::new() };
-    Request { method: method.to_owned(), target, authority, headers, body }
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or_else(|| head.uri.to_string(), ToString::to_string)
+        .into_bytes();
+    let body = Body {
+        chunks: pieces(body.to_vec()),
+        end: End::Empty,
+        trailers: Vec::new(),
+    };
+    Request {
+        method: method.to_owned(),
+        target,
+        authority,
+        headers,
+        body,
+    }
 }
 
 fn outgoing(got: Got) -> Result<Response, std::io::Error> {
     let mut response = hyper::Response::builder().status(got.status);
     for (name, value) in &got.headers {
-        let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(value)) else { continue };
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(value)) else {
+            continue;
+        };
         response = response.header(name, value);
     }
     let mut frames = vec![Ok(Frame::data(Bytes::from(got.body)))];
@@ -242,7 +294,10 @@ struct Frames(std::vec::IntoIter<Result<Frame<Bytes>, std::io::Error>>);
 
 impl futures_core::Stream for Frames {
     type Item = Result<Frame<Bytes>, std::io::Error>;
-    fn poll_next(mut self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Option<Self::Item>> {
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
         std::task::Poll::Ready(self.0.next())
     }
 }

@@ -171,8 +171,7 @@ impl Wasmtime {
 
     /// The module of a file, compiled unless the same content was before.
     fn module(&self, path: &Path) -> anyhow::Result<InstancePre<Host>> {
-        let bytes = std::fs::read(path)
-            .with_context(|| format!("can't read the module `{}`", path.display()))?;
+        let bytes = std::fs::read(path).with_context(|| format!("can't read the module `{}`", path.display()))?;
         let key: [u8; 32] = Sha256::digest(&bytes).into();
         let lock = || self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = lock().get(&key) {
@@ -197,10 +196,7 @@ impl Wasmtime {
             ),
         }
         if !report.missing.is_empty() {
-            anyhow::bail!(
-                "imports what Envoy does not have: {}",
-                report.missing.join(", ")
-            );
+            anyhow::bail!("imports what Envoy does not have: {}", report.missing.join(", "));
         }
         let module = Module::new(self.linker.engine(), bytes)
             .map_err(plain)
@@ -283,13 +279,8 @@ impl Builder {
     /// A cluster that guests may call. Calls to other names are refused as Envoy does. The answer reaches the guest after the
     /// callback that made the call; none: the call fails.
     #[must_use]
-    pub fn cluster(
-        mut self,
-        name: &str,
-        answer: impl Fn(&Call) -> Option<CallAnswer> + Send + Sync + 'static,
-    ) -> Self {
-        self.clusters
-            .insert(name.to_owned(), Cluster(Arc::new(answer)));
+    pub fn cluster(mut self, name: &str, answer: impl Fn(&Call) -> Option<CallAnswer> + Send + Sync + 'static) -> Self {
+        self.clusters.insert(name.to_owned(), Cluster(Arc::new(answer)));
         self
     }
 

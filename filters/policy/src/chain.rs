@@ -152,9 +152,21 @@ impl<const FILTERS: u8> Stream<FILTERS> {
 
     /// A stream that has seen nothing yet.
     pub fn new(compiled: Rc<Compiled>) -> Self {
-        let audit = AuditEvent { policy_digest: Some(Rc::clone(&compiled.digest)), ..AuditEvent::default() };
+        let audit = AuditEvent {
+            policy_digest: Some(Rc::clone(&compiled.digest)),
+            ..AuditEvent::default()
+        };
         let body = BodyState::Untouched;
-        Stream { compiled, policy: None, view: None, format: Format::Problem, head_request: false, denied: false, audit, body }
+        Stream {
+            compiled,
+            policy: None,
+            view: None,
+            format: Format::Problem,
+            head_request: false,
+            denied: false,
+            audit,
+            body,
+        }
     }
 
     /// The audit record so far.
@@ -176,7 +188,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                     Some(bytes) => self.take_over(bytes),
                     None => self.choose(head, facts, &target),
                 };
-                let resolved = (target.has_dot_segments() || has_empty_segments(&target)).then(|| target.render().into_bytes());
+                let resolved =
+                    (target.has_dot_segments() || has_empty_segments(&target)).then(|| target.render().into_bytes());
                 if let Some(resolved) = resolved {
                     head.set(":path", resolved.clone());
                     raw = resolved;
@@ -219,30 +232,33 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if Self::has(CACHE_CONTROL) && policy.cache_control.is_some() {
             self.audit.allow(FilterKind::CacheControl);
         }
-        if Self::has(OAUTH_SCOPE) {
-            if let Some(oauth) = &policy.oauth_scope {
-                let grant = authorize(&self.compiled, oauth, head, target, facts.now, vault)?;
-                self.audit.issuer = Some(Rc::clone(&grant.issuer));
-                self.audit.subject = grant.subject;
-                if !oauth.require.is_met_by(grant.token.scopes()) {
-                    return Err(Reason::InsufficientScope(oauth.require.scopes()));
-                }
-                self.audit.allow(FilterKind::OauthScope);
-                self.view = policy.response_trim.as_ref().and_then(|trim| trim.view(Some(grant.token.scopes())));
+        if Self::has(OAUTH_SCOPE)
+            && let Some(oauth) = &policy.oauth_scope
+        {
+            let grant = authorize(&self.compiled, oauth, head, target, facts.now, vault)?;
+            self.audit.issuer = Some(Rc::clone(&grant.issuer));
+            self.audit.subject = grant.subject;
+            if !oauth.require.is_met_by(grant.token.scopes()) {
+                return Err(Reason::InsufficientScope(oauth.require.scopes()));
             }
+            self.audit.allow(FilterKind::OauthScope);
+            self.view = policy
+                .response_trim
+                .as_ref()
+                .and_then(|trim| trim.view(Some(grant.token.scopes())));
         }
-        if Self::has(PHI_URL) {
-            if let (Some(phi), Some(judgement)) = (&policy.phi_url, judgement) {
-                self.rewrite(phi, head, facts, target, judgement)?;
-                self.audit.allow(FilterKind::PhiUrl);
-            }
+        if Self::has(PHI_URL)
+            && let (Some(phi), Some(judgement)) = (&policy.phi_url, judgement)
+        {
+            self.rewrite(phi, head, facts, target, judgement)?;
+            self.audit.allow(FilterKind::PhiUrl);
         }
-        if Self::has(RESPONSE_TRIM) {
-            if let Some(trim) = &policy.response_trim {
-                trim.prepare(head);
-                if self.view.is_none() {
-                    self.view = trim.view(None::<&ScopeSet>);
-                }
+        if Self::has(RESPONSE_TRIM)
+            && let Some(trim) = &policy.response_trim
+        {
+            trim.prepare(head);
+            if self.view.is_none() {
+                self.view = trim.view(None::<&ScopeSet>);
             }
         }
         Ok(())
@@ -283,7 +299,12 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let Some(name) = handover.policy else {
             return Ok(());
         };
-        let index = self.compiled.policies.iter().position(|policy| *policy.name == *name).ok_or(Reason::UnknownPolicy)?;
+        let index = self
+            .compiled
+            .policies
+            .iter()
+            .position(|policy| *policy.name == *name)
+            .ok_or(Reason::UnknownPolicy)?;
         self.policy = Some(index);
         self.audit.policy = Some(name.into());
         Ok(())
@@ -314,7 +335,10 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         }
         match judgement.outcome {
             Outcome::Pass => Ok(()),
-            Outcome::Reject(rejection) => Err(Reason::PhiInUrl { parameter: rejection.parameter, place: rejection.kind.code() }),
+            Outcome::Reject(rejection) => Err(Reason::PhiInUrl {
+                parameter: rejection.parameter,
+                place: rejection.kind.code(),
+            }),
             Outcome::Rewrite(raw) => {
                 let again = Target::parse(&raw).map_err(|ambiguity| Reason::AmbiguousUrl(ambiguity.code()))?;
                 if again.path() != target.path() && facts.handover.is_none() {
@@ -346,7 +370,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             }
         };
         let handover = (FILTERS != ALL && matches!(verdict, Verdict::Continue(_))).then(|| self.handover().render());
-        Opening { verdict, log_safe, handover }
+        Opening {
+            verdict,
+            log_safe,
+            handover,
+        }
     }
 
     fn handover(&self) -> Handover {
@@ -378,7 +406,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             return false;
         }
         self.policy().is_some_and(|policy| {
-            (Self::has(CACHE_CONTROL) && policy.cache_control.is_some()) || (Self::has(RESPONSE_TRIM) && policy.response_trim.is_some())
+            (Self::has(CACHE_CONTROL) && policy.cache_control.is_some())
+                || (Self::has(RESPONSE_TRIM) && policy.response_trim.is_some())
         })
     }
 
@@ -392,32 +421,40 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             return Verdict::Continue(Vec::new());
         };
         let mut hold = false;
-        if Self::has(RESPONSE_TRIM) {
-            if let Some(trim) = &policy.response_trim {
-                let bodiless = end_of_stream || self.head_request || matches!(head.status(), 204 | 304);
-                match trim.judge(head, !bodiless, self.view) {
-                    Fate::Pass => self.audit.allow(FilterKind::ResponseTrim),
-                    Fate::Refuse(reason) => return Verdict::Deny(self.deny(reason)),
-                    Fate::Trim(program) => {
-                        let tokens = compiled.pseudonyms.clone().map(|key| {
-                            Arc::new(move |value: &[u8]| key.pseudonym(value).as_str().to_owned()) as Arc<crate::trim::Pseudonymise>
-                        });
-                        let Ok(trimmer) = Trimmer::new(program, tokens, Limits::default()) else {
-                            return Verdict::Deny(self.deny(Reason::Uninspectable("no_key")));
-                        };
-                        hold = compiled.headers_may_wait;
-                        self.body = BodyState::Trimming { trimmer: Box::new(trimmer), held: hold };
-                    }
+        if Self::has(RESPONSE_TRIM)
+            && let Some(trim) = &policy.response_trim
+        {
+            let bodiless = end_of_stream || self.head_request || matches!(head.status(), 204 | 304);
+            match trim.judge(head, !bodiless, self.view) {
+                Fate::Pass => self.audit.allow(FilterKind::ResponseTrim),
+                Fate::Refuse(reason) => return Verdict::Deny(self.deny(reason)),
+                Fate::Trim(program) => {
+                    let tokens = compiled.pseudonyms.clone().map(|key| {
+                        Arc::new(move |value: &[u8]| key.pseudonym(value).as_str().to_owned())
+                            as Arc<crate::trim::Pseudonymise>
+                    });
+                    let Ok(trimmer) = Trimmer::new(program, tokens, Limits::default()) else {
+                        return Verdict::Deny(self.deny(Reason::Uninspectable("no_key")));
+                    };
+                    hold = compiled.headers_may_wait;
+                    self.body = BodyState::Trimming {
+                        trimmer: Box::new(trimmer),
+                        held: hold,
+                    };
                 }
             }
         }
-        if Self::has(CACHE_CONTROL) {
-            if let Some(cache) = &policy.cache_control {
-                cache.apply(head);
-            }
+        if Self::has(CACHE_CONTROL)
+            && let Some(cache) = &policy.cache_control
+        {
+            cache.apply(head);
         }
         let edits = head.take_edits();
-        if hold { Verdict::Hold(edits) } else { Verdict::Continue(edits) }
+        if hold {
+            Verdict::Hold(edits)
+        } else {
+            Verdict::Continue(edits)
+        }
     }
 
     /// Whether pieces of the response's body matter to this stream; where not, the shell need not read them.
@@ -456,7 +493,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             }
             Err(error) => {
                 let denial = self.deny(Reason::Uninspectable(error.code()));
-                if was_held { BodyVerdict::Deny(denial) } else { BodyVerdict::Reset(denial.reason) }
+                if was_held {
+                    BodyVerdict::Deny(denial)
+                } else {
+                    BodyVerdict::Reset(denial.reason)
+                }
             }
         }
     }
@@ -469,7 +510,14 @@ struct Authorized {
     subject: Option<Pseudonym>,
 }
 
-fn authorize(compiled: &Compiled, oauth: &Oauth, head: &RequestHead, target: &Target<'_>, now: Timestamp, vault: &mut Vault) -> Result<Authorized, Reason> {
+fn authorize(
+    compiled: &Compiled,
+    oauth: &Oauth,
+    head: &RequestHead,
+    target: &Target<'_>,
+    now: Timestamp,
+    vault: &mut Vault,
+) -> Result<Authorized, Reason> {
     // RFC 6750 2.3 and RFC 9700 4.3.2: a token in the URL reaches logs and histories.
     if token::query_has_token(target.parameters().iter().map(|parameter| parameter.name().as_bytes())) {
         return Err(Reason::TwoTokens);
@@ -483,18 +531,35 @@ fn authorize(compiled: &Compiled, oauth: &Oauth, head: &RequestHead, target: &Ta
     };
     let grant = compiled
         .tokens
-        .verify(bearer, &oauth.issuers, now.seconds(), &mut vault.cache, vault.host.as_deref())
+        .verify(
+            bearer,
+            &oauth.issuers,
+            now.seconds(),
+            &mut vault.cache,
+            vault.host.as_deref(),
+        )
         .map_err(|error| Reason::InvalidToken(error.code()))?;
-    let issuer = compiled.aliases.get(grant.issuer()).map(Rc::clone).ok_or(Reason::InvalidToken("issuer"))?;
+    let issuer = compiled
+        .aliases
+        .get(grant.issuer())
+        .map(Rc::clone)
+        .ok_or(Reason::InvalidToken("issuer"))?;
     let subject = match (&compiled.pseudonyms, grant.subject()) {
         (Some(key), Some(subject)) => Some(key.pseudonym(subject.expose())),
         _ => None,
     };
-    Ok(Authorized { token: grant, issuer, subject })
+    Ok(Authorized {
+        token: grant,
+        issuer,
+        subject,
+    })
 }
 
 fn has_empty_segments(target: &Target<'_>) -> bool {
-    target.raw().get(target.path_range()).is_some_and(|path| memchr::memmem::find(path, b"//").is_some())
+    target
+        .raw()
+        .get(target.path_range())
+        .is_some_and(|path| memchr::memmem::find(path, b"//").is_some())
 }
 
 /// Whether the raw path is spelled in the one way in which the proxy's own route matcher reads it too.
@@ -510,7 +575,8 @@ fn path_is_canonical(target: &Target<'_>) -> bool {
 impl Handover {
     fn render(&self) -> String {
         let subject = self.subject.as_ref().map(Pseudonym::as_str);
-        json!({"policy": self.policy, "view": self.view, "issuer": self.issuer.as_deref(), "subject": subject}).to_string()
+        json!({"policy": self.policy, "view": self.view, "issuer": self.issuer.as_deref(), "subject": subject})
+            .to_string()
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
@@ -530,6 +596,11 @@ impl Handover {
             Some(text) => Some(Pseudonym::parse(text)?),
             None => None,
         };
-        Some(Handover { policy: text("policy")?.map(str::to_owned), view, issuer: text("issuer")?.map(Rc::from), subject })
+        Some(Handover {
+            policy: text("policy")?.map(str::to_owned),
+            view,
+            issuer: text("issuer")?.map(Rc::from),
+            subject,
+        })
     }
 }

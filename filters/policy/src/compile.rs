@@ -15,7 +15,9 @@ use sha2::{Digest as _, Sha256};
 use crate::cache_control::CacheControl;
 use crate::document::{At, Decode as _, Named, Node, Problems, Span, suggestion};
 use crate::phi::{self, PhiPolicy};
-use crate::policy_file::{self, Action, Detector, KeySetSource, KeySource, OauthScope, PhiUrl, PolicyFile, Preset, QueryAction};
+use crate::policy_file::{
+    self, Action, Detector, KeySetSource, KeySource, OauthScope, PhiUrl, PolicyFile, Preset, QueryAction,
+};
 use crate::pseudonym::{MIN_KEY_BYTES, Pseudonymiser};
 use crate::response_trim::{ResponseTrim, View};
 use crate::route::RouteTable;
@@ -70,14 +72,21 @@ impl Compiled {
         let names: Vec<String> = file.policies.names().map(str::to_owned).collect();
         for (name, _) in &file.policies.0 {
             if ["allow", "deny"].contains(&name.value.as_str()) {
-                problems.error(name.span, format!("`{}` is a word of `default`, name the policy otherwise", name.value));
+                problems.error(
+                    name.span,
+                    format!("`{}` is a word of `default`, name the policy otherwise", name.value),
+                );
             }
         }
         let entries = file.routes.as_deref().unwrap_or_default();
         let routes = RouteTable::compile(names, entries, file.default.as_ref(), problems);
         let mut policies = Vec::new();
         for (name, entry) in &file.policies.0 {
-            let section = Section { file: &file, pseudonyms: pseudonyms.as_ref(), problems };
+            let section = Section {
+                file: &file,
+                pseudonyms: pseudonyms.as_ref(),
+                problems,
+            };
             policies.push(section.policy(name, entry));
         }
         warn_of_unused(&file, problems);
@@ -90,7 +99,11 @@ impl Compiled {
             digest: digest(node),
             routes,
             policies: policies.into_iter().collect::<Option<Vec<_>>>()?,
-            aliases: tokens.issuers().iter().map(|issuer| Rc::from(issuer.alias.as_str())).collect(),
+            aliases: tokens
+                .issuers()
+                .iter()
+                .map(|issuer| Rc::from(issuer.alias.as_str()))
+                .collect(),
             tokens,
             pseudonyms,
             headers_may_wait: file.host.as_ref().and_then(|host| host.allow_on_headers_stop_iteration) == Some(true),
@@ -146,26 +159,44 @@ fn digest(node: &Node) -> Rc<str> {
         object.remove("host");
     }
     let hash = Sha256::digest(json.to_string());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    hash.iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        .into()
 }
 
 fn key(source: &At<KeySource>, environment: Environment<'_>, problems: &mut Problems) -> Option<Pseudonymiser> {
     let name = match &source.value {
         KeySource::Env(name) => name,
         KeySource::File(_) => {
-            problems.error(source.span, "a key file is for local runs and can't be read here; use `env` and set it in the VM's environment");
+            problems.error(
+                source.span,
+                "a key file is for local runs and can't be read here; use `env` and set it in the VM's environment",
+            );
             return None;
         }
     };
     let Some(text) = environment(name) else {
-        problems.error(source.span, format!("environment variable `{name}` is not set; set it to {MIN_KEY_BYTES} random bytes or more, in base64"));
+        problems.error(
+            source.span,
+            format!(
+                "environment variable `{name}` is not set; set it to {MIN_KEY_BYTES} random bytes or more, in base64"
+            ),
+        );
         return None;
     };
     let text = text.trim();
     let engines = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD];
-    let made = engines.iter().find_map(|engine| engine.decode(text).ok()).and_then(|bytes| Pseudonymiser::new(&bytes));
+    let made = engines
+        .iter()
+        .find_map(|engine| engine.decode(text).ok())
+        .and_then(|bytes| Pseudonymiser::new(&bytes));
     if made.is_none() {
-        problems.error(source.span, format!("`{name}` holds no key; it must be {MIN_KEY_BYTES} bytes or more, in base64"));
+        problems.error(
+            source.span,
+            format!("`{name}` holds no key; it must be {MIN_KEY_BYTES} bytes or more, in base64"),
+        );
     }
     made
 }
@@ -175,7 +206,13 @@ fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Optio
     let mut list = Vec::new();
     for (alias, issuer) in &named.0 {
         if !seen.insert(issuer.issuer.value.as_str()) {
-            problems.error(issuer.issuer.span, format!("`{}` stands in two issuers, so the key set would be ambiguous; join them", issuer.issuer.value));
+            problems.error(
+                issuer.issuer.span,
+                format!(
+                    "`{}` stands in two issuers, so the key set would be ambiguous; join them",
+                    issuer.issuer.value
+                ),
+            );
         }
         let mut algorithms = Vec::new();
         for name in &issuer.algorithms.value {
@@ -193,11 +230,17 @@ fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Optio
                 }
             },
             KeySetSource::File(name) => {
-                problems.error(issuer.jwks.span, format!("key set file `{name}` can't be read here; `scrim render` makes it inline"));
+                problems.error(
+                    issuer.jwks.span,
+                    format!("key set file `{name}` can't be read here; `scrim render` makes it inline"),
+                );
                 None
             }
             KeySetSource::Remote(remote) => {
-                let what = format!("remote key sets (`{}` through cluster `{}`) are not supported yet, use `file` or `inline`", remote.url, remote.cluster);
+                let what = format!(
+                    "remote key sets (`{}` through cluster `{}`) are not supported yet, use `file` or `inline`",
+                    remote.url, remote.cluster
+                );
                 problems.error(issuer.jwks.span, what);
                 None
             }
@@ -206,7 +249,12 @@ fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Optio
             let made = Issuer {
                 alias: alias.value.clone(),
                 issuer: issuer.issuer.value.clone(),
-                audiences: issuer.audiences.value.iter().map(|audience| audience.value.clone()).collect(),
+                audiences: issuer
+                    .audiences
+                    .value
+                    .iter()
+                    .map(|audience| audience.value.clone())
+                    .collect(),
                 algorithms,
                 keys,
                 leeway: issuer.leeway.map_or(0, |leeway| leeway.0),
@@ -234,7 +282,10 @@ fn warn_of_unused(file: &PolicyFile, problems: &mut Problems) {
         }
     }
     if file.policies.0.is_empty() {
-        problems.warn(Span { line: 1, column: 1 }, "no policy stands here, so only `default` governs");
+        problems.warn(
+            Span { line: 1, column: 1 },
+            "no policy stands here, so only `default` governs",
+        );
     }
 }
 
@@ -251,9 +302,19 @@ impl Section<'_> {
         let phi_url = entry.phi_url.as_ref().map(|section| self.phi_url(section));
         let cache_control = entry.cache_control.as_ref().map(CacheControl::compile);
         let has_token = entry.oauth_scope.is_some();
-        let response_trim = entry.response_trim.as_ref().map(|section| self.trim(section, has_token));
-        if entry.oauth_scope.is_none() && entry.phi_url.is_none() && entry.cache_control.is_none() && entry.response_trim.is_none() {
-            self.problems.warn(name.span, format!("policy `{}` has no section and lets everything pass", name.value));
+        let response_trim = entry
+            .response_trim
+            .as_ref()
+            .map(|section| self.trim(section, has_token));
+        if entry.oauth_scope.is_none()
+            && entry.phi_url.is_none()
+            && entry.cache_control.is_none()
+            && entry.response_trim.is_none()
+        {
+            self.problems.warn(
+                name.span,
+                format!("policy `{}` has no section and lets everything pass", name.value),
+            );
         }
         Some(Policy {
             name: name.value.as_str().into(),
@@ -266,7 +327,10 @@ impl Section<'_> {
 
     fn oauth(&mut self, section: &OauthScope) -> Option<Oauth> {
         if section.issuers.value.is_empty() {
-            self.problems.error(section.issuers.span, "without an issuer no token can be valid; name at least one");
+            self.problems.error(
+                section.issuers.span,
+                "without an issuer no token can be valid; name at least one",
+            );
         }
         let mut issuers = Vec::new();
         for alias in &section.issuers.value {
@@ -274,7 +338,8 @@ impl Section<'_> {
                 Some(index) => issuers.push(index),
                 None => {
                     let mend = suggestion(&alias.value, self.file.issuers.names());
-                    self.problems.error(alias.span, format!("no issuer is named `{}`{mend}", alias.value));
+                    self.problems
+                        .error(alias.span, format!("no issuer is named `{}`{mend}", alias.value));
                 }
             }
         }
@@ -308,32 +373,72 @@ impl Section<'_> {
             self.needs_key(given.value == Action::Tokenize, given.span);
             Some(rule(given.value))
         };
-        let (on_query, on_path, on_detect) = (action(&section.on_query), action(&section.on_path), action(&section.on_detect));
-        let (on_query, on_detect) = (on_query.unwrap_or(phi::Action::Reject), on_detect.unwrap_or(phi::Action::Reject));
+        let (on_query, on_path, on_detect) = (
+            action(&section.on_query),
+            action(&section.on_path),
+            action(&section.on_detect),
+        );
+        let (on_query, on_detect) = (
+            on_query.unwrap_or(phi::Action::Reject),
+            on_detect.unwrap_or(phi::Action::Reject),
+        );
         let mut query = Vec::new();
         for (name, action) in &section.query.0 {
             if name.value.is_empty() || name.value.contains([':', '.', '&', '=', '%', ' ']) {
-                self.problems.error(name.span, format!("`{}` is no base name; modifiers and chains match by it, write the name alone", name.value));
+                self.problems.error(
+                    name.span,
+                    format!(
+                        "`{}` is no base name; modifiers and chains match by it, write the name alone",
+                        name.value
+                    ),
+                );
             }
             self.needs_key(action.value == QueryAction::Tokenize, action.span);
             query.push((name.value.clone(), query_rule(action.value)));
         }
-        let detect: Vec<phi::Detector> = section.detect.iter().flatten().map(|detector| detector_of(detector.value)).collect();
+        let detect: Vec<phi::Detector> = section
+            .detect
+            .iter()
+            .flatten()
+            .map(|detector| detector_of(detector.value))
+            .collect();
         if let Some(on_detect) = section.on_detect.as_ref().filter(|_| detect.is_empty()) {
-            self.problems.error(on_detect.span, "`on_detect` has no effect without `detect`, name recognisers or remove it");
+            self.problems.error(
+                on_detect.span,
+                "`on_detect` has no effect without `detect`, name recognisers or remove it",
+            );
         }
         if let Some(on_query) = section.on_query.as_ref().filter(|_| section.preset.is_none()) {
-            self.problems.error(on_query.span, "`on_query` has no effect without `preset`, which says what carries PHI; add `preset: fhir-r4`");
+            self.problems.error(
+                on_query.span,
+                "`on_query` has no effect without `preset`, which says what carries PHI; add `preset: fhir-r4`",
+            );
         }
         if let Some(on_path) = section.on_path.as_ref().filter(|_| section.preset.is_none()) {
-            self.problems.error(on_path.span, "`on_path` has no effect without `preset`, which says what carries PHI; add `preset: fhir-r4`");
+            self.problems.error(
+                on_path.span,
+                "`on_path` has no effect without `preset`, which says what carries PHI; add `preset: fhir-r4`",
+            );
         }
         if section.preset.is_none() && query.is_empty() && detect.is_empty() {
-            self.problems.error(at.span, "this finds nothing, add `preset: fhir-r4`, `query` or `detect`");
+            self.problems.error(
+                at.span,
+                "this finds nothing, add `preset: fhir-r4`, `query` or `detect`",
+            );
         }
         let preset = section.preset.map(|Preset::FhirR4| phi::Preset::FhirR4);
-        let rules = phi::Rules { preset, on_query, query, on_path, detect, on_detect };
-        let compiled = match PhiPolicy::new(rules, self.pseudonyms.map(|key| Arc::clone(key) as Arc<dyn phi::Pseudonymise>)) {
+        let rules = phi::Rules {
+            preset,
+            on_query,
+            query,
+            on_path,
+            detect,
+            on_detect,
+        };
+        let compiled = match PhiPolicy::new(
+            rules,
+            self.pseudonyms.map(|key| Arc::clone(key) as Arc<dyn phi::Pseudonymise>),
+        ) {
             Ok(compiled) => compiled,
             Err(why) => {
                 // `needs_key` told most of it, at its own place.
@@ -348,43 +453,65 @@ impl Section<'_> {
                 "on_query" => section.on_query.as_ref().map(|action| action.span),
                 "on_path" => section.on_path.as_ref().map(|action| action.span),
                 "on_detect" => section.on_detect.as_ref().map(|action| action.span),
-                key => key.strip_prefix("query.").and_then(|name| section.query.get(name)).map(|action| action.span),
+                key => key
+                    .strip_prefix("query.")
+                    .and_then(|name| section.query.get(name))
+                    .map(|action| action.span),
             };
-            self.problems.warn(span.unwrap_or(at.span), format!("`{}`: {}", warning.key, warning.text));
+            self.problems
+                .warn(span.unwrap_or(at.span), format!("`{}`: {}", warning.key, warning.text));
         }
         Some(compiled)
     }
 
     fn needs_key(&mut self, tokenizes: bool, span: Span) {
         if tokenizes && self.pseudonyms.is_none() {
-            self.problems.error(span, "`tokenize` needs a key, add `keys: {pseudonyms: {env: SCRIM_PSEUDONYM_KEY}}`");
+            self.problems.error(
+                span,
+                "`tokenize` needs a key, add `keys: {pseudonyms: {env: SCRIM_PSEUDONYM_KEY}}`",
+            );
         }
     }
 
     fn trim(&mut self, section: &policy_file::ResponseTrim, has_token: bool) -> Option<ResponseTrim> {
         let views = &section.views.value;
         if views.is_empty() {
-            self.problems.error(section.views.span, "without a view every body is refused; add at least one");
+            self.problems.error(
+                section.views.span,
+                "without a view every body is refused; add at least one",
+            );
         }
         let mut compiled = Vec::new();
         let mut always = false;
         for view in views {
             if always {
-                self.problems.warn(view.span, "this view is never reached, the one above has no `when` and always applies");
+                self.problems.warn(
+                    view.span,
+                    "this view is never reached, the one above has no `when` and always applies",
+                );
             }
             always |= view.value.when.is_none();
             compiled.push(self.view(view, has_token));
         }
-        compiled.into_iter().collect::<Option<Vec<_>>>().map(|views| ResponseTrim { views })
+        compiled
+            .into_iter()
+            .collect::<Option<Vec<_>>>()
+            .map(|views| ResponseTrim { views })
     }
 
     fn view(&mut self, at: &At<policy_file::View>, has_token: bool) -> Option<View> {
         let view = &at.value;
         if view.when.is_some() && !has_token {
-            self.problems.error(at.span, "`when` asks for scopes, but this policy has no `oauth_scope` that would validate a token; add it");
+            self.problems.error(
+                at.span,
+                "`when` asks for scopes, but this policy has no `oauth_scope` that would validate a token; add it",
+            );
         }
         if view.deny.is_none() && view.allow.is_none() && view.transform.0.is_empty() {
-            self.problems.warn(at.span, "this view lets the whole body pass; name what to `deny`, `allow` or `transform`");
+            self.problems.warn(
+                at.span,
+                "this view lets the whole body pass; name what to `deny`, `allow` or `transform`",
+            );
         }
         if view.allow.as_ref().is_some_and(Vec::is_empty) {
             self.problems.warn(at.span, "`allow` of nothing leaves an empty body");
@@ -394,11 +521,21 @@ impl Section<'_> {
         let mut transforms = Vec::new();
         for (selector, transform) in &view.transform.0 {
             self.needs_key(transform.value == policy_file::Transform::Tokenize, transform.span);
-            transforms.push(self.selector(selector).map(|selector| (selector, transform_of(transform.value))));
+            transforms.push(
+                self.selector(selector)
+                    .map(|selector| (selector, transform_of(transform.value))),
+            );
         }
         let when = view.when.as_ref().map(|when| self.need(when));
-        match Program::new(deny?, transpose(allow)?, transforms.into_iter().collect::<Option<Vec<_>>>()?) {
-            Ok(program) => Some(View { when: transpose(when)?, program: Arc::new(program) }),
+        match Program::new(
+            deny?,
+            transpose(allow)?,
+            transforms.into_iter().collect::<Option<Vec<_>>>()?,
+        ) {
+            Ok(program) => Some(View {
+                when: transpose(when)?,
+                program: Arc::new(program),
+            }),
             Err(why) => {
                 self.problems.error(at.span, why.to_string());
                 None

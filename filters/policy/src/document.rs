@@ -195,7 +195,7 @@ pub fn schema_of<T: Decode>(title: &str) -> Json {
 
 /// The known name nearest to what was written, if one is near enough to be meant.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = written.chars().count() / 3 + 1;
+    let near = (written.chars().count() / 3).saturating_add(1);
     known
         .into_iter()
         .map(|name| (distance(written, name), name))
@@ -791,6 +791,9 @@ mod tests {
         let mut problems = Problems::default();
         let node: Node = serde_json::from_str(json).unwrap();
         let thing = Thing::decode(&node, &mut problems);
+        if let Some(Thing { name, length, made_of }) = &thing {
+            assert!(length.is_none() && !name.is_empty() && made_of.is_none_or(|stuff| stuff.as_str().len() == 4));
+        }
         assert_eq!(thing.is_none() || !problems.is_empty(), problems.has_errors());
         problems.iter().map(|problem| problem.to_string()).collect()
     }

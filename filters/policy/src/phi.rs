@@ -164,10 +164,7 @@ impl PhiPolicy {
     ///
     /// # Errors
     /// `tokenize` without `pseudonyms`, or `pass` where it makes no sense.
-    pub fn new(
-        rules: Rules,
-        pseudonyms: Option<Arc<dyn Pseudonymise>>,
-    ) -> Result<Self, RulesError> {
+    pub fn new(rules: Rules, pseudonyms: Option<Arc<dyn Pseudonymise>>) -> Result<Self, RulesError> {
         let default_path = if pseudonyms.is_some() {
             Action::Tokenize
         } else {
@@ -191,14 +188,8 @@ impl PhiPolicy {
         if let Some((name, _)) = rules.query.iter().find(|(_, action)| unkeyed(action)) {
             return Err(RulesError::NoKey(format!("query.{name}")));
         }
-        let any_case = rules
-            .query
-            .iter()
-            .any(|(_, action)| *action != Action::Pass);
-        let detectors = rules
-            .detect
-            .iter()
-            .fold(0, |set, detector| set | bit(*detector));
+        let any_case = rules.query.iter().any(|(_, action)| *action != Action::Pass);
+        let detectors = rules.detect.iter().fold(0, |set, detector| set | bit(*detector));
         Ok(Self {
             rules,
             on_path,
@@ -273,9 +264,7 @@ impl PhiPolicy {
                 .query
                 .iter()
                 .filter(|(_, action)| *action != Action::Pass)
-                .find(|(name, _)| {
-                    name.eq_ignore_ascii_case(folded.trim()) || name.eq_ignore_ascii_case(&first)
-                })
+                .find(|(name, _)| name.eq_ignore_ascii_case(folded.trim()) || name.eq_ignore_ascii_case(&first))
         });
         found.map(|(name, action)| (name.as_str(), *action))
     }
@@ -287,9 +276,8 @@ impl PhiPolicy {
         }
         let folded = fold(parameter.name());
         let rule = names::tokens(&folded).skip(1).find_map(|(_, token)| {
-            let named = |(name, action): &&(String, Action)| {
-                *action != Action::Pass && name.eq_ignore_ascii_case(token)
-            };
+            let named =
+                |(name, action): &&(String, Action)| *action != Action::Pass && name.eq_ignore_ascii_case(token);
             self.rules.query.iter().find(named)
         });
         rule.map(|(name, action)| (name.as_str(), *action))
@@ -350,17 +338,9 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
             let piece = Piece::Segment(index);
             if preset && names::is_id(before, text, self.policy.strict) {
                 self.masks.whole(piece);
-                self.act(
-                    self.policy.on_path,
-                    Kind::Path,
-                    None,
-                    piece,
-                    segment.range(),
-                    text,
-                );
+                self.act(self.policy.on_path, Kind::Path, None, piece, segment.range(), text);
             } else {
-                let whole_mrn =
-                    !self.quiet && announces_mrn(&fold(before)) && detect::is_mrn_body(&fold(text));
+                let whole_mrn = !self.quiet && announces_mrn(&fold(before)) && detect::is_mrn_body(&fold(text));
                 self.detect(piece, segment.range(), text, whole_mrn, None);
             }
             before = text;
@@ -397,10 +377,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         }
         if let Some((name, action)) = found {
             let free_text = by_preset.is_some() && names::is_free_text(name);
-            if free_text
-                && policy.rules.on_detect == Action::Reject
-                && self.rejected_text(index, parameter, name)
-            {
+            if free_text && policy.rules.on_detect == Action::Reject && self.rejected_text(index, parameter, name) {
                 return;
             }
             let name = (!name.is_empty()).then_some(name);
@@ -414,14 +391,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
             match parameter.value_range() {
                 Some(range) if !parameter.value().is_empty() => {
                     self.masks.whole(Piece::Value(index));
-                    self.act(
-                        action,
-                        Kind::Query,
-                        name,
-                        Piece::Value(index),
-                        range,
-                        parameter.value(),
-                    );
+                    self.act(action, Kind::Query, name, Piece::Value(index), range, parameter.value());
                 }
                 // All that it says stands in the name, after the base name.
                 _ => {
@@ -446,9 +416,8 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
             Some(index),
         );
         let range = parameter.value_range().unwrap_or_default();
-        let whole_mrn = !self.quiet
-            && announces_mrn(&fold(parameter.base_name()))
-            && detect::is_mrn_body(&fold(parameter.value()));
+        let whole_mrn =
+            !self.quiet && announces_mrn(&fold(parameter.base_name())) && detect::is_mrn_body(&fold(parameter.value()));
         if policy.strict && !names::is_result_parameter(parameter) {
             let piece = if parameter.has_value() {
                 Piece::Value(index)
@@ -457,23 +426,12 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
             };
             self.masks.whole(piece);
         } else if parameter.has_value() {
-            self.detect(
-                Piece::Value(index),
-                range,
-                parameter.value(),
-                whole_mrn,
-                Some(index),
-            );
+            self.detect(Piece::Value(index), range, parameter.value(), whole_mrn, Some(index));
         }
     }
 
     /// The name under which the preset says that a parameter carries PHI; "" where only its value says so.
-    fn by_preset(
-        &self,
-        parameter: &Parameter<'_>,
-        scope: &Scope,
-        passed: bool,
-    ) -> Option<&'static str> {
+    fn by_preset(&self, parameter: &Parameter<'_>, scope: &Scope, passed: bool) -> Option<&'static str> {
         self.policy.rules.preset?;
         let bare = parameter.base_name().len() == parameter.name().len();
         if passed {
@@ -500,14 +458,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
     }
 
     /// Looks through one piece. What any detector finds is masked in the log; what the policy's detectors find is acted on.
-    fn detect(
-        &mut self,
-        piece: Piece,
-        range: Range<usize>,
-        text: &str,
-        whole_mrn: bool,
-        parameter: Option<usize>,
-    ) {
+    fn detect(&mut self, piece: Piece, range: Range<usize>, text: &str, whole_mrn: bool, parameter: Option<usize>) {
         if self.quiet {
             return;
         }
@@ -538,21 +489,14 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         let action = self.policy.rules.on_detect;
         let kind = Kind::Detect(first.detector);
         let name = parameter.and_then(|index| self.known_name(index));
-        let whole = !same
-            || whole_mrn
-            || matches!(action, Action::Reject | Action::Strip | Action::Observe);
+        let whole = !same || whole_mrn || matches!(action, Action::Reject | Action::Strip | Action::Observe);
         let raw = self.target.raw().get(range.clone()).unwrap_or_default();
         let query = !matches!(piece, Piece::Segment(_));
-        let located = if whole {
-            None
-        } else {
-            locate(raw, text, query, &hits)
-        };
+        let located = if whole { None } else { locate(raw, text, query, &hits) };
         match located {
             Some(stretches) => {
                 for (hit, stretch) in hits.iter().zip(stretches) {
-                    let at = range.start.saturating_add(stretch.start)
-                        ..range.start.saturating_add(stretch.end);
+                    let at = range.start.saturating_add(stretch.start)..range.start.saturating_add(stretch.end);
                     let found = text.get(hit.start..hit.end).unwrap_or_default();
                     self.act(action, kind, name, piece, at, found);
                 }

@@ -65,7 +65,14 @@ impl ResponseTrim {
 
     /// Judges the response's head and edits it. `body`: whether a body comes; `view`: what [`Self::view`] gave for the request.
     pub fn judge(&self, head: &mut ResponseHead, body: bool, view: Option<usize>) -> Fate {
-        for name in ["content-length", "accept-ranges", "content-digest", "repr-digest", "digest", "content-md5"] {
+        for name in [
+            "content-length",
+            "accept-ranges",
+            "content-digest",
+            "repr-digest",
+            "digest",
+            "content-md5",
+        ] {
             head.remove(name);
         }
         if head.all("etag").any(|tag| !tag.starts_with(b"W/")) {
@@ -94,7 +101,10 @@ fn inspectable(head: &ResponseHead) -> Result<(), &'static str> {
     if head.status() == 206 || head.has("content-range") {
         return Err("partial_content");
     }
-    if head.all("content-encoding").any(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
+    if head
+        .all("content-encoding")
+        .any(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+    {
         return Err("content_encoding");
     }
     let mut types = head.all("content-type");
@@ -116,7 +126,9 @@ fn is_json(content_type: &[u8]) -> bool {
     let json = media_type == "application/json" || media_type == "text/json" || media_type.ends_with("+json");
     let charsets = parts.filter_map(|parameter| parameter.trim().strip_prefix("charset="));
     json && media_type.split('/').count() == 2
-        && charsets.map(|charset| charset.trim_matches('"')).all(|charset| charset == "utf-8" || charset == "us-ascii")
+        && charsets
+            .map(|charset| charset.trim_matches('"'))
+            .all(|charset| charset == "utf-8" || charset == "us-ascii")
 }
 
 #[cfg(test)]
@@ -125,11 +137,17 @@ mod tests {
 
     fn trim() -> ResponseTrim {
         let program = Arc::new(Program::new(Vec::new(), None, Vec::new()).unwrap());
-        ResponseTrim { views: vec![View { when: None, program }] }
+        ResponseTrim {
+            views: vec![View { when: None, program }],
+        }
     }
 
     fn fate(lines: &[(&str, &str)], body: bool) -> (Result<bool, Reason>, ResponseHead) {
-        let mut head = ResponseHead::new(lines.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())));
+        let mut head = ResponseHead::new(
+            lines
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())),
+        );
         let fate = match trim().judge(&mut head, body, Some(0)) {
             Fate::Pass => Ok(false),
             Fate::Trim(_) => Ok(true),
@@ -141,28 +159,78 @@ mod tests {
     #[test]
     fn what_cannot_be_inspected_is_refused() {
         for (lines, code) in [
-            (vec![(":status", "200"), ("content-encoding", "gzip")], "content_encoding"),
-            (vec![(":status", "200"), ("content-encoding", "identity"), ("content-encoding", "br")], "content_encoding"),
-            (vec![(":status", "200"), ("content-type", "application/fhir+xml")], "content_type"),
-            (vec![(":status", "200"), ("content-type", "application/json; charset=utf-16")], "content_type"),
-            (vec![(":status", "200"), ("content-type", "application/json"), ("content-type", "text/plain")], "content_type"),
-            (vec![(":status", "200"), ("content-type", "multipart/mixed; boundary=+json")], "content_type"),
-            (vec![(":status", "206"), ("content-type", "application/json")], "partial_content"),
-            (vec![(":status", "200"), ("content-range", "bytes 0-1/2"), ("content-type", "application/json")], "partial_content"),
+            (
+                vec![(":status", "200"), ("content-encoding", "gzip")],
+                "content_encoding",
+            ),
+            (
+                vec![
+                    (":status", "200"),
+                    ("content-encoding", "identity"),
+                    ("content-encoding", "br"),
+                ],
+                "content_encoding",
+            ),
+            (
+                vec![(":status", "200"), ("content-type", "application/fhir+xml")],
+                "content_type",
+            ),
+            (
+                vec![(":status", "200"), ("content-type", "application/json; charset=utf-16")],
+                "content_type",
+            ),
+            (
+                vec![
+                    (":status", "200"),
+                    ("content-type", "application/json"),
+                    ("content-type", "text/plain"),
+                ],
+                "content_type",
+            ),
+            (
+                vec![(":status", "200"), ("content-type", "multipart/mixed; boundary=+json")],
+                "content_type",
+            ),
+            (
+                vec![(":status", "206"), ("content-type", "application/json")],
+                "partial_content",
+            ),
+            (
+                vec![
+                    (":status", "200"),
+                    ("content-range", "bytes 0-1/2"),
+                    ("content-type", "application/json"),
+                ],
+                "partial_content",
+            ),
             (vec![(":status", "101")], "protocol_switch"),
         ] {
             assert_eq!(fate(&lines, true).0, Err(Reason::Uninspectable(code)), "{lines:?}");
         }
-        assert_eq!(fate(&[(":status", "503"), ("content-type", "text/plain")], true).0, Err(Reason::ErrorBody(503)));
+        assert_eq!(
+            fate(&[(":status", "503"), ("content-type", "text/plain")], true).0,
+            Err(Reason::ErrorBody(503))
+        );
     }
 
     #[test]
     fn json_in_all_its_names_is_trimmed() {
-        for kind in ["application/json", "Application/FHIR+JSON; charset=UTF-8", "application/problem+json;charset=\"utf-8\""] {
-            assert_eq!(fate(&[(":status", "200"), ("content-type", kind)], true).0, Ok(true), "{kind}");
+        for kind in [
+            "application/json",
+            "Application/FHIR+JSON; charset=UTF-8",
+            "application/problem+json;charset=\"utf-8\"",
+        ] {
+            assert_eq!(
+                fate(&[(":status", "200"), ("content-type", kind)], true).0,
+                Ok(true),
+                "{kind}"
+            );
         }
         assert_eq!(fate(&[(":status", "200")], true).0, Ok(true));
-        assert_eq!(fate(&[(":status", "200"), ("content-type", "text/html")], false).0, Ok(false));
+        assert_eq!(
+            fate(&[(":status", "200"), ("content-type", "text/html")], false).0,
+            Ok(false)
+        );
     }
 
     #[test]
@@ -196,15 +264,26 @@ mod tests {
     fn the_first_view_that_holds_is_taken_and_none_refuses() {
         let when = |scope: &str| Some(Requirement::Scope(crate::scope::Need::parse(scope).unwrap()));
         let program = Arc::new(Program::new(Vec::new(), None, Vec::new()).unwrap());
-        let view = |when| View { when, program: Arc::clone(&program) };
-        let trim = ResponseTrim { views: vec![view(when("user/Patient.rs")), view(when("patient/Patient.rs"))] };
+        let view = |when| View {
+            when,
+            program: Arc::clone(&program),
+        };
+        let trim = ResponseTrim {
+            views: vec![view(when("user/Patient.rs")), view(when("patient/Patient.rs"))],
+        };
         let scopes = |text: &str| ScopeSet::from_text(text).unwrap_or_default();
         assert_eq!(trim.view(Some(&scopes("patient/Patient.rs user/Patient.rs"))), Some(0));
         assert_eq!(trim.view(Some(&scopes("patient/Patient.read"))), Some(1));
         assert_eq!(trim.view(Some(&scopes("openid"))), None);
         assert_eq!(trim.view(None), None);
         let mut head = ResponseHead::new([(":status".to_owned(), b"200".to_vec())]);
-        assert!(matches!(trim.judge(&mut head, true, None), Fate::Refuse(Reason::NoView)));
-        assert!(matches!(trim.judge(&mut head, true, Some(2)), Fate::Refuse(Reason::NoView)));
+        assert!(matches!(
+            trim.judge(&mut head, true, None),
+            Fate::Refuse(Reason::NoView)
+        ));
+        assert!(matches!(
+            trim.judge(&mut head, true, Some(2)),
+            Fate::Refuse(Reason::NoView)
+        ));
     }
 }

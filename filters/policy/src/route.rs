@@ -526,7 +526,10 @@ mod tests {
 
     #[test]
     fn words_of_the_routes_are_known() {
-        let (table, _) = table(json!([{"match": {"path": "/api/{id}/notes"}, "policy": "a"}, {"match": {"path_prefix": "/pub"}, "policy": "a"}]), None);
+        let (table, _) = table(
+            json!([{"match": {"path": "/api/{id}/notes"}, "policy": "a"}, {"match": {"path_prefix": "/pub"}, "policy": "a"}]),
+            None,
+        );
         assert!(table.has_word("api") && table.has_word("notes") && table.has_word("pub"));
         assert!(!table.has_word("{id}") && !table.has_word("id") && !table.has_word(""));
     }

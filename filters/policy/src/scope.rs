@@ -103,12 +103,8 @@ impl ScopeSet {
                 let granted = self
                     .smart
                     .iter()
-                    .filter(|grant| {
-                        grant.context == need.context && grant.resource.covers(&need.resource)
-                    })
-                    .filter(|grant| {
-                        grant.constraint.is_none() || grant.constraint == need.constraint
-                    })
+                    .filter(|grant| grant.context == need.context && grant.resource.covers(&need.resource))
+                    .filter(|grant| grant.constraint.is_none() || grant.constraint == need.constraint)
                     .fold(Permissions::NONE, |sum, grant| sum.union(grant.permissions));
                 granted.contains(need.permissions)
             }
@@ -124,9 +120,10 @@ impl ScopeSet {
                     grant.context == need.context
                         && grant.resource.overlaps(&need.resource)
                         && grant.permissions.overlaps(need.permissions)
-                }) || self.near_smart.iter().any(|grant| {
-                    grant.context == need.context && grant.resource.overlaps(&need.resource)
-                })
+                }) || self
+                    .near_smart
+                    .iter()
+                    .any(|grant| grant.context == need.context && grant.resource.overlaps(&need.resource))
             }
         }
     }
@@ -182,9 +179,9 @@ impl Requirement {
             Self::AllOf(list) if list.is_empty() => {
                 Err("`all_of` is empty and would demand nothing; name the scopes that the route needs".to_owned())
             }
-            Self::NoneOf(list) if list.is_empty() => {
-                Err("`none_of` is empty and would forbid nothing; name the scopes to forbid, or leave it out".to_owned())
-            }
+            Self::NoneOf(list) if list.is_empty() => Err(
+                "`none_of` is empty and would forbid nothing; name the scopes to forbid, or leave it out".to_owned(),
+            ),
             Self::AnyOf(list) | Self::AllOf(list) | Self::NoneOf(list) => list.iter().try_for_each(Self::check),
         }
     }
@@ -208,9 +205,7 @@ impl Requirement {
         match self {
             Self::Scope(need) if !names.contains(&need.as_str()) => names.push(need.as_str()),
             Self::Scope(_) | Self::NoneOf(_) => {}
-            Self::AnyOf(list) | Self::AllOf(list) => {
-                list.iter().for_each(|each| each.collect(names))
-            }
+            Self::AnyOf(list) | Self::AllOf(list) => list.iter().for_each(|each| each.collect(names)),
         }
     }
 }
@@ -258,9 +253,9 @@ impl Need {
             ));
         }
         let kind = match Context::split(text) {
-            Some((context, rest)) => Kind::Smart(
-                Smart::parse(context, rest).map_err(|fault| fault.explain(text, context, rest))?,
-            ),
+            Some((context, rest)) => {
+                Kind::Smart(Smart::parse(context, rest).map_err(|fault| fault.explain(text, context, rest))?)
+            }
             None => {
                 if let Some((context, rest)) = Context::split_any_case(text) {
                     return Err(format!(
@@ -371,10 +366,7 @@ impl Context {
 
     fn split(scope: &str) -> Option<(Self, &str)> {
         let (context, rest) = scope.split_once('/')?;
-        Some((
-            Self::ALL.into_iter().find(|each| each.name() == context)?,
-            rest,
-        ))
+        Some((Self::ALL.into_iter().find(|each| each.name() == context)?, rest))
     }
 
     fn split_any_case(scope: &str) -> Option<(Self, &str)> {
@@ -400,12 +392,8 @@ impl Resource {
         if text == "*" {
             return Some(Self::Any);
         }
-        let starts_well = text
-            .bytes()
-            .next()
-            .is_some_and(|first| first.is_ascii_uppercase());
-        (starts_well && text.bytes().all(|byte| byte.is_ascii_alphabetic()))
-            .then(|| Self::Type(text.into()))
+        let starts_well = text.bytes().next().is_some_and(|first| first.is_ascii_uppercase());
+        (starts_well && text.bytes().all(|byte| byte.is_ascii_alphabetic())).then(|| Self::Type(text.into()))
     }
 
     fn covers(&self, need: &Self) -> bool {
@@ -491,14 +479,17 @@ impl SmartFault {
             ),
             Self::NoPermissions => format!("it permits nothing; say what, as in `{context}/{resource}.rs`"),
             Self::Permissions => {
-                "its permissions must be some of the letters `cruds` in that order, or `read`, `write` or `*`".to_owned()
+                "its permissions must be some of the letters `cruds` in that order, or `read`, `write` or `*`"
+                    .to_owned()
             }
             Self::Order(permissions) => format!(
                 "its letters must stand once each in the order `cruds`; write `{context}/{resource}.{}`",
                 permissions.letters()
             ),
             Self::Constraint => "what follows `?` must be `parameter=value`, several joined by `&`".to_owned(),
-            Self::ConstraintOnV1 => "`read`, `write` and `*` take no constraint; use letters, as in `.rs?category=laboratory`".to_owned(),
+            Self::ConstraintOnV1 => {
+                "`read`, `write` and `*` take no constraint; use letters, as in `.rs?category=laboratory`".to_owned()
+            }
         };
         format!("`{text}` is not a SMART scope: {mend}")
     }
@@ -557,28 +548,16 @@ mod tests {
     fn grants_add_up() {
         assert!(covers("user/Patient.r user/Patient.s", "user/Patient.rs"));
         assert!(covers("user/Patient.r user/*.s", "user/Patient.rs"));
-        assert!(covers(
-            "user/Patient.read user/Patient.write",
-            "user/Patient.*"
-        ));
-        assert!(!covers(
-            "user/Patient.r user/Observation.s",
-            "user/Patient.rs"
-        ));
-        assert!(!covers(
-            "user/Patient.r patient/Patient.s",
-            "user/Patient.rs"
-        ));
+        assert!(covers("user/Patient.read user/Patient.write", "user/Patient.*"));
+        assert!(!covers("user/Patient.r user/Observation.s", "user/Patient.rs"));
+        assert!(!covers("user/Patient.r patient/Patient.s", "user/Patient.rs"));
     }
 
     #[test]
     fn the_star_resource_covers_all_and_needs_a_star() {
         assert!(covers("system/*.rs", "system/Observation.rs"));
         assert!(covers("system/*.rs", "system/*.rs"));
-        assert!(!covers(
-            "system/Patient.rs system/Observation.rs",
-            "system/*.rs"
-        ));
+        assert!(!covers("system/Patient.rs system/Observation.rs", "system/*.rs"));
     }
 
     #[test]
@@ -654,10 +633,7 @@ mod tests {
             "user/Observation.rs?category=laboratory",
             "user/Observation.rs?category=laboratory"
         ));
-        assert!(covers(
-            "user/Observation.rs",
-            "user/Observation.rs?category=laboratory"
-        ));
+        assert!(covers("user/Observation.rs", "user/Observation.rs?category=laboratory"));
         assert!(covers(
             "user/Observation.r user/Observation.s?category=laboratory",
             "user/Observation.rs?category=laboratory"
@@ -711,10 +687,7 @@ mod tests {
             assert!(!met(&empty, "a"));
             assert!(!met(&empty, ""));
         }
-        assert!(!met(
-            &Requirement::NoneOf(vec![Requirement::AllOf(vec![])]),
-            "a"
-        ));
+        assert!(!met(&Requirement::NoneOf(vec![Requirement::AllOf(vec![])]), "a"));
     }
 
     #[test]
@@ -752,14 +725,8 @@ mod tests {
         assert!(!met(&forbid("user/Patient.cud"), "user/*.cruds"));
         assert!(!met(&forbid("user/Patient.cud"), "user/Patient.dc"));
         assert!(met(&forbid("user/Patient.cud"), "user/Patient.rs"));
-        assert!(met(
-            &forbid("user/Patient.cud"),
-            "user/Observation.cud user/profile"
-        ));
-        assert!(met(
-            &forbid("system/*.cruds"),
-            "user/*.cruds patient/Patient.rs"
-        ));
+        assert!(met(&forbid("user/Patient.cud"), "user/Observation.cud user/profile"));
+        assert!(met(&forbid("system/*.cruds"), "user/*.cruds patient/Patient.rs"));
     }
 
     #[test]
@@ -768,10 +735,7 @@ mod tests {
         let twice = Requirement::NoneOf(vec![Requirement::NoneOf(vec![need("user/Patient.rs")])]);
         assert!(!met(&twice, "user/Patient.r"));
         assert!(met(&twice, "user/Patient.rs"));
-        let all = Requirement::NoneOf(vec![Requirement::AllOf(vec![
-            need("user/Patient.rs"),
-            need("a"),
-        ])]);
+        let all = Requirement::NoneOf(vec![Requirement::AllOf(vec![need("user/Patient.rs"), need("a")])]);
         assert!(!met(&all, "user/Patient.r a"));
         assert!(met(&all, "user/Patient.r"));
     }
@@ -821,14 +785,8 @@ mod tests {
                 "{text:?}"
             );
         }
-        assert_eq!(
-            ScopeSet::default().add("a b").err(),
-            Some(ScopeError::InvalidCharacter)
-        );
-        assert_eq!(
-            ScopeSet::default().add("").err(),
-            Some(ScopeError::InvalidCharacter)
-        );
+        assert_eq!(ScopeSet::default().add("a b").err(), Some(ScopeError::InvalidCharacter));
+        assert_eq!(ScopeSet::default().add("").err(), Some(ScopeError::InvalidCharacter));
         assert_eq!(ScopeSet::from_text(" a  b ").map(|set| set.len()), Ok(2));
     }
 

@@ -91,11 +91,7 @@ impl TokenPolicy {
     pub fn new(issuers: Vec<Issuer>) -> Result<Self, String> {
         for (index, issuer) in issuers.iter().enumerate() {
             issuer.check()?;
-            if let Some(twin) = issuers
-                .iter()
-                .take(index)
-                .find(|other| other.issuer == issuer.issuer)
-            {
+            if let Some(twin) = issuers.iter().take(index).find(|other| other.issuer == issuer.issuer) {
                 return Err(format!(
                     "issuers `{}` and `{}` have the same `issuer`; join them, with the audiences of both",
                     twin.alias, issuer.alias
@@ -196,11 +192,9 @@ impl TokenPolicy {
         if !issuer.algorithms.contains(&header.algorithm) {
             return Err(TokenError::Algorithm);
         }
-        let key = issuer
-            .keys
-            .select(header.algorithm, header.kid.as_deref())?;
-        let verified_by = signature::verify(key, segments.signed, &segments.signature, host)
-            .ok_or(TokenError::Signature)?;
+        let key = issuer.keys.select(header.algorithm, header.kid.as_deref())?;
+        let verified_by =
+            signature::verify(key, segments.signed, &segments.signature, host).ok_or(TokenError::Signature)?;
         // From here on the claims are the issuer's word.
         if is_other_token(&claims, header.is_access_token) {
             return Err(TokenError::NotAccessToken);
@@ -209,10 +203,7 @@ impl TokenPolicy {
         issuer.check_times(&times, now)?;
         issuer.check_audience(&claims)?;
         optional_text(&claims, "jti")?;
-        let private = |name| {
-            optional_text(&claims, name)
-                .map(|text| text.map(|text| Private(text.as_bytes().into())))
-        };
+        let private = |name| optional_text(&claims, name).map(|text| text.map(|text| Private(text.as_bytes().into())));
         Ok(Grant {
             issuer: index,
             subject: private("sub")?,
@@ -230,15 +221,8 @@ impl TokenPolicy {
     }
 
     /// By the payload's `iss`, which is not believed yet: it only says whose keys must verify it.
-    fn choose_issuer(
-        &self,
-        claims: &Object<'_>,
-        allowed: &[usize],
-    ) -> Result<(usize, &Issuer), TokenError> {
-        let name = claims
-            .get("iss")
-            .and_then(Json::as_text)
-            .ok_or(TokenError::Issuer)?;
+    fn choose_issuer(&self, claims: &Object<'_>, allowed: &[usize]) -> Result<(usize, &Issuer), TokenError> {
+        let name = claims.get("iss").and_then(Json::as_text).ok_or(TokenError::Issuer)?;
         allowed
             .iter()
             .filter_map(|index| Some((*index, self.issuers.get(*index)?)))
@@ -319,11 +303,7 @@ impl Issuer {
             }
             Some(_) => return Err(TokenError::Claims),
         };
-        if found {
-            Ok(())
-        } else {
-            Err(TokenError::Audience)
-        }
+        if found { Ok(()) } else { Err(TokenError::Audience) }
     }
 }
 
@@ -466,14 +446,22 @@ impl fmt::Display for TokenError {
             Self::TooLarge => "the token is too large; ask for fewer claims or scopes",
             Self::Malformed => "the token is not a signed JSON Web Token; send the access token as it was issued",
             Self::DuplicateName => "the token has a name twice in one object; mend the issuer",
-            Self::CriticalHeader => "the token demands an extension that is not supported; issue it without `crit` and `b64`",
+            Self::CriticalHeader => {
+                "the token demands an extension that is not supported; issue it without `crit` and `b64`"
+            }
             Self::EmbeddedKey => "the token brings its own key; issue it without `jku`, `jwk`, `x5u` and `x5c`",
             Self::TokenType => "the token's `typ` is not that of an access token; send an access token",
-            Self::Algorithm => "the token's algorithm is not one that its issuer and key allow; sign it with one that the policy lists",
-            Self::Issuer => "the token's issuer is not one that this route allows; get it from one that the policy lists",
+            Self::Algorithm => {
+                "the token's algorithm is not one that its issuer and key allow; sign it with one that the policy lists"
+            }
+            Self::Issuer => {
+                "the token's issuer is not one that this route allows; get it from one that the policy lists"
+            }
             Self::UnknownKey => "no known key fits the token; check its `kid` and the issuer's key set",
             Self::Signature => "the token's signature is not good; get a new one from the issuer",
-            Self::NotAccessToken => "the token is an ID token or another that is no access token; send the access token",
+            Self::NotAccessToken => {
+                "the token is an ID token or another that is no access token; send the access token"
+            }
             Self::MissingExp => "the token never expires; issue it with `exp`",
             Self::Claims => "a claim of the token has the wrong type or an impossible value; mend the issuer",
             Self::Expired => "the token has expired; get a new one",
@@ -514,23 +502,18 @@ impl Times {
 fn numeric_date(value: &Json<'_>, round: fn(f64) -> f64) -> Result<u64, TokenError> {
     match value {
         Json::Unsigned(seconds) if *seconds <= MAX_DATE => Ok(*seconds),
-        Json::Float(seconds) if (0.0..=MAX_DATE as f64).contains(seconds) => {
-            Ok(round(*seconds) as u64)
-        }
+        Json::Float(seconds) if (0.0..=MAX_DATE as f64).contains(seconds) => Ok(round(*seconds) as u64),
         _ => Err(TokenError::Claims),
     }
 }
 
 /// Rule 9.
 fn is_other_token(claims: &Object<'_>, is_marked_as_access_token: bool) -> bool {
-    let names_other_type = claims
-        .get("typ")
-        .and_then(Json::as_text)
-        .is_some_and(|typ| {
-            ["ID", "Refresh", "Offline", "Logout"]
-                .into_iter()
-                .any(|other| typ.eq_ignore_ascii_case(other))
-        });
+    let names_other_type = claims.get("typ").and_then(Json::as_text).is_some_and(|typ| {
+        ["ID", "Refresh", "Offline", "Logout"]
+            .into_iter()
+            .any(|other| typ.eq_ignore_ascii_case(other))
+    });
     let has_scopes = claims.has("scope") || claims.has("scp");
     ["at_hash", "c_hash", "s_hash", "events"]
         .into_iter()
@@ -560,9 +543,7 @@ fn read_scopes(claims: &Object<'_>) -> Result<ScopeSet, TokenError> {
         Some(Json::Text(text)) => scopes.add_text(text).map_err(refuse)?,
         Some(Json::Array(list)) => {
             for scope in list {
-                scopes
-                    .add(scope.as_text().ok_or(TokenError::Claims)?)
-                    .map_err(refuse)?;
+                scopes.add(scope.as_text().ok_or(TokenError::Claims)?).map_err(refuse)?;
             }
         }
         Some(_) => return Err(TokenError::Claims),

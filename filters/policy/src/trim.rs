@@ -153,17 +153,8 @@ impl Trimmer {
         }
         let before = out.len();
         let tokens = self.tokens.as_deref();
-        let mut run = Run::new(
-            &self.program,
-            tokens,
-            &self.limits,
-            &mut self.state,
-            chunk,
-            out,
-        );
-        let result = run
-            .feed()
-            .and_then(|()| if end { run.finish() } else { Ok(()) });
+        let mut run = Run::new(&self.program, tokens, &self.limits, &mut self.state, chunk, out);
+        let result = run.feed().and_then(|()| if end { run.finish() } else { Ok(()) });
         let base = self.state.base;
         self.state.base = base.saturating_add(chunk.len() as u64);
         result.map_err(|stop| {

@@ -145,11 +145,7 @@ impl<'a> Target<'a> {
             asterisk,
             authority,
             path_range,
-            path: if asterisk {
-                Cow::Borrowed("*")
-            } else {
-                parsed.path
-            },
+            path: if asterisk { Cow::Borrowed("*") } else { parsed.path },
             segments: parsed.segments,
             trailing_slash: parsed.trailing_slash,
             dot_segments: parsed.dot_segments,
@@ -236,10 +232,7 @@ impl<'a> Target<'a> {
     /// Appends scheme and authority of an absolute-form target, in canonical case.
     pub(crate) fn render_origin(&self, out: &mut String) {
         if let Some(authority) = self.authority {
-            let secure = self
-                .raw
-                .get(4)
-                .is_some_and(|b| b.eq_ignore_ascii_case(&b's'));
+            let secure = self.raw.get(4).is_some_and(|b| b.eq_ignore_ascii_case(&b's'));
             out.push_str(if secure { "https://" } else { "http://" });
             out.push_str(authority);
         }
@@ -364,18 +357,24 @@ impl Ambiguity {
 impl fmt::Display for Ambiguity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotATarget => "the request target is neither a path nor an http URL; send a path that starts with `/`",
+            Self::NotATarget => {
+                "the request target is neither a path nor an http URL; send a path that starts with `/`"
+            }
             Self::Authority => "the URL's authority is not a plain host and port; leave user information out",
             Self::InvalidEscape => "a `%` in the URL does not start an escape; write `%25` for a plain `%`",
             Self::InvalidUtf8 => "the URL is not UTF-8 once decoded; encode text as UTF-8 in its shortest form",
             Self::ControlCharacter => "the URL holds a control character or a plain space; leave it out or write `%20`",
             Self::Backslash => "the path holds a backslash; use `/`",
-            Self::EncodedSeparator => "the path holds an encoded `/`, `?`, `#` or `%`; send it in the query or the body",
+            Self::EncodedSeparator => {
+                "the path holds an encoded `/`, `?`, `#` or `%`; send it in the query or the body"
+            }
             Self::Fragment => "the URL holds a `#`; leave the fragment out, or write `%23` in a query",
             Self::EncodedTooDeep => "the URL is percent-encoded over and over; encode it once",
             Self::MatrixParameter => "the path holds a `;`; use query parameters",
             Self::DotSegment => "the path's `..` climbs above the root; send the path without dot segments",
-            Self::SemicolonSeparator => "a `;` in the query could separate parameters; use `&`, or write `%3B` in a value",
+            Self::SemicolonSeparator => {
+                "a `;` in the query could separate parameters; use `&`, or write `%3B` in a value"
+            }
             Self::TooLong => "the URL is too long; send the search as POST `_search`",
         })
     }
@@ -392,12 +391,7 @@ pub fn fold(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(
-        text.chars()
-            .filter(|&c| !is_invisible(c))
-            .map(fold_char)
-            .collect(),
-    )
+    Cow::Owned(text.chars().filter(|&c| !is_invisible(c)).map(fold_char).collect())
 }
 
 /// Which part of a URL a text is written into.
@@ -430,10 +424,7 @@ pub(crate) fn push_encoded(out: &mut String, text: &str, part: Part) {
 }
 
 /// Decodes one round as [`Target::parse`] does first, telling for each decoded byte which raw bytes it came from.
-pub(crate) fn decode_once_mapped(
-    raw: &[u8],
-    query: bool,
-) -> impl Iterator<Item = (u8, Range<usize>)> + '_ {
+pub(crate) fn decode_once_mapped(raw: &[u8], query: bool) -> impl Iterator<Item = (u8, Range<usize>)> + '_ {
     let mut at = 0_usize;
     std::iter::from_fn(move || {
         let start = at;
@@ -470,8 +461,7 @@ fn split_authority(text: &str) -> Result<(Option<&str>, &str), Ambiguity> {
     }
     let end = memchr2(b'/', b'?', rest.as_bytes()).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at_checked(end).ok_or(Ambiguity::Authority)?;
-    let host_like =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    let host_like = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     if authority.is_empty() || !authority.bytes().all(host_like) {
         return Err(Ambiguity::Authority);
     }
@@ -546,11 +536,7 @@ fn parse_path(text: &str, offset: usize) -> Result<ParsedPath<'_>, Ambiguity> {
     })
 }
 
-fn parse_query(
-    text: &str,
-    offset: usize,
-    plain: bool,
-) -> Result<(Vec<Parameter<'_>>, bool), Ambiguity> {
+fn parse_query(text: &str, offset: usize, plain: bool) -> Result<(Vec<Parameter<'_>>, bool), Ambiguity> {
     let mut parameters = Vec::with_capacity(if text.is_empty() { 0 } else { 8 });
     let mut tidy = true;
     let mut at = offset;
@@ -589,10 +575,7 @@ fn parse_query(
         let value_start = start.saturating_add(name.len()).saturating_add(1);
         let decoded_name = decode(name)?;
         let decoded_value = decode(value.unwrap_or_default())?;
-        tidy &= matches!(
-            (&decoded_name, &decoded_value),
-            (Cow::Borrowed(_), Cow::Borrowed(_))
-        );
+        tidy &= matches!((&decoded_name, &decoded_value), (Cow::Borrowed(_), Cow::Borrowed(_)));
         let base_length = decoded_name.bytes().position(|b| b == b':' || b == b'.');
         let base_length = base_length.unwrap_or(decoded_name.len());
         parameters.push(Parameter {
@@ -645,11 +628,7 @@ fn decode(piece: &str, query: bool) -> Result<Cow<'_, str>, Ambiguity> {
     Ok(Cow::Owned(text))
 }
 
-fn decode_round(
-    text: &str,
-    plus_is_space: bool,
-    strict: bool,
-) -> Result<(String, bool), Ambiguity> {
+fn decode_round(text: &str, plus_is_space: bool, strict: bool) -> Result<(String, bool), Ambiguity> {
     let mut out = Vec::with_capacity(text.len());
     let mut changed = false;
     let mut rest = text.as_bytes();
@@ -780,9 +759,8 @@ fn is_invisible(c: char) -> bool {
 fn fold_char(c: char) -> char {
     let code = u32::from(c);
     let digit = |from: u32| char::from_digit(code.wrapping_sub(from), 10).unwrap_or(c);
-    let ascii = |from: u32, to: char| {
-        u8::try_from(u32::from(to).wrapping_add(code.wrapping_sub(from))).map_or(c, char::from)
-    };
+    let ascii =
+        |from: u32, to: char| u8::try_from(u32::from(to).wrapping_add(code.wrapping_sub(from))).map_or(c, char::from);
     match code {
         0..=0x7f => c,
         0xff01..=0xff5e => ascii(0xff01, '!'),
@@ -826,8 +804,8 @@ fn fold_char(c: char) -> char {
 
 /// Zero of each run of ten decimal digits (Unicode category Nd) in scripts of everyday use.
 static DECIMAL_ZEROS: [u32; 24] = [
-    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,
-    0xe50, 0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0xa8d0, 0xa900,
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
+    0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0xa8d0, 0xa900,
 ];
 
 #[cfg(test)]
@@ -844,11 +822,7 @@ mod tests {
 
     fn refused(raw: &[u8]) -> &'static str {
         match Target::parse(raw) {
-            Ok(target) => panic!(
-                "`{}` was read as `{}`",
-                String::from_utf8_lossy(raw),
-                target.render()
-            ),
+            Ok(target) => panic!("`{}` was read as `{}`", String::from_utf8_lossy(raw), target.render()),
             Err(why) => why.code(),
         }
     }
@@ -883,11 +857,7 @@ mod tests {
         ] {
             let target = parse(raw);
             assert_eq!(target.path(), path, "{raw}");
-            let joined: String = target
-                .segments()
-                .iter()
-                .map(|s| format!("/{}", s.text()))
-                .collect();
+            let joined: String = target.segments().iter().map(|s| format!("/{}", s.text())).collect();
             assert_eq!(
                 joined.trim_end_matches('/'),
                 path.trim_end_matches('/').trim_start_matches('*'),
@@ -915,11 +885,7 @@ mod tests {
             ("/?", vec![]),
         ] {
             let target = parse(raw);
-            let read: Vec<_> = target
-                .parameters()
-                .iter()
-                .map(|p| (p.name(), p.value()))
-                .collect();
+            let read: Vec<_> = target.parameters().iter().map(|p| (p.name(), p.value())).collect();
             assert_eq!(read, pairs, "{raw}");
         }
     }
@@ -1011,11 +977,7 @@ mod tests {
         assert_eq!(at(target.path_range()), "/a//%62/../c");
         let pairs: Vec<_> = target.parameters().iter().map(|p| at(p.range())).collect();
         assert_eq!(pairs, ["x=1", "%79=2+3", "z"]);
-        let values: Vec<_> = target
-            .parameters()
-            .iter()
-            .map(|p| p.value_range().map(at))
-            .collect();
+        let values: Vec<_> = target.parameters().iter().map(|p| p.value_range().map(at)).collect();
         assert_eq!(values, [Some("1"), Some("2+3"), None]);
         assert_eq!(at(target.parameters()[1].name_range()), "%79");
         assert!(target.has_dot_segments());
@@ -1023,14 +985,9 @@ mod tests {
 
     #[test]
     fn base_names_end_at_modifier_and_chain() {
-        let target = parse(
-            "/?name:exact=a&subject:Patient.name=b&patient.name=c&_has:Observation:patient:code=d&_id=e",
-        );
-        let names: Vec<_> = target
-            .parameters()
-            .iter()
-            .map(Parameter::base_name)
-            .collect();
+        let target =
+            parse("/?name:exact=a&subject:Patient.name=b&patient.name=c&_has:Observation:patient:code=d&_id=e");
+        let names: Vec<_> = target.parameters().iter().map(Parameter::base_name).collect();
         assert_eq!(names, ["name", "subject", "patient", "_has", "_id"]);
     }
 
@@ -1039,12 +996,7 @@ mod tests {
         let target = parse("/fhir/Patient/7?_count=10&code=a,b");
         assert!(target.is_canonical());
         assert!(matches!(target.path, Cow::Borrowed(_)));
-        assert!(
-            target
-                .segments
-                .iter()
-                .all(|s| matches!(s.text, Cow::Borrowed(_)))
-        );
+        assert!(target.segments.iter().all(|s| matches!(s.text, Cow::Borrowed(_))));
         assert!(
             target
                 .parameters

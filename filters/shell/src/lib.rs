@@ -6,6 +6,22 @@
 //!    stream is logged; access logs print both.
 //! 4. It counts denials by reason as `scrim_denied_<reason>`, and logs nothing that came from a request.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::todo,
+    clippy::unimplemented,
+    reason = "a trap in a callback can hang the stream, and it fails the VM for every later one"
+)]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    reason = "each is a trap where the unexpected comes"
+)]
+
 mod ffi;
 
 pub use scrim_policy::chain::{ALL, CACHE_CONTROL, OAUTH_SCOPE, PHI_URL, RESPONSE_TRIM};
@@ -35,7 +51,12 @@ const HANDOVER: &str = "scrim.chain";
 /// Registers the module's contexts; `FILTERS` says which filters it holds. To be called in `proxy_wasm::main!`.
 pub fn start<const FILTERS: u8>() {
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(Root::<FILTERS> { compiled: None, vault: Rc::new(RefCell::new(Vault::default())) }));
+    proxy_wasm::set_root_context(|_| {
+        Box::new(Root::<FILTERS> {
+            compiled: None,
+            vault: Rc::new(RefCell::new(Vault::default())),
+        })
+    });
 }
 
 /// One plugin: its policy file, and what its requests share.
@@ -58,14 +79,20 @@ impl<const FILTERS: u8> Context for Root<FILTERS> {}
 impl<const FILTERS: u8> RootContext for Root<FILTERS> {
     fn on_configure(&mut self, size: usize) -> bool {
         let Some(text) = ffi::buffer(Buffer::PluginConfiguration, size) else {
-            ffi::log(Level::Error, "scrim: the plugin has no configuration; pass the policy file as JSON");
+            ffi::log(
+                Level::Error,
+                "scrim: the plugin has no configuration; pass the policy file as JSON",
+            );
             return false;
         };
         let node: Node = match serde_json::from_slice(&text) {
             Ok(node) => node,
             Err(error) => {
                 // serde_json's texts name places and kinds, never content.
-                ffi::log(Level::Error, &format!("scrim: the plugin configuration is not JSON: {error}; use `scrim render`"));
+                ffi::log(
+                    Level::Error,
+                    &format!("scrim: the plugin configuration is not JSON: {error}; use `scrim render`"),
+                );
                 return false;
             }
         };
@@ -85,7 +112,14 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
         if FILTERS & OAUTH_SCOPE != 0 {
             let host = Rc::new(EnvoyVerifier);
             let usable = self_test(host.as_ref());
-            ffi::log(Level::Info, if usable { "scrim: signatures: host" } else { "scrim: signatures: guest" });
+            ffi::log(
+                Level::Info,
+                if usable {
+                    "scrim: signatures: host"
+                } else {
+                    "scrim: signatures: guest"
+                },
+            );
             vault.host = usable.then_some(host as Rc<dyn HostVerifier>);
         }
         ffi::log(Level::Info, &format!("scrim: policy {} is in force", compiled.digest()));
@@ -186,11 +220,25 @@ impl<const FILTERS: u8> Http<FILTERS> {
         let handover = if FILTERS == ALL { None } else { ffi::property(HANDOVER) };
         let chosen = handover.is_some();
         let route_metadata = if chosen { None } else { ffi::property(ROUTE_POLICY) };
-        let virtual_host_metadata = if chosen || route_metadata.is_some() { None } else { ffi::property(VIRTUAL_HOST_POLICY) };
-        let route_name = if chosen || !self.needs_route_name { None } else { ffi::property(ROUTE_NAME) };
+        let virtual_host_metadata = if chosen || route_metadata.is_some() {
+            None
+        } else {
+            ffi::property(VIRTUAL_HOST_POLICY)
+        };
+        let route_name = if chosen || !self.needs_route_name {
+            None
+        } else {
+            ffi::property(ROUTE_NAME)
+        };
         // Without the host's time every token is expired.
         let now = Timestamp(ffi::now().unwrap_or(u64::MAX));
-        RequestFacts { now, route_metadata, virtual_host_metadata, route_name, handover }
+        RequestFacts {
+            now,
+            route_metadata,
+            virtual_host_metadata,
+            route_name,
+            handover,
+        }
     }
 
     fn carry_out(&mut self, map: Map, verdict: Verdict) -> Action {
@@ -215,7 +263,11 @@ impl<const FILTERS: u8> Http<FILTERS> {
     }
 
     fn body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let piece = if size == 0 { Some(Vec::new()) } else { ffi::buffer(Buffer::ResponseBody, size) };
+        let piece = if size == 0 {
+            Some(Vec::new())
+        } else {
+            ffi::buffer(Buffer::ResponseBody, size)
+        };
         match piece {
             Some(piece) => self.judge_body(&piece, end_of_stream),
             None => self.reset(),
@@ -244,10 +296,23 @@ impl<const FILTERS: u8> Http<FILTERS> {
         let code = denial.reason.code();
         ffi::count(&format!("scrim_denied_{code}"));
         if code == "unknown_policy" {
-            ffi::log(Level::Warn, "scrim: the proxy's metadata names a policy that does not exist; the request is denied");
+            ffi::log(
+                Level::Warn,
+                "scrim: the proxy's metadata names a policy that does not exist; the request is denied",
+            );
         }
-        let headers: Vec<(&str, &str)> = denial.answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let sent = ffi::respond(denial.answer.status, &format!("scrim_{code}"), &headers, denial.answer.body.as_bytes());
+        let headers: Vec<(&str, &str)> = denial
+            .answer
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let sent = ffi::respond(
+            denial.answer.status,
+            &format!("scrim_{code}"),
+            &headers,
+            denial.answer.body.as_bytes(),
+        );
         self.sent(sent)
     }
 
@@ -277,7 +342,10 @@ struct EnvoyVerifier;
 
 impl HostVerifier for EnvoyVerifier {
     fn verify(&self, hash: &'static str, spki_der: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
-        match ffi::foreign(foreign::FUNCTION, &foreign::encode_request(hash, spki_der, signature, text)) {
+        match ffi::foreign(
+            foreign::FUNCTION,
+            &foreign::encode_request(hash, spki_der, signature, text),
+        ) {
             Some(answer) => foreign::decode_response(&answer),
             None => HostVerdict::Unavailable,
         }

@@ -9,7 +9,9 @@ use scrim::policy_file::PolicyFile;
 use scrim_policy::document::Severity;
 
 #[derive(Args)]
-#[command(after_help = "Secrets need not be there: a stand-in takes the place of every key.\nExit codes: 0 usable (there may be warnings), 1 not usable.")]
+#[command(
+    after_help = "Secrets need not be there: a stand-in takes the place of every key.\nExit codes: 0 usable (there may be warnings), 1 not usable."
+)]
 pub(crate) struct Check {
     /// The policy file
     policy: PathBuf,

@@ -16,12 +16,27 @@ use scrim::wasm::Wasmtime;
 
 /// The example's files, as they stand in the repository.
 const FILES: [(&str, &str); 6] = [
-    ("policy.yaml", include_str!("../../../examples/fhir-gateway/policy.yaml")),
+    (
+        "policy.yaml",
+        include_str!("../../../examples/fhir-gateway/policy.yaml"),
+    ),
     ("jwks.json", include_str!("../../../examples/fhir-gateway/jwks.json")),
-    ("key.json", include_str!("../../../examples/fhir-gateway/keys/rs256.synthetic.jwk.json")),
-    ("patient.json", include_str!("../../../examples/fhir-gateway/fixtures/patient.json")),
-    ("patients.json", include_str!("../../../examples/fhir-gateway/fixtures/patients.json")),
-    ("capability.json", include_str!("../../../examples/fhir-gateway/fixtures/capability.json")),
+    (
+        "key.json",
+        include_str!("../../../examples/fhir-gateway/keys/rs256.synthetic.jwk.json"),
+    ),
+    (
+        "patient.json",
+        include_str!("../../../examples/fhir-gateway/fixtures/patient.json"),
+    ),
+    (
+        "patients.json",
+        include_str!("../../../examples/fhir-gateway/fixtures/patients.json"),
+    ),
+    (
+        "capability.json",
+        include_str!("../../../examples/fhir-gateway/fixtures/capability.json"),
+    ),
 ];
 
 /// The synthetic key of the example; it protects nothing.
@@ -48,7 +63,10 @@ const SCENES: [Scene; 8] = [
         title: "A clinician reads a patient: photo, narrative and contacts go; no cache may keep the rest",
         token: Some("user/Patient.rs"),
         url: "/fhir/Patient/pat-001",
-        headers: &[("x-envoy-original-path", "/fhir/Patient?ssn=123-45-6789"), ("referer", "https://portal.example.org/find?name=Quill")],
+        headers: &[
+            ("x-envoy-original-path", "/fhir/Patient?ssn=123-45-6789"),
+            ("referer", "https://portal.example.org/find?name=Quill"),
+        ],
         body: Reply::File("patient.json"),
     },
     Scene {
@@ -72,7 +90,13 @@ const SCENES: [Scene; 8] = [
         headers: &[("accept", "application/fhir+json")],
         body: Reply::File("patients.json"),
     },
-    Scene { title: "No token: 401 with a challenge", token: None, url: "/fhir/Patient/pat-001", headers: &[], body: Reply::File("patient.json") },
+    Scene {
+        title: "No token: 401 with a challenge",
+        token: None,
+        url: "/fhir/Patient/pat-001",
+        headers: &[],
+        body: Reply::File("patient.json"),
+    },
     Scene {
         title: "A token without the scope, and the path spelled another way: still the same policy, 403",
         token: Some("openid profile"),
@@ -106,13 +130,20 @@ pub(crate) fn run() -> anyhow::Result<u8> {
         Err(diagnostics) => bail!("{diagnostics}"),
     };
     let filters = scrim::gateway::filters(&policy, Modules::Suite, &folder.0)?;
-    let mut show = Show { out: std::io::stdout(), color: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() };
+    let mut show = Show {
+        out: std::io::stdout(),
+        color: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    };
     show.line(&format!(
         "scrim demo: the FHIR gateway example (examples/fhir-gateway), all four filters as one module of {} bytes on wasmtime",
         scrim::modules::SUITE.bytes.len()
     ))?;
     let engine = Wasmtime::new()?;
-    let route = |name: &str, prefix: &str| scrim::exchange::Route { name: name.into(), prefix: prefix.into(), ..Default::default() };
+    let route = |name: &str, prefix: &str| scrim::exchange::Route {
+        name: name.into(),
+        prefix: prefix.into(),
+        ..Default::default()
+    };
     let setup = |routes| Setup {
         filters: filters.clone(),
         routes,
@@ -124,7 +155,11 @@ pub(crate) fn run() -> anyhow::Result<u8> {
     let mut research = engine.start(&setup(vec![route("research", "/")]))?;
     for (number, scene) in SCENES.iter().enumerate() {
         let body = scene.body.bytes();
-        let gateway = if scene.url.ends_with("route=research") { &mut research } else { &mut main };
+        let gateway = if scene.url.ends_with("route=research") {
+            &mut research
+        } else {
+            &mut main
+        };
         let request = scene.request(&folder.0)?;
         let outcome = exchange(gateway.as_mut(), &request, &body)?;
         show.scene(number.saturating_add(1), scene, &request, &body, &outcome)?;
@@ -140,11 +175,21 @@ pub(crate) fn run() -> anyhow::Result<u8> {
 }
 
 fn exchange(gateway: &mut dyn Gateway, request: &Request, body: &[u8]) -> anyhow::Result<Outcome> {
-    let headers = [("content-type", "application/fhir+json"), ("etag", "\"9f1c\""), ("cache-control", "public, max-age=600")];
+    let headers = [
+        ("content-type", "application/fhir+json"),
+        ("etag", "\"9f1c\""),
+        ("cache-control", "public, max-age=600"),
+    ];
     let answer = Answer {
         status: 200,
-        headers: headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).into(),
-        body: Body { chunks: body.chunks(512).map(<[u8]>::to_vec).collect(), end: End::Empty, trailers: Vec::new() },
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+            .into(),
+        body: Body {
+            chunks: body.chunks(512).map(<[u8]>::to_vec).collect(),
+            end: End::Empty,
+            trailers: Vec::new(),
+        },
         fault: None,
     };
     gateway.exchange(request, &answer)
@@ -152,7 +197,12 @@ fn exchange(gateway: &mut dyn Gateway, request: &Request, body: &[u8]) -> anyhow
 
 impl Reply {
     fn bytes(&self) -> Vec<u8> {
-        let file = |wanted: &str| FILES.iter().find(|(name, _)| *name == wanted).map_or("", |(_, text)| text);
+        let file = |wanted: &str| {
+            FILES
+                .iter()
+                .find(|(name, _)| *name == wanted)
+                .map_or("", |(_, text)| text)
+        };
         match self {
             Reply::File(name) => file(name).as_bytes().to_vec(),
             Reply::CutOff => {
@@ -167,7 +217,10 @@ impl Scene {
     fn request(&self, folder: &Path) -> anyhow::Result<Request> {
         let mut headers: Vec<(String, Vec<u8>)> = vec![("user-agent".into(), b"scrim-demo".to_vec())];
         if let Some(scope) = self.token {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the machine's clock is before 1970, set it")?.as_secs();
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .context("the machine's clock is before 1970, set it")?
+                .as_secs();
             let claims = serde_json::json!({
                 "iss": "https://idp.example.org", "aud": "https://fhir.example.org", "sub": "dr-quinn-7f3a",
                 "iat": now, "exp": now.saturating_add(600), "scope": scope,
@@ -176,9 +229,19 @@ impl Scene {
             let token = tokens::mint(&spec, folder, i64::try_from(now)?)?;
             headers.push(("authorization".into(), format!("Bearer {token}").into_bytes()));
         }
-        headers.extend(self.headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())));
+        headers.extend(
+            self.headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())),
+        );
         let target = self.url.trim_end_matches("?route=research").as_bytes().to_vec();
-        Ok(Request { method: "GET".into(), target, authority: "fhir.example.org".into(), headers, body: Body::default() })
+        Ok(Request {
+            method: "GET".into(),
+            target,
+            authority: "fhir.example.org".into(),
+            headers,
+            body: Body::default(),
+        })
     }
 }
 
@@ -193,13 +256,26 @@ impl Show {
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.color {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
-    fn scene(&mut self, number: usize, scene: &Scene, request: &Request, before: &[u8], outcome: &Outcome) -> std::io::Result<()> {
+    fn scene(
+        &mut self,
+        number: usize,
+        scene: &Scene,
+        request: &Request,
+        before: &[u8],
+        outcome: &Outcome,
+    ) -> std::io::Result<()> {
         let title = self.paint("1", &format!("\n{number}. {}", scene.title));
         self.line(&title)?;
-        let token = scene.token.map_or(String::new(), |scope| format!("   Authorization: Bearer (scope: {scope})"));
+        let token = scene.token.map_or(String::new(), |scope| {
+            format!("   Authorization: Bearer (scope: {scope})")
+        });
         self.line(&format!("  client sends     GET {}{token}", lossy(&request.target)))?;
         for (name, value) in scene.headers {
             self.line(&format!("                   {name}: {value}"))?;
@@ -211,26 +287,46 @@ impl Show {
             }
             Some(seen) => {
                 self.line(&format!("  upstream gets    GET {}", lossy(&seen.target)))?;
-                for (name, value) in seen.headers.iter().filter(|(name, _)| scene.headers.iter().any(|(sent, _)| sent == name)) {
+                for (name, value) in seen
+                    .headers
+                    .iter()
+                    .filter(|(name, _)| scene.headers.iter().any(|(sent, _)| sent == name))
+                {
                     self.line(&format!("                   {name}: {}", lossy(value)))?;
                 }
-                self.line(&format!("  upstream answers 200, {} bytes: {}", before.len(), short(before)))?;
+                self.line(&format!(
+                    "  upstream answers 200, {} bytes: {}",
+                    before.len(),
+                    short(before)
+                ))?;
             }
         }
         match &outcome.client {
             None => self.line("  client gets      a connection that breaks off")?,
             Some(got) => {
                 let status = self.paint(if got.status < 400 { "32" } else { "31" }, &got.status.to_string());
-                self.line(&format!("  client gets      {status}, {} bytes: {}", got.body.len(), short(&got.body)))?;
+                self.line(&format!(
+                    "  client gets      {status}, {} bytes: {}",
+                    got.body.len(),
+                    short(&got.body)
+                ))?;
                 for (name, value) in &got.headers {
-                    if ["cache-control", "www-authenticate", "strict-transport-security", "etag"].contains(&name.as_str()) {
+                    if ["cache-control", "www-authenticate", "strict-transport-security", "etag"]
+                        .contains(&name.as_str())
+                    {
                         self.line(&format!("                   {name}: {}", lossy(value)))?;
                     }
                 }
             }
         }
-        self.line(&format!("  log-safe path    {}", outcome.filter_state.get("scrim.path").map_or("-", String::as_str)))?;
-        self.line(&format!("  audit record     {}", outcome.filter_state.get("scrim.audit").map_or("-", String::as_str)))
+        self.line(&format!(
+            "  log-safe path    {}",
+            outcome.filter_state.get("scrim.path").map_or("-", String::as_str)
+        ))?;
+        self.line(&format!(
+            "  audit record     {}",
+            outcome.filter_state.get("scrim.audit").map_or("-", String::as_str)
+        ))
     }
 }
 

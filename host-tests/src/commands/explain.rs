@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use scrim::policy_file::PolicyFile;
 use scrim_policy::audit::Timestamp;
-use scrim_policy::chain::{CACHE_CONTROL, OAUTH_SCOPE, Opening, PHI_URL, RESPONSE_TRIM, RequestFacts, Stream, Vault, Verdict};
+use scrim_policy::chain::{
+    CACHE_CONTROL, OAUTH_SCOPE, Opening, PHI_URL, RESPONSE_TRIM, RequestFacts, Stream, Vault, Verdict,
+};
 use scrim_policy::compile::{Compiled, Policy};
 use scrim_policy::head::{Edit, RequestHead};
 use scrim_policy::route::{Facts, Governs};
@@ -78,7 +80,10 @@ impl Explain {
         match Target::parse(&target) {
             Err(ambiguity) => {
                 report["decision"] = json!({"status": 400, "reason": "ambiguous_url", "detail": ambiguity.code()});
-                lines.push(format!("refused with 400 before any policy: the URL can be read in more than one way ({})", ambiguity.code()));
+                lines.push(format!(
+                    "refused with 400 before any policy: the URL can be read in more than one way ({})",
+                    ambiguity.code()
+                ));
             }
             Ok(parsed) => {
                 let facts = Facts {
@@ -112,12 +117,21 @@ impl Explain {
                         lines.push(format!("so              {does}"));
                     }
                 }
-                lines.push(format!("log-safe path   {}", self.open::<CACHE_CONTROL>(&compiled, &head).1.log_safe.unwrap_or_default()));
+                lines.push(format!(
+                    "log-safe path   {}",
+                    self.open::<CACHE_CONTROL>(&compiled, &head)
+                        .1
+                        .log_safe
+                        .unwrap_or_default()
+                ));
             }
         }
         let denied = steps.iter().find(|step| step.denies);
         if self.json {
-            report["filters"] = steps.iter().map(|step| json!({"filter": step.filter, "demands": step.demands, "does": step.does})).collect();
+            report["filters"] = steps
+                .iter()
+                .map(|step| json!({"filter": step.filter, "demands": step.demands, "does": step.does}))
+                .collect();
             report["decision"] = match denied {
                 Some(step) => json!({"denied_by": step.filter, "does": step.does}),
                 None => report["decision"].take(),
@@ -146,7 +160,14 @@ impl Explain {
             Some((_, rest)) => {
                 let cut = rest.find(['/', '?']).unwrap_or(rest.len());
                 let (host, path) = rest.split_at(cut);
-                (host.to_owned(), if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
+                (
+                    host.to_owned(),
+                    if path.starts_with('/') {
+                        path.to_owned()
+                    } else {
+                        format!("/{path}")
+                    },
+                )
             }
             None => ("localhost".to_owned(), self.url.clone()),
         };
@@ -188,18 +209,33 @@ impl Explain {
                 Some(_) => outcome(&mut opening),
                 None => ("passes".to_owned(), false),
             };
-            steps.push(Step { filter, demands: demands.unwrap_or_else(absent), does, denies });
+            steps.push(Step {
+                filter,
+                demands: demands.unwrap_or_else(absent),
+                does,
+                denies,
+            });
         };
-        let oauth = policy.required_scopes().map(|scopes| format!("a valid token, with scopes from: {scopes}"));
+        let oauth = policy
+            .required_scopes()
+            .map(|scopes| format!("a valid token, with scopes from: {scopes}"));
         step("oauth-scope", oauth, self.open::<OAUTH_SCOPE>(compiled, head).1);
         let phi = policy.phi_url().map(|_| "no PHI in the URL".to_owned());
         step("phi-url", phi, self.open::<PHI_URL>(compiled, head).1);
         let cache = policy.cache_control().map(|cache| {
-            let hsts = cache.hsts().map(|value| format!(", strict-transport-security: {value}")).unwrap_or_default();
+            let hsts = cache
+                .hsts()
+                .map(|value| format!(", strict-transport-security: {value}"))
+                .unwrap_or_default();
             format!("responses of class {}{hsts}", cache.class().as_str())
         });
         step("cache-control", cache, self.open::<CACHE_CONTROL>(compiled, head).1);
-        let trim = policy.response_trim().map(|trim| format!("JSON bodies through the first of {} view(s) whose `when` holds", trim.len()));
+        let trim = policy.response_trim().map(|trim| {
+            format!(
+                "JSON bodies through the first of {} view(s) whose `when` holds",
+                trim.len()
+            )
+        });
         step("response-trim", trim, self.open::<RESPONSE_TRIM>(compiled, head).1);
         steps
     }
@@ -218,8 +254,15 @@ fn because(why: &str) -> String {
 fn outcome(opening: &mut Opening) -> (String, bool) {
     match &opening.verdict {
         Verdict::Deny(denial) => {
-            let detail = denial.reason.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-            (format!("answers {} {}{detail}", denial.answer.status, denial.reason.code()), true)
+            let detail = denial
+                .reason
+                .detail()
+                .map(|detail| format!(" ({detail})"))
+                .unwrap_or_default();
+            (
+                format!("answers {} {}{detail}", denial.answer.status, denial.reason.code()),
+                true,
+            )
         }
         Verdict::Continue(edits) | Verdict::Hold(edits) if edits.is_empty() => ("passes".to_owned(), false),
         Verdict::Continue(edits) | Verdict::Hold(edits) => {

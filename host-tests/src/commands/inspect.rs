@@ -17,7 +17,8 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(crate) fn run(&self) -> anyhow::Result<u8> {
         let place = || format!("`{}`", self.module.display());
-        let bytes = std::fs::read(&self.module).with_context(|| format!("{} can't be read; check the path", place()))?;
+        let bytes =
+            std::fs::read(&self.module).with_context(|| format!("{} can't be read; check the path", place()))?;
         let report = scrim::inspect::inspect(&bytes).with_context(place)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);

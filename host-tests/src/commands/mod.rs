@@ -19,7 +19,11 @@ use scrim::render::Upstream;
 
 /// Policy filters, as WebAssembly, that keep health data minimal at the edge: configure, explain, test and run them.
 #[derive(Parser)]
-#[command(name = "scrim", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "scrim",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   scrim demo                                              see the four filters at work
   scrim check policy.yaml                                 find every problem in a policy file
@@ -28,7 +32,8 @@ Examples:
   scrim serve --policy policy.yaml --listen 127.0.0.1:8080 --upstream 127.0.0.1:9090
   scrim render envoy --policy policy.yaml > envoy.yaml    what to deploy
 
-Exit codes: 0 all is well, 1 what was asked for failed, 2 it could not be run.")]
+Exit codes: 0 all is well, 1 what was asked for failed, 2 it could not be run."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -92,7 +97,8 @@ fn upstream(text: &str) -> Result<Upstream, String> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("`{text}` is no address to listen on, write it as `127.0.0.1:8080`"))
+    text.parse()
+        .map_err(|_| format!("`{text}` is no address to listen on, write it as `127.0.0.1:8080`"))
 }
 
 /// Runs the command; the number is the exit code.

@@ -53,9 +53,13 @@ impl Render {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         match self.proxy {
             Proxy::Envoy => {}
-            Proxy::Istio => bail!("`render istio` is not there yet; `render envoy` is, and its filter section can be carried over by hand"),
+            Proxy::Istio => bail!(
+                "`render istio` is not there yet; `render envoy` is, and its filter section can be carried over by hand"
+            ),
             Proxy::EnvoyGateway => {
-                bail!("`render envoy-gateway` is not there yet; `render envoy` is, and its filter section can be carried over by hand")
+                bail!(
+                    "`render envoy-gateway` is not there yet; `render envoy` is, and its filter section can be carried over by hand"
+                )
             }
         }
         let policy = match PolicyFile::read(&self.place.policy) {
@@ -79,12 +83,25 @@ impl Render {
             None => Some(AccessLog::standard(Sink::Stdout)),
         };
         bootstrap.admin = self.admin.map(Admin::Tcp);
-        bootstrap.comments.push(format!("policy digest {}, from {}", compiled.digest(), self.place.policy.display()));
+        bootstrap.comments.push(format!(
+            "policy digest {}, from {}",
+            compiled.digest(),
+            self.place.policy.display()
+        ));
         if !policy.environment_names.is_empty() {
-            bootstrap.comments.push(format!("Envoy's environment must hold: {}", policy.environment_names.join(", ")));
+            bootstrap.comments.push(format!(
+                "Envoy's environment must hold: {}",
+                policy.environment_names.join(", ")
+            ));
         }
-        for (name, file) in policy.environment.keys().map(|name| (name, "a key file, for local runs")) {
-            bootstrap.comments.push(format!("`{name}` stands for {file}: set it to the file's content"));
+        for (name, file) in policy
+            .environment
+            .keys()
+            .map(|name| (name, "a key file, for local runs"))
+        {
+            bootstrap
+                .comments
+                .push(format!("`{name}` stands for {file}: set it to the file's content"));
         }
         print!("{}", bootstrap.to_yaml());
         Ok(0)
@@ -93,7 +110,12 @@ impl Render {
 
 impl Place {
     /// What `render` prints and `serve --engine envoy` runs.
-    pub(super) fn bootstrap(&self, policy: &PolicyFile, listen: SocketAddr, upstream: Upstream) -> anyhow::Result<Bootstrap> {
+    pub(super) fn bootstrap(
+        &self,
+        policy: &PolicyFile,
+        listen: SocketAddr,
+        upstream: Upstream,
+    ) -> anyhow::Result<Bootstrap> {
         let mut bootstrap = Bootstrap::new(listen, upstream);
         bootstrap.filters = self.filters(policy)?;
         bootstrap.environment.host_keys = policy.environment_names.clone();

@@ -20,7 +20,9 @@ enum Kind {
 impl Schema {
     pub(crate) fn run(&self) -> anyhow::Result<u8> {
         let schema = match self.of {
-            Kind::Policy => scrim_policy::document::schema_of::<scrim_policy::policy_file::PolicyFile>("Scrim policy file"),
+            Kind::Policy => {
+                scrim_policy::document::schema_of::<scrim_policy::policy_file::PolicyFile>("Scrim policy file")
+            }
             Kind::Cases => serde_json::to_value(scrim::cases::Suite::schema())?,
         };
         println!("{}", serde_json::to_string_pretty(&schema)?);

@@ -84,7 +84,8 @@ impl Serve {
         let log = match &self.access_log {
             Some(path) => {
                 let file = OpenOptions::new().create(true).append(true).open(path);
-                let file = file.with_context(|| format!("the access log `{}` can't be opened; check the path", path.display()))?;
+                let file = file
+                    .with_context(|| format!("the access log `{}` can't be opened; check the path", path.display()))?;
                 Some(Arc::new(Mutex::new(Box::new(file) as Box<dyn std::io::Write + Send>)))
             }
             None => None,
@@ -97,7 +98,10 @@ impl Serve {
 
     fn envoy(&self, policy: &PolicyFile) -> anyhow::Result<u8> {
         let mut bootstrap = self.place.bootstrap(policy, self.listen, self.upstream.clone())?;
-        bootstrap.environment.host_keys.retain(|name| !policy.environment.contains_key(name));
+        bootstrap
+            .environment
+            .host_keys
+            .retain(|name| !policy.environment.contains_key(name));
         // What key files held stands in a file that only this user can read, and goes with the process.
         bootstrap.environment.values = policy.environment.clone();
         bootstrap.access_log = match &self.access_log {
@@ -143,7 +147,8 @@ fn announce(address: SocketAddr) -> anyhow::Result<()> {
 /// Resolves with the first SIGTERM or SIGINT.
 async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         eprintln!("scrim: signals can't be heard; end it by SIGKILL");
         return std::future::pending().await;
     };

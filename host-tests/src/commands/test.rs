@@ -55,7 +55,10 @@ impl Test {
             engines.push(Box::new(Envoy::find()?));
         }
         let folder = scrim::modules::default_folder()?;
-        let runner = Runner { engines, compile: Box::new(move |source| scrim::gateway::compile_cases(source, &folder)) };
+        let runner = Runner {
+            engines,
+            compile: Box::new(move |source| scrim::gateway::compile_cases(source, &folder)),
+        };
         let options = Options {
             filter: self.filter,
             deliver: (!self.deliver.is_empty()).then_some(self.deliver),

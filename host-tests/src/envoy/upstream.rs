@@ -163,13 +163,7 @@ fn writes(answer: &Answer, to_head: bool) -> Vec<Vec<u8>> {
         () if breaks => Until::LastChunk,
         () => Until::End,
     };
-    wire::writes(
-        first.as_bytes(),
-        &answer.headers,
-        framing,
-        &answer.body,
-        until,
-    )
+    wire::writes(first.as_bytes(), &answer.headers, framing, &answer.body, until)
 }
 
 fn reason(status: u16) -> &'static str {

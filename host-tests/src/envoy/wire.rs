@@ -71,9 +71,7 @@ impl Head {
         let Some(length) = value(&self.headers, "content-length") else {
             return Ok(otherwise);
         };
-        let length = std::str::from_utf8(length)
-            .ok()
-            .and_then(|length| length.parse().ok());
+        let length = std::str::from_utf8(length).ok().and_then(|length| length.parse().ok());
         length
             .map(Framing::Length)
             .ok_or_else(|| malformed("a content-length that is no number"))
@@ -95,13 +93,7 @@ pub fn read_body(from: &mut impl BufRead, framing: Framing) -> io::Result<Receiv
 /// pause between the writes is a pause between chunks.
 ///
 /// `framing` names the header line to add, none when `headers` frame the body already.
-pub fn writes(
-    first: &[u8],
-    headers: &Headers,
-    framing: Added,
-    body: &Body,
-    until: Until,
-) -> Vec<Vec<u8>> {
+pub fn writes(first: &[u8], headers: &Headers, framing: Added, body: &Body, until: Until) -> Vec<Vec<u8>> {
     let mut head = [first, b"\r\n"].concat();
     for (name, value) in headers {
         push_field(&mut head, name, value);
@@ -124,12 +116,7 @@ pub fn writes(
     }
 
     // An empty chunk would end the body.
-    let mut pieces: Vec<Vec<u8>> = body
-        .chunks
-        .iter()
-        .filter(|chunk| !chunk.is_empty())
-        .cloned()
-        .collect();
+    let mut pieces: Vec<Vec<u8>> = body.chunks.iter().filter(|chunk| !chunk.is_empty()).cloned().collect();
     if chunked {
         for piece in &mut pieces {
             *piece = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
@@ -178,9 +165,7 @@ pub enum Added {
 impl Added {
     /// What `body` needs under `headers`; nothing for no body.
     pub fn to(headers: &Headers, body: &Body) -> Self {
-        if value(headers, "content-length").is_some()
-            || value(headers, "transfer-encoding").is_some()
-        {
+        if value(headers, "content-length").is_some() || value(headers, "transfer-encoding").is_some() {
             Self::Nothing
         } else if !body.trailers.is_empty() {
             Self::Chunked
@@ -275,8 +260,7 @@ fn fields(from: &mut impl BufRead) -> io::Result<Headers> {
         let (name, value) = colon
             .and_then(|at| line.split_at_checked(at))
             .ok_or_else(|| malformed("a header line without a colon"))?;
-        let name =
-            std::str::from_utf8(name).map_err(|_| malformed("a header name that is not ASCII"))?;
+        let name = std::str::from_utf8(name).map_err(|_| malformed("a header name that is not ASCII"))?;
         headers.push((
             name.to_ascii_lowercase(),
             value.get(1..).unwrap_or_default().trim_ascii().to_vec(),
@@ -312,10 +296,7 @@ mod tests {
 
     fn body(chunks: &[&str], end: End) -> Body {
         Body {
-            chunks: chunks
-                .iter()
-                .map(|chunk| chunk.as_bytes().to_vec())
-                .collect(),
+            chunks: chunks.iter().map(|chunk| chunk.as_bytes().to_vec()).collect(),
             end,
             trailers: Headers::new(),
         }
@@ -330,10 +311,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let headers = vec![
-            ("x-a".to_owned(), b"1".to_vec()),
-            ("x-a".to_owned(), b"\xff".to_vec()),
-        ];
+        let headers = vec![("x-a".to_owned(), b"1".to_vec()), ("x-a".to_owned(), b"\xff".to_vec())];
         let mut trailed = body(&["one", "", "two"], End::Empty);
         trailed.trailers = vec![("x-t".to_owned(), b"v".to_vec())];
         for body in [

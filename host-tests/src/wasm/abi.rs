@@ -125,9 +125,7 @@ const PAIRS_MAX_BYTES: usize = 1 << 20;
 const PAIRS_MAX_COUNT: usize = 1024;
 
 /// A header map as a guest reads it: count, sizes, then names and values, each with a NUL behind.
-pub(crate) fn serialize_pairs<'a>(
-    pairs: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone,
-) -> Vec<u8> {
+pub(crate) fn serialize_pairs<'a>(pairs: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend((pairs.len() as u32).to_le_bytes());
     for (name, value) in pairs.clone() {
@@ -198,10 +196,7 @@ mod tests {
         let bytes = serialize(&[("a", "1"), ("bc", ""), ("a", "2")]);
         let pairs = parse_pairs(&bytes);
         assert_eq!(pairs.len(), 3);
-        assert_eq!(
-            serialize_pairs(pairs.iter().map(|(n, v)| (&n[..], &v[..]))),
-            bytes
-        );
+        assert_eq!(serialize_pairs(pairs.iter().map(|(n, v)| (&n[..], &v[..]))), bytes);
     }
 
     #[test]

@@ -133,9 +133,7 @@ pub(crate) const PROVIDED: &[&str] = &[
 pub(crate) fn read(guest: &Guest<'_>, address: u32, size: u32) -> Option<Vec<u8>> {
     let start = address as usize;
     let memory = guest.data().memory?.data(guest);
-    memory
-        .get(start..start.checked_add(size as usize)?)
-        .map(<[u8]>::to_vec)
+    memory.get(start..start.checked_add(size as usize)?).map(<[u8]>::to_vec)
 }
 
 /// False: the bytes would not all be in memory.
@@ -166,13 +164,8 @@ pub(crate) fn give(guest: &mut Guest<'_>, bytes: &[u8], pointer: u32, size: u32)
             return Ok(Status::InvalidMemoryAccess);
         }
     }
-    let told = write(guest, pointer, &address.to_le_bytes())
-        && write(guest, size, &(bytes.len() as u32).to_le_bytes());
-    Ok(if told {
-        Status::Ok
-    } else {
-        Status::InvalidMemoryAccess
-    })
+    let told = write(guest, pointer, &address.to_le_bytes()) && write(guest, size, &(bytes.len() as u32).to_le_bytes());
+    Ok(if told { Status::Ok } else { Status::InvalidMemoryAccess })
 }
 
 /// The bytes at an address, or the call's answer.
@@ -262,12 +255,7 @@ fn get_buffer_bytes(
     give(guest, &bytes, data, size)
 }
 
-fn get_buffer_status(
-    guest: &mut Guest<'_>,
-    buffer: u32,
-    length: u32,
-    flags: u32,
-) -> Result<Status> {
+fn get_buffer_status(guest: &mut Guest<'_>, buffer: u32, length: u32, flags: u32) -> Result<Status> {
     let Some(buffer) = BufferType::from_abi(buffer) else {
         return Ok(Status::BadArgument);
     };
@@ -275,11 +263,7 @@ fn get_buffer_status(
         return Ok(Status::NotFound);
     };
     let told = write(guest, length, &(there as u32).to_le_bytes()) && write(guest, flags, &[0; 4]);
-    Ok(if told {
-        Status::Ok
-    } else {
-        Status::InvalidMemoryAccess
-    })
+    Ok(if told { Status::Ok } else { Status::InvalidMemoryAccess })
 }
 
 /// Envoy knows three ways to change a body: replace all of it, put something before it, or behind it. Everything else is
@@ -324,10 +308,7 @@ fn with_buffer<T>(host: &mut Host, buffer: BufferType, read: impl FnOnce(&[u8]) 
         BufferType::CallBody => read(&host.call_answer.as_ref()?.body),
         BufferType::PluginConfiguration if host.configuring => read(&host.configuration),
         BufferType::PluginConfiguration => return None,
-        BufferType::VmConfiguration
-        | BufferType::CallData
-        | BufferType::Grpc
-        | BufferType::Network => read(&[]),
+        BufferType::VmConfiguration | BufferType::CallData | BufferType::Grpc | BufferType::Network => read(&[]),
     })
 }
 
@@ -364,11 +345,7 @@ fn serialize_headers(headers: &crate::exchange::Headers) -> Vec<u8> {
     if headers.is_empty() {
         return Vec::new();
     }
-    serialize_pairs(
-        headers
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), value.as_slice())),
-    )
+    serialize_pairs(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))
 }
 
 fn set_header_map_pairs(guest: &mut Guest<'_>, map: u32, data: u32, size: u32) -> Result<Status> {
@@ -427,10 +404,7 @@ fn add_header_map_value(
     value: u32,
     value_size: u32,
 ) -> Result<Status> {
-    let (name, value) = (
-        read!(guest, name, name_size),
-        read!(guest, value, value_size),
-    );
+    let (name, value) = (read!(guest, name, name_size), read!(guest, value, value_size));
     change_map(guest, map, |map| map.add(&name, &value))
 }
 
@@ -442,29 +416,17 @@ fn replace_header_map_value(
     value: u32,
     value_size: u32,
 ) -> Result<Status> {
-    let (name, value) = (
-        read!(guest, name, name_size),
-        read!(guest, value, value_size),
-    );
+    let (name, value) = (read!(guest, name, name_size), read!(guest, value, value_size));
     change_map(guest, map, |map| map.replace(&name, &value))
 }
 
-fn remove_header_map_value(
-    guest: &mut Guest<'_>,
-    map: u32,
-    name: u32,
-    name_size: u32,
-) -> Result<Status> {
+fn remove_header_map_value(guest: &mut Guest<'_>, map: u32, name: u32, name_size: u32) -> Result<Status> {
     let name = read!(guest, name, name_size);
     change_map(guest, map, |map| map.remove(&name))
 }
 
 /// Any change of request headers makes Envoy forget the route.
-fn change_map(
-    guest: &mut Guest<'_>,
-    map: u32,
-    change: impl FnOnce(&mut super::headers::HeaderMap),
-) -> Result<Status> {
+fn change_map(guest: &mut Guest<'_>, map: u32, change: impl FnOnce(&mut super::headers::HeaderMap)) -> Result<Status> {
     let Some(map) = MapType::from_abi(map) else {
         return Ok(Status::BadArgument);
     };
@@ -645,13 +607,7 @@ fn grpc_stream(
     Ok(Status::ParseFailure)
 }
 
-fn grpc_send(
-    _: &mut Guest<'_>,
-    _token: u32,
-    _message: u32,
-    _message_size: u32,
-    _end: u32,
-) -> Result<Status> {
+fn grpc_send(_: &mut Guest<'_>, _token: u32, _message: u32, _message_size: u32, _end: u32) -> Result<Status> {
     Ok(Status::NotFound)
 }
 
@@ -696,12 +652,7 @@ fn set_shared_data(
     Ok(if set { Status::Ok } else { Status::CasMismatch })
 }
 
-fn register_shared_queue(
-    guest: &mut Guest<'_>,
-    name: u32,
-    name_size: u32,
-    token: u32,
-) -> Result<Status> {
+fn register_shared_queue(guest: &mut Guest<'_>, name: u32, name_size: u32, token: u32) -> Result<Status> {
     let name = read!(guest, name, name_size);
     let host = guest.data_mut();
     let number = host.world.queues.register(&name, host.filter);
@@ -744,13 +695,7 @@ fn dequeue_shared_queue(guest: &mut Guest<'_>, token: u32, data: u32, size: u32)
 
 // Metrics. The two low bits of an id say what it is: counter, gauge, histogram.
 
-fn define_metric(
-    guest: &mut Guest<'_>,
-    kind: u32,
-    name: u32,
-    name_size: u32,
-    id: u32,
-) -> Result<Status> {
+fn define_metric(guest: &mut Guest<'_>, kind: u32, name: u32, name_size: u32, id: u32) -> Result<Status> {
     let name = read!(guest, name, name_size);
     let host = guest.data_mut();
     let Some(next) = host.next_metric.get_mut(kind as usize) else {
@@ -817,13 +762,7 @@ fn get_metric(guest: &mut Guest<'_>, id: u32, address: u32) -> Result<Status> {
 
 // Properties and foreign functions.
 
-fn get_property(
-    guest: &mut Guest<'_>,
-    path: u32,
-    path_size: u32,
-    value: u32,
-    value_size: u32,
-) -> Result<Status> {
+fn get_property(guest: &mut Guest<'_>, path: u32, path_size: u32, value: u32, value_size: u32) -> Result<Status> {
     let path = read!(guest, path, path_size);
     match property::get(guest.data(), &path) {
         Some(bytes) => give(guest, &bytes, value, value_size),
@@ -832,23 +771,12 @@ fn get_property(
 }
 
 /// Becomes filter state under `wasm.` and the path as it was spelled.
-fn set_property(
-    guest: &mut Guest<'_>,
-    path: u32,
-    path_size: u32,
-    value: u32,
-    value_size: u32,
-) -> Result<Status> {
-    let (path, value) = (
-        read!(guest, path, path_size),
-        read!(guest, value, value_size),
-    );
+fn set_property(guest: &mut Guest<'_>, path: u32, path_size: u32, value: u32, value_size: u32) -> Result<Status> {
+    let (path, value) = (read!(guest, path, path_size), read!(guest, value, value_size));
     let Some(stream) = guest.data_mut().stream_mut() else {
         return Ok(Status::NotFound);
     };
-    stream
-        .filter_state
-        .insert([b"wasm.", &path[..]].concat(), value);
+    stream.filter_state.insert([b"wasm.", &path[..]].concat(), value);
     Ok(Status::Ok)
 }
 
@@ -861,10 +789,7 @@ fn call_foreign_function(
     result: u32,
     result_size: u32,
 ) -> Result<Status> {
-    let (name, argument) = (
-        read!(guest, name, name_size),
-        read!(guest, argument, argument_size),
-    );
+    let (name, argument) = (read!(guest, name, name_size), read!(guest, argument, argument_size));
     match foreign::call(guest.data_mut(), &name, &argument) {
         Ok(bytes) => give(guest, &bytes, result, result_size),
         Err(status) => Ok(status),

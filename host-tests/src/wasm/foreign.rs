@@ -73,21 +73,9 @@ enum Key {
 impl Key {
     fn from_der(der: &[u8]) -> Option<Self> {
         SubjectPublicKeyInfoRef::from_der(der).ok()?;
-        let rsa = || {
-            rsa::RsaPublicKey::from_public_key_der(der)
-                .ok()
-                .map(Key::Rsa)
-        };
-        let p256 = || {
-            p256::ecdsa::VerifyingKey::from_public_key_der(der)
-                .ok()
-                .map(Key::P256)
-        };
-        let p384 = || {
-            p384::ecdsa::VerifyingKey::from_public_key_der(der)
-                .ok()
-                .map(Key::P384)
-        };
+        let rsa = || rsa::RsaPublicKey::from_public_key_der(der).ok().map(Key::Rsa);
+        let p256 = || p256::ecdsa::VerifyingKey::from_public_key_der(der).ok().map(Key::P256);
+        let p384 = || p384::ecdsa::VerifyingKey::from_public_key_der(der).ok().map(Key::P384);
         rsa().or_else(p256).or_else(p384)
     }
 
@@ -100,14 +88,10 @@ impl Key {
                 };
                 key.verify(padding, &hash.digest, signature).is_ok()
             }
-            Key::P256(key) => p256::ecdsa::Signature::from_der(signature).is_ok_and(|signature| {
-                key.verify_prehash(&padded(&hash.digest, 32), &signature)
-                    .is_ok()
-            }),
-            Key::P384(key) => p384::ecdsa::Signature::from_der(signature).is_ok_and(|signature| {
-                key.verify_prehash(&padded(&hash.digest, 48), &signature)
-                    .is_ok()
-            }),
+            Key::P256(key) => p256::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&padded(&hash.digest, 32), &signature).is_ok()),
+            Key::P384(key) => p384::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&padded(&hash.digest, 48), &signature).is_ok()),
         }
     }
 }
@@ -162,13 +146,7 @@ impl Hash {
 
 /// SHA-1 (RFC 3174), for old signatures only: Envoy still verifies them.
 fn sha1(text: &[u8]) -> [u8; 20] {
-    let mut state = [
-        0x6745_2301_u32,
-        0xefcd_ab89,
-        0x98ba_dcfe,
-        0x1032_5476,
-        0xc3d2_e1f0,
-    ];
+    let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
     let mut message = text.to_vec();
     message.push(0x80);
     while message.len() % 64 != 56 {
@@ -181,8 +159,7 @@ fn sha1(text: &[u8]) -> [u8; 20] {
             *word = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         }
         for at in 16..80 {
-            words[at] =
-                (words[at - 3] ^ words[at - 8] ^ words[at - 14] ^ words[at - 16]).rotate_left(1);
+            words[at] = (words[at - 3] ^ words[at - 8] ^ words[at - 14] ^ words[at - 16]).rotate_left(1);
         }
         let [mut a, mut b, mut c, mut d, mut e] = state;
         for (at, word) in words.into_iter().enumerate() {
@@ -258,11 +235,7 @@ mod tests {
 
     fn field(number: u8, value: &[u8]) -> Vec<u8> {
         let size = value.len();
-        let mut bytes = vec![
-            number << 3 | 2,
-            (size & 0x7f) as u8 | 0x80,
-            (size >> 7) as u8,
-        ];
+        let mut bytes = vec![number << 3 | 2, (size & 0x7f) as u8 | 0x80, (size >> 7) as u8];
         bytes.extend(value);
         bytes
     }
@@ -291,11 +264,7 @@ mod tests {
         };
         assert_eq!(ask(der.as_bytes(), b"text"), TRUE);
         assert_ne!(ask(der.as_bytes(), b"other"), TRUE);
-        assert_ne!(
-            ask(&signature.to_bytes(), b"text"),
-            TRUE,
-            "JOSE's form is not DER"
-        );
+        assert_ne!(ask(&signature.to_bytes(), b"text"), TRUE, "JOSE's form is not DER");
         let pem = key
             .verifying_key()
             .to_public_key_pem(rsa::pkcs8::LineEnding::LF)
@@ -355,8 +324,7 @@ mod tests {
         let p384 = P384_SIGNATURES.map(|vector| (P384_KEY, vector));
         for (key, (hash, signature)) in rsa.into_iter().chain(p384) {
             let (key, signature) = (decode(key), decode(signature));
-            let ask =
-                |text: &[u8]| verify_signature(&argument(hash, &key, &signature, text)).unwrap();
+            let ask = |text: &[u8]| verify_signature(&argument(hash, &key, &signature, text)).unwrap();
             assert_eq!(ask(b"text"), TRUE, "{hash}");
             assert_ne!(ask(b"texu"), TRUE, "{hash}");
             let other = verify_signature(&argument("sha224", &key, &signature, b"text")).unwrap();
@@ -371,30 +339,17 @@ mod tests {
             verify_signature(&argument("sha256", b"no key", b"", b"")),
             Err(Status::BadArgument)
         );
-        assert_eq!(
-            verify_signature(&field(1, b"sha256")),
-            Err(Status::BadArgument)
-        );
+        assert_eq!(verify_signature(&field(1, b"sha256")), Err(Status::BadArgument));
         let result = verify_signature(&argument("md5", &decode(RSA_KEY), b"", b"")).unwrap();
         assert_eq!(&result[2..], b"md5 is not supported.");
     }
 
     #[test]
     fn sha1_gives_the_digests_of_rfc_3174() {
-        let hex = |digest: [u8; 20]| {
-            digest
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
+        let hex = |digest: [u8; 20]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(hex(sha1(b"abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
         assert_eq!(
-            hex(sha1(b"abc")),
-            "a9993e364706816aba3e25717850c26c9cd0d89d"
-        );
-        assert_eq!(
-            hex(sha1(
-                b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"
-            )),
+            hex(sha1(b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")),
             "84983e441c3bd26ebaae4aa1f95129e5e54670f1"
         );
     }

@@ -6,17 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::Wasmtime;
+use super::Wasmtime;
 use super::abi::Way;
 use super::headers::HeaderMap;
 use super::stream::Stream;
 use super::vm::Vm;
 use super::world::{Event, StreamData, World};
-<<<<<<< HEAD
-use super::Wasmtime;
 use crate::exchange::{Answer, Body, End, Fault, Gateway, Outcome, Request, Seen, Setup};
-=======
-use crate::exchange::{Answer, Body, End, Fault, Gateway, Outcome, Request, Setup};
->>>>>>> wasmtime
 
 /// Filters behind each other, each in its own VM, in front of a scripted upstream.
 pub struct Chain {
@@ -67,24 +63,12 @@ impl Chain {
     pub(super) fn start(engine: &Wasmtime, setup: &Setup) -> anyhow::Result<Self> {
         let settings = &engine.settings;
         let clusters = std::sync::Arc::new(settings.clusters.clone());
-        let mut world = Box::new(World::new(
-            setup,
-            settings.clock,
-            settings.log_level as u32,
-            clusters,
-        ));
+        let mut world = Box::new(World::new(setup, settings.clock, settings.log_level as u32, clusters));
         let mut vms = Vec::new();
         for (at, filter) in setup.filters.iter().enumerate() {
             let name = || format!("filter `{}`", filter.name);
             let module = engine.module(&filter.module).with_context(name)?;
-            let vm = Vm::start(
-                &module,
-                &mut world,
-                filter,
-                at,
-                &setup.environment,
-                &settings.limits,
-            );
+            let vm = Vm::start(&module, &mut world, filter, at, &setup.environment, &settings.limits);
             vms.push(vm.map_err(|error| {
                 let mut text = format!("filter `{}`: {error:#}", filter.name);
                 for (level, line) in &world.logs {
@@ -96,11 +80,7 @@ impl Chain {
         let mut chain = Chain {
             ticked: vec![Duration::ZERO; vms.len()],
             vms,
-            names: setup
-                .filters
-                .iter()
-                .map(|filter| filter.name.clone())
-                .collect(),
+            names: setup.filters.iter().map(|filter| filter.name.clone()).collect(),
             world,
             buffer_limit: setup.buffer_limit.unwrap_or(BUFFER_LIMIT),
             report: setup.report.clone(),
@@ -180,7 +160,11 @@ impl Chain {
     /// # Errors
     ///
     /// As [`Gateway::exchange`].
-    pub fn exchange_with(&mut self, request: &Request, upstream: &mut dyn FnMut(&Seen) -> Answer) -> anyhow::Result<Outcome> {
+    pub fn exchange_with(
+        &mut self,
+        request: &Request,
+        upstream: &mut dyn FnMut(&Seen) -> Answer,
+    ) -> anyhow::Result<Outcome> {
         self.tick_if_due();
         self.deliver_events()?;
         self.world.logs.clear();
@@ -242,7 +226,10 @@ fn run(
     send_body(stream, body, Way::Request);
     pump(stream)?;
     if !stream.ended() && stream.upstream_complete() && !stream.response_started() {
-        let answer = &stream.upstream_seen().map(upstream).context("the upstream saw no request")?;
+        let answer = &stream
+            .upstream_seen()
+            .map(upstream)
+            .context("the upstream saw no request")?;
         match answer.fault {
             Some(Fault::Refuse) => stream.upstream_refused(),
             Some(Fault::ResetBeforeHeaders) => stream.upstream_broke(),
@@ -329,11 +316,7 @@ fn pump(stream: &mut Stream<'_>) -> anyhow::Result<()> {
 /// The filter that got it.
 fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
     match event {
-        Event::CallAnswered {
-            filter,
-            token,
-            answer,
-        } => {
+        Event::CallAnswered { filter, token, answer } => {
             vms[filter].on_http_call_response(world, token, answer);
             filter
         }
@@ -374,10 +357,7 @@ fn request_headers(request: &Request, number: u64) -> HeaderMap {
     }
     for (name, value) in [
         ("x-forwarded-proto", "http".to_owned()),
-        (
-            "x-request-id",
-            format!("00000000-0000-4000-8000-{number:012x}"),
-        ),
+        ("x-request-id", format!("00000000-0000-4000-8000-{number:012x}")),
     ] {
         if headers.get(name.as_bytes()).is_none() {
             headers.add(name.as_bytes(), value.as_bytes());
@@ -392,9 +372,7 @@ fn response_headers(answer: &Answer, bodyless: bool, empty: bool) -> HeaderMap {
     headers.add(b":status", answer.status.to_string().as_bytes());
     let mut headers = headers.with(&answer.headers);
     let length: usize = answer.body.chunks.iter().map(Vec::len).sum();
-    let whole = answer.body.end == End::WithLastChunk
-        && answer.body.trailers.is_empty()
-        && answer.fault.is_none();
+    let whole = answer.body.end == End::WithLastChunk && answer.body.trailers.is_empty() && answer.fault.is_none();
     if !bodyless && headers.get(b"content-length").is_none() {
         if empty || whole {
             headers.add(b"content-length", length.to_string().as_bytes());

@@ -115,10 +115,7 @@ impl HeaderMap {
 
     /// The bytes of all names and values.
     pub(crate) fn byte_size(&self) -> usize {
-        self.lines
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum()
+        self.lines.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 
     /// The lines without pseudo headers and without those that the proxy itself adds.
@@ -218,9 +215,7 @@ mod tests {
 
     fn lines(map: &HeaderMap) -> Vec<(String, String)> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        map.iter()
-            .map(|(name, value)| (text(name), text(value)))
-            .collect()
+        map.iter().map(|(name, value)| (text(name), text(value))).collect()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {

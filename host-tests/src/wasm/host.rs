@@ -126,8 +126,7 @@ impl Host {
                 self.stream()?.headers[way.at()].as_ref()
             }
             MapType::Trailers(way)
-                if context.trailers[way.at()] && !context.logging
-                    || context.logging && way == Way::Response =>
+                if context.trailers[way.at()] && !context.logging || context.logging && way == Way::Response =>
             {
                 self.stream()?.trailers[way.at()].as_ref()
             }
@@ -139,12 +138,8 @@ impl Host {
     pub(crate) fn map_mut(&mut self, map: MapType) -> Option<&mut HeaderMap> {
         let context = self.context()?;
         match map {
-            MapType::Headers(way) if context.headers[way.at()] => {
-                self.stream_mut()?.headers[way.at()].as_mut()
-            }
-            MapType::Trailers(way) if context.trailers[way.at()] => {
-                self.stream_mut()?.trailers[way.at()].as_mut()
-            }
+            MapType::Headers(way) if context.headers[way.at()] => self.stream_mut()?.headers[way.at()].as_mut(),
+            MapType::Trailers(way) if context.trailers[way.at()] => self.stream_mut()?.trailers[way.at()].as_mut(),
             MapType::Trailers(way) if context.body[way.at()] && context.end_of_stream => {
                 let id = self.context_id();
                 if let Some(context) = self.contexts.get_mut(&id) {

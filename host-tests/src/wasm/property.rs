@@ -36,11 +36,7 @@ pub(crate) fn get(host: &Host, path: &[u8]) -> Option<Vec<u8>> {
         ["plugin_root_id"] => Some(host.root_id.clone().into_bytes()),
         ["plugin_vm_id"] => Some(Vec::new()),
         ["connection_id"] => host.stream().map(|_| int(1)),
-        [_] => host
-            .stream()?
-            .filter_state
-            .get(&[b"wasm.", parts[0]].concat())
-            .cloned(),
+        [_] => host.stream()?.filter_state.get(&[b"wasm.", parts[0]].concat()).cloned(),
         _ => None,
     }
 }
@@ -69,22 +65,12 @@ fn request(host: &Host, path: &[&str]) -> Option<Vec<u8>> {
         ["path"] => header(":path"),
         ["url_path"] => headers.map(|headers| {
             let path = headers.get(b":path").unwrap_or_default();
-            path.split(|&byte| byte == b'?')
-                .next()
-                .unwrap_or_default()
-                .to_vec()
+            path.split(|&byte| byte == b'?').next().unwrap_or_default().to_vec()
         }),
         ["query"] => headers.map(|headers| {
             let path = headers.get(b":path").unwrap_or_default();
-            let query = path
-                .splitn(2, |&byte| byte == b'?')
-                .nth(1)
-                .unwrap_or_default();
-            query
-                .split(|&byte| byte == b'#')
-                .next()
-                .unwrap_or_default()
-                .to_vec()
+            let query = path.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
+            query.split(|&byte| byte == b'#').next().unwrap_or_default().to_vec()
         }),
         ["host"] => header(":authority"),
         ["scheme"] => header(":scheme"),
@@ -96,16 +82,9 @@ fn request(host: &Host, path: &[&str]) -> Option<Vec<u8>> {
         ["headers_bytes"] => Some(int(size)),
         ["protocol"] => Some(b"HTTP/1.1".to_vec()),
         ["time"] => Some(int(stream.start_nanoseconds as i64)),
-        ["duration"] => stream
-            .duration
-            .map(|duration| int(duration.as_nanos() as i64)),
+        ["duration"] => stream.duration.map(|duration| int(duration.as_nanos() as i64)),
         ["size"] => match header("content-length") {
-            Some(length) => std::str::from_utf8(&length)
-                .ok()?
-                .trim()
-                .parse()
-                .ok()
-                .map(int),
+            Some(length) => std::str::from_utf8(&length).ok()?.trim().parse().ok().map(int),
             None => Some(int(stream.received as i64)),
         },
         ["total_size"] => Some(int(stream.received as i64 + size)),
@@ -165,9 +144,7 @@ fn xds(host: &Host, path: &[&str]) -> Option<Vec<u8>> {
         ["cluster_name"] => world.route().map(|_| CLUSTER.into()),
         ["route_name"] => world.route().map(|route| route.name.clone().into_bytes()),
         ["virtual_host_name"] => world.route().map(|_| VIRTUAL_HOST.into()),
-        ["route_metadata", "filter_metadata", ref rest @ ..] => {
-            metadata(&world.route()?.metadata, rest)
-        }
+        ["route_metadata", "filter_metadata", ref rest @ ..] => metadata(&world.route()?.metadata, rest),
         ["virtual_host_metadata", "filter_metadata", ref rest @ ..] => {
             world.route()?;
             metadata(&world.virtual_host_metadata, rest)
@@ -179,10 +156,7 @@ fn xds(host: &Host, path: &[&str]) -> Option<Vec<u8>> {
 
 fn metadata(metadata: &Metadata, path: &[&str]) -> Option<Vec<u8>> {
     match *path {
-        [filter, key] => metadata
-            .get(filter)?
-            .get(key)
-            .map(|value| value.clone().into_bytes()),
+        [filter, key] => metadata.get(filter)?.get(key).map(|value| value.clone().into_bytes()),
         [filter] => Some(serialize_pairs(
             metadata
                 .get(filter)?

@@ -72,31 +72,20 @@ enum Iteration {
 
 impl Station {
     fn stopped_all(&self) -> bool {
-        matches!(
-            self.iteration,
-            Iteration::StopAllBuffer | Iteration::StopAllWatermark
-        )
+        matches!(self.iteration, Iteration::StopAllBuffer | Iteration::StopAllWatermark)
     }
 }
 
 impl<'a> Stream<'a> {
     /// A stream whose request headers are in the world. Contexts are made for every filter, as Envoy does.
-    pub(crate) fn open(
-        vms: &'a mut [Vm],
-        world: &'a mut Box<World>,
-        limit: u32,
-        is_head: bool,
-    ) -> Self {
+    pub(crate) fn open(vms: &'a mut [Vm], world: &'a mut Box<World>, limit: u32, is_head: bool) -> Self {
         let ids: Vec<u32> = vms.iter_mut().map(|vm| vm.new_context(true)).collect();
         let count = ids.len();
         Stream {
             vms,
             world,
             ids,
-            stations: [
-                vec![Station::default(); count + 1],
-                vec![Station::default(); count],
-            ],
+            stations: [vec![Station::default(); count + 1], vec![Station::default(); count]],
             aborted: [false; 2],
             streaming: [false; 2],
             running: [0; 2],
@@ -171,9 +160,7 @@ impl<'a> Stream<'a> {
     }
 
     fn upstream_failed(&mut self, reason: &str, details: &str) {
-        let body = format!(
-            "upstream connect error or disconnect/reset before headers. reset reason: {reason}"
-        );
+        let body = format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
         self.local_reply(LocalReply {
             status: 503,
             body: body.into_bytes(),
@@ -276,9 +263,7 @@ impl<'a> Stream<'a> {
                 HeadersStatus::Continue => station.headers_continued = true,
                 HeadersStatus::StopIteration => station.iteration = Iteration::StopSingle,
                 HeadersStatus::StopAllAndBuffer => station.iteration = Iteration::StopAllBuffer,
-                HeadersStatus::StopAllAndWatermark => {
-                    station.iteration = Iteration::StopAllWatermark
-                }
+                HeadersStatus::StopAllAndWatermark => station.iteration = Iteration::StopAllWatermark,
             }
             if status != HeadersStatus::Continue || way == Way::Request && self.local_complete {
                 return;
@@ -289,14 +274,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn data(
-        &mut self,
-        way: Way,
-        from: Option<usize>,
-        mut frame: Frame,
-        end: bool,
-        from_current: bool,
-    ) {
+    fn data(&mut self, way: Way, from: Option<usize>, mut frame: Frame, end: bool, from_current: bool) {
         if way == Way::Request && self.local_complete {
             return;
         }
@@ -430,8 +408,7 @@ impl<'a> Stream<'a> {
         }
         station.iteration = Iteration::Continue;
         if !mem::replace(&mut station.headers_continued, true) {
-            let end =
-                self.complete(way) && self.flow(way).buffered.is_none() && !self.has_trailers(way);
+            let end = self.complete(way) && self.flow(way).buffered.is_none() && !self.has_trailers(way);
             self.headers(way, Some(at), end);
         }
         // Trailers that a filter adds while it sees the data are continued there.
@@ -845,8 +822,7 @@ impl<'a> Stream<'a> {
     fn run_deferred(&mut self, filter: usize) {
         self.stop_iteration(filter);
         while let Some(deferred) = self.vms[filter].store.data_mut().deferred.pop_front() {
-            let (Deferred::Continue(id, _) | Deferred::Close(id) | Deferred::Reply(id, _)) =
-                &deferred;
+            let (Deferred::Continue(id, _) | Deferred::Close(id) | Deferred::Reply(id, _)) = &deferred;
             // Of a stream that is gone.
             if self.ended || *id != self.ids[filter] {
                 continue;
@@ -884,9 +860,7 @@ impl<'a> Stream<'a> {
         let Some(headers) = &self.data_of_stream().headers[0] else {
             return HeadersStatus::StopIteration;
         };
-        let text = |name: &[u8]| {
-            String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned()
-        };
+        let text = |name: &[u8]| String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned();
         self.upstream = Some(Seen {
             method: text(b":method"),
             target: headers.get(b":path").unwrap_or_default().to_vec(),

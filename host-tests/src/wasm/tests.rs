@@ -5,9 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::exchange::{
-    Answer, Body, End, Fault, Filter, Gateway as _, Metadata, Outcome, Request, Route,
-};
+use crate::exchange::{Answer, Body, End, Fault, Filter, Gateway as _, Metadata, Outcome, Request, Route};
 
 /// One engine for all tests of this file: modules are compiled once, and gateways share nothing.
 fn engine() -> &'static Wasmtime {
@@ -75,8 +73,7 @@ fn probe(text: &str) -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let bytes = wat::parse_str(format!("(module {PRELUDE} {text})")).unwrap();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let path =
-        std::env::temp_dir().join(format!("scrim-probe-{}-{number}.wasm", std::process::id()));
+    let path = std::env::temp_dir().join(format!("scrim-probe-{}-{number}.wasm", std::process::id()));
     std::fs::write(&path, bytes).unwrap();
     path
 }
@@ -132,10 +129,7 @@ fn post(chunks: &[&str]) -> Request {
 
 fn body(chunks: &[&str]) -> Body {
     Body {
-        chunks: chunks
-            .iter()
-            .map(|chunk| chunk.as_bytes().to_vec())
-            .collect(),
+        chunks: chunks.iter().map(|chunk| chunk.as_bytes().to_vec()).collect(),
         ..Body::default()
     }
 }
@@ -164,14 +158,7 @@ fn client(outcome: &Outcome) -> (u16, String, bool) {
 }
 
 fn upstream_body(outcome: &Outcome) -> String {
-    String::from_utf8_lossy(
-        &outcome
-            .upstream
-            .as_ref()
-            .expect("the upstream got a request")
-            .body,
-    )
-    .into_owned()
+    String::from_utf8_lossy(&outcome.upstream.as_ref().expect("the upstream got a request").body).into_owned()
 }
 
 fn hung(error: &anyhow::Error) -> &Hung {
@@ -197,10 +184,7 @@ fn a_request_and_its_response_pass() {
     assert_eq!(lines(&outcome), ["h1", "H0", "B0", "B1"]);
     assert_eq!(client(&outcome), (200, "hello".into(), true));
     let seen = outcome.upstream.unwrap();
-    assert_eq!(
-        (seen.method.as_str(), seen.target.as_slice()),
-        ("GET", &b"/a?b=c"[..])
-    );
+    assert_eq!((seen.method.as_str(), seen.target.as_slice()), ("GET", &b"/a?b=c"[..]));
     assert_eq!(seen.authority, "example.org");
     assert_eq!(seen.headers, [("x-probe".to_owned(), b"seen".to_vec())]);
     let headers = outcome.client.unwrap().headers;
@@ -254,15 +238,9 @@ fn a_pause_at_headers_that_nobody_resumes_hangs() {
 
 #[test]
 fn with_stop_iteration_allowed_the_body_comes_while_headers_are_held() {
-    let mut chain = start(vec![
-        holding("pause", PAUSE_HEADERS),
-        filter("watch", WATCH),
-    ]);
+    let mut chain = start(vec![holding("pause", PAUSE_HEADERS), filter("watch", WATCH)]);
     let outcome = chain.exchange(&post(&["x", "y"]), &answer(&[])).unwrap();
-    assert_eq!(
-        lines(&outcome),
-        ["x", "h0", "b0", "y", "b0", "", "b1", "H1"]
-    );
+    assert_eq!(lines(&outcome), ["x", "h0", "b0", "y", "b0", "", "b1", "H1"]);
     assert_eq!(upstream_body(&outcome), "xy");
     assert!(
         chain.exchange(&get(), &answer(&[])).is_err(),
@@ -280,16 +258,10 @@ const BUFFER_REQUEST: &str = r#"
 
 #[test]
 fn a_paused_body_accumulates() {
-    let mut chain = start(vec![
-        filter("buffer", BUFFER_REQUEST),
-        filter("watch", WATCH),
-    ]);
+    let mut chain = start(vec![filter("buffer", BUFFER_REQUEST), filter("watch", WATCH)]);
     let mut request = post(&["a", "bc"]);
     let outcome = chain.exchange(&request, &answer(&[])).unwrap();
-    assert_eq!(
-        lines(&outcome),
-        ["h0", "s1", "a", "s3", "abc", "s3", "abc", "b1", "H1"]
-    );
+    assert_eq!(lines(&outcome), ["h0", "s1", "a", "s3", "abc", "s3", "abc", "b1", "H1"]);
     assert_eq!(upstream_body(&outcome), "abc");
     request.body.end = End::WithLastChunk;
     let outcome = chain.exchange(&request, &answer(&[])).unwrap();
@@ -305,13 +277,8 @@ fn a_buffer_over_its_limit_is_413_or_500() {
             ..Setup::default()
         })
     };
-    let mut chain = limited(vec![
-        filter("watch", WATCH),
-        filter("buffer", BUFFER_REQUEST),
-    ]);
-    let outcome = chain
-        .exchange(&post(&["abc", "de", "f"]), &answer(&[]))
-        .unwrap();
+    let mut chain = limited(vec![filter("watch", WATCH), filter("buffer", BUFFER_REQUEST)]);
+    let outcome = chain.exchange(&post(&["abc", "de", "f"]), &answer(&[])).unwrap();
     assert_eq!(client(&outcome), (413, "Payload Too Large".into(), true));
     assert!(
         outcome
@@ -341,11 +308,7 @@ fn a_buffer_over_its_limit_is_413_or_500() {
 
     let mut chain = limited(vec![filter("buffer", &response)]);
     let outcome = chain.exchange(&get(), &answer(&["abc", "de"])).unwrap();
-    assert_eq!(
-        client(&outcome),
-        (200, String::new(), false),
-        "the headers had gone"
-    );
+    assert_eq!(client(&outcome), (200, String::new(), false), "the headers had gone");
 }
 
 #[test]
@@ -387,11 +350,7 @@ fn a_denial_passes_the_filters_that_saw_the_request() {
         filter("last", &last),
     ]);
     for request in [get(), post(&["x"])] {
-        let end = if request.body.chunks.is_empty() {
-            "h1"
-        } else {
-            "h0"
-        };
+        let end = if request.body.chunks.is_empty() { "h1" } else { "h0" };
         let outcome = chain.exchange(&request, &answer(&[])).unwrap();
         assert_eq!(lines(&outcome), [end, "D0", "H0", "B1", "L0"]);
         assert_eq!(client(&outcome), (403, "denied".into(), true));
@@ -415,11 +374,7 @@ fn a_denial_of_a_response_goes_straight_to_the_client_or_resets_it() {
         (call $deny (i32.const 502)) (i32.const 0))"#;
     let mut chain = start(vec![filter("deny", DENY_BODY)]);
     let outcome = chain.exchange(&get(), &answer(&["secret"])).unwrap();
-    assert_eq!(
-        client(&outcome),
-        (200, String::new(), false),
-        "the headers had gone"
-    );
+    assert_eq!(client(&outcome), (200, String::new(), false), "the headers had gone");
 
     let hold = format!(
         "{DENY_BODY} (func (export \"proxy_on_response_headers\") (param i32 i32 i32) (result i32) (i32.const 1))"
@@ -450,11 +405,7 @@ fn a_trap_fails_closed_for_good() {
     let mut chain = start(vec![filter("watch", WATCH), filter("trap", TRAP)]);
     let outcome = chain.exchange(&get(), &answer(&[])).unwrap();
     assert_eq!(client(&outcome), (503, String::new(), true));
-    let (level, text) = outcome
-        .logs
-        .iter()
-        .find(|(_, line)| line.contains("trap"))
-        .unwrap();
+    let (level, text) = outcome.logs.iter().find(|(_, line)| line.contains("trap")).unwrap();
     assert_eq!(level, "critical");
     assert!(
         text.contains("proxy_on_request_headers trapped") && text.contains("inner"),
@@ -503,10 +454,7 @@ fn memory_is_limited() {
             ..Setup::default()
         })
         .unwrap();
-    assert_eq!(
-        lines(&chain.exchange(&get(), &answer(&[])).unwrap()),
-        ["m1"]
-    );
+    assert_eq!(lines(&chain.exchange(&get(), &answer(&[])).unwrap()), ["m1"]);
 }
 
 /// Asks a cluster and resumes, or denies, when the answer has come.
@@ -545,10 +493,7 @@ fn a_call_is_answered_and_resumes_the_stream() {
     );
     assert_eq!(upstream_body(&outcome), "ab");
 
-    let engine = Wasmtime::builder()
-        .cluster("cluster", |_| None)
-        .build()
-        .unwrap();
+    let engine = Wasmtime::builder().cluster("cluster", |_| None).build().unwrap();
     let outcome = engine
         .start_chain(&setup)
         .unwrap()
@@ -579,11 +524,7 @@ fn routes_are_matched_again_when_a_filter_changes_the_path() {
     assert_eq!(outcome.upstream.as_ref().unwrap().target, b"/other");
     let outcome = run(vec![route("/a")]);
     assert_eq!(client(&outcome), (404, String::new(), true));
-    assert_eq!(
-        lines(&outcome),
-        ["h1", "H1"],
-        "the router's answer passes all filters"
-    );
+    assert_eq!(lines(&outcome), ["h1", "H1"], "the router's answer passes all filters");
 }
 
 /// Sets filter state in the log phase, and reads the path there.
@@ -634,10 +575,7 @@ fn filter_state_passes_to_later_filters() {
           (call $get_property (i32.const 96) (i32.const 10) (i32.const 0) (i32.const 4)))
         (call $say (i32.load (i32.const 0)) (i32.load (i32.const 4))) (i32.const 0))"#;
     let mut chain = start(vec![filter("set", SET), filter("get", GET)]);
-    assert_eq!(
-        lines(&chain.exchange(&get(), &answer(&[])).unwrap()),
-        ["p0", "seen"]
-    );
+    assert_eq!(lines(&chain.exchange(&get(), &answer(&[])).unwrap()), ["p0", "seen"]);
     let mut chain = start(vec![filter("get", GET), filter("set", SET)]);
     assert_eq!(
         lines(&chain.exchange(&get(), &answer(&[])).unwrap())[0],
@@ -663,10 +601,7 @@ fn properties_come_in_envoys_encodings() {
         (call $note (i32.const 112)
           (call $get_property (i32.const 640) (i32.const 22) (i32.const 0) (i32.const 4)))
         (i32.const 0))"#;
-    let metadata = Metadata::from([(
-        "scrim".into(),
-        [("policy".into(), "clinician".into())].into(),
-    )]);
+    let metadata = Metadata::from([("scrim".into(), [("policy".into(), "clinician".into())].into())]);
     let routes = vec![Route {
         name: "r".into(),
         prefix: "/".into(),
@@ -678,10 +613,7 @@ fn properties_come_in_envoys_encodings() {
         ..Setup::default()
     });
     let outcome = chain.exchange(&get(), &answer(&[])).unwrap();
-    assert_eq!(
-        lines(&outcome),
-        ["p0", "clinician", "p0", "\0", "p0", "root", "p1"]
-    );
+    assert_eq!(lines(&outcome), ["p0", "clinician", "p0", "\0", "p0", "root", "p1"]);
 }
 
 #[test]
@@ -713,9 +645,7 @@ fn trailers_pass_and_buffered_data_with_them() {
         (i32.const 0))"#;
     let mut answer = answer(&["a", "b"]);
     answer.body.trailers = vec![("grpc-status".into(), b"0".to_vec())];
-    let outcome = start(vec![filter("hold", HOLD)])
-        .exchange(&get(), &answer)
-        .unwrap();
+    let outcome = start(vec![filter("hold", HOLD)]).exchange(&get(), &answer).unwrap();
     assert_eq!(lines(&outcome), ["t1", "ab"]);
     assert_eq!(client(&outcome), (200, "seen".into(), true));
     let names: Vec<_> = outcome
@@ -738,9 +668,7 @@ fn an_upstream_that_fails_is_503_or_a_broken_body() {
     };
     let outcome = chain.exchange(&get(), &fault(Fault::Refuse, &[])).unwrap();
     assert_eq!((client(&outcome).0, outcome.upstream), (503, None));
-    let outcome = chain
-        .exchange(&get(), &fault(Fault::ResetBeforeHeaders, &[]))
-        .unwrap();
+    let outcome = chain.exchange(&get(), &fault(Fault::ResetBeforeHeaders, &[])).unwrap();
     assert_eq!(client(&outcome).0, 503);
     assert_eq!(lines(&outcome), ["h1", "H0", "B1"]);
     let outcome = chain
@@ -756,10 +684,7 @@ fn heads_and_not_modified_have_no_body() {
         method: "HEAD".into(),
         ..get()
     };
-    assert_eq!(
-        lines(&chain.exchange(&head, &answer(&["body"])).unwrap()),
-        ["h1", "H1"]
-    );
+    assert_eq!(lines(&chain.exchange(&head, &answer(&["body"])).unwrap()), ["h1", "H1"]);
     let answer = Answer {
         status: 304,
         ..answer(&["body"])
@@ -813,9 +738,7 @@ fn a_module_that_envoy_would_refuse_is_refused() {
         format!("{error:#}")
     };
     assert!(start("(module)").contains("exports no `proxy_abi_version_0_2_1`"));
-    let text = start(
-        r#"(module (import "env" "proxy_magic" (func)) (func (export "proxy_abi_version_0_2_1")))"#,
-    );
+    let text = start(r#"(module (import "env" "proxy_magic" (func)) (func (export "proxy_abi_version_0_2_1")))"#);
     assert!(
         text.contains("imports what Envoy does not have: env.proxy_magic"),
         "{text}"

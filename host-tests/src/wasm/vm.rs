@@ -5,9 +5,7 @@ use std::mem;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use wasmtime::{
-    Instance, InstancePre, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults,
-};
+use wasmtime::{Instance, InstancePre, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults};
 
 use super::abi::Way;
 use super::host::{Context, Host};
@@ -99,9 +97,7 @@ impl Vm {
         let memory = instance.get_memory(&mut store, "memory");
         let allocate = match instance.get_typed_func(&mut store, "malloc") {
             Ok(allocate) => Some(allocate),
-            Err(_) => instance
-                .get_typed_func(&mut store, "proxy_on_memory_allocate")
-                .ok(),
+            Err(_) => instance.get_typed_func(&mut store, "proxy_on_memory_allocate").ok(),
         };
         let host = store.data_mut();
         (host.memory, host.allocate) = (memory, allocate);
@@ -129,16 +125,10 @@ impl Vm {
     }
 
     fn initialise(&mut self, instance: &Instance, world: &mut Box<World>) -> Result<(), Trapped> {
-        let mut find = |name| {
-            instance
-                .get_typed_func::<(), ()>(&mut self.store, name)
-                .ok()
-        };
+        let mut find = |name| instance.get_typed_func::<(), ()>(&mut self.store, name).ok();
         let calls = match find("_initialize") {
             Some(initialise) => {
-                let main = instance
-                    .get_typed_func::<(u32, u32), u32>(&mut self.store, "main")
-                    .ok();
+                let main = instance.get_typed_func::<(u32, u32), u32>(&mut self.store, "main").ok();
                 self.call(world, "_initialize", 0, &initialise, ())?;
                 if let Some(main) = main {
                     self.call(world, "main", 0, &main, (0, 0))?;
@@ -213,12 +203,7 @@ impl Vm {
     }
 
     /// Tells the guest of a context, once.
-    pub(crate) fn create_context(
-        &mut self,
-        world: &mut Box<World>,
-        id: u32,
-        parent: u32,
-    ) -> Result<(), Trapped> {
+    pub(crate) fn create_context(&mut self, world: &mut Box<World>, id: u32, parent: u32) -> Result<(), Trapped> {
         if mem::replace(&mut self.context(id).created, true) || self.failed {
             return Ok(());
         }
@@ -302,12 +287,7 @@ impl Vm {
     }
 
     /// The answer to a call; none: it failed, which the guest sees as no headers and a status.
-    pub(crate) fn on_http_call_response(
-        &mut self,
-        world: &mut Box<World>,
-        token: u32,
-        answer: Option<CallAnswer>,
-    ) {
+    pub(crate) fn on_http_call_response(&mut self, world: &mut Box<World>, token: u32, answer: Option<CallAnswer>) {
         let Some(call) = self.exports.http_call_response.clone() else {
             return;
         };

@@ -62,9 +62,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
         linker.func_wrap(
             module,
             "poll_oneoff",
-            |mut guest: Guest<'_>, _: u32, _: u32, _: u32, events: u32| {
-                tell(&mut guest, events, &[0; 4])
-            },
+            |mut guest: Guest<'_>, _: u32, _: u32, _: u32, events: u32| tell(&mut guest, events, &[0; 4]),
         )?;
         link_files(linker, module)?;
     }
@@ -75,84 +73,52 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
 fn link_files(linker: &mut Linker<Host>, module: &str) -> Result<()> {
     let standard = |fd: u32| if fd == 1 || fd == 2 { SUCCESS } else { BADF };
     linker.func_wrap(module, "fd_read", |_: u32, _: u32, _: u32, _: u32| NOSYS)?;
-    linker.func_wrap(
-        module,
-        "fd_pread",
-        |_: u32, _: u32, _: u32, _: u64, _: u32| NOSYS,
-    )?;
+    linker.func_wrap(module, "fd_pread", |_: u32, _: u32, _: u32, _: u64, _: u32| NOSYS)?;
     linker.func_wrap(module, "fd_seek", |_: u32, _: u64, _: u32, _: u32| SUCCESS)?;
     linker.func_wrap(module, "fd_close", |_: u32| SUCCESS)?;
-    linker.func_wrap(
-        module,
-        "fd_fdstat_get",
-        |mut guest: Guest<'_>, fd: u32, stat: u32| {
-            if fd != 1 && fd != 2 {
-                return BADF;
-            }
-            let mut bytes = [0; 24];
-            bytes[8] = 64; // the right to write
-            tell(&mut guest, stat, &bytes)
-        },
-    )?;
+    linker.func_wrap(module, "fd_fdstat_get", |mut guest: Guest<'_>, fd: u32, stat: u32| {
+        if fd != 1 && fd != 2 {
+            return BADF;
+        }
+        let mut bytes = [0; 24];
+        bytes[8] = 64; // the right to write
+        tell(&mut guest, stat, &bytes)
+    })?;
     linker.func_wrap(module, "fd_fdstat_set_flags", |_: u32, _: u32| NOSYS)?;
-    linker.func_wrap(
-        module,
-        "fd_fdstat_set_rights",
-        move |fd: u32, _: u64, _: u64| standard(fd),
-    )?;
-    linker.func_wrap(
-        module,
-        "fd_advise",
-        move |fd: u32, _: u64, _: u64, _: u32| standard(fd),
-    )?;
-    linker.func_wrap(module, "fd_allocate", move |fd: u32, _: u64, _: u64| {
+    linker.func_wrap(module, "fd_fdstat_set_rights", move |fd: u32, _: u64, _: u64| {
         standard(fd)
     })?;
+    linker.func_wrap(module, "fd_advise", move |fd: u32, _: u64, _: u64, _: u32| standard(fd))?;
+    linker.func_wrap(module, "fd_allocate", move |fd: u32, _: u64, _: u64| standard(fd))?;
     linker.func_wrap(module, "fd_datasync", move |fd: u32| standard(fd))?;
     linker.func_wrap(module, "fd_sync", move |fd: u32| standard(fd))?;
     linker.func_wrap(module, "fd_filestat_get", |_: u32, _: u32| BADF)?;
-    linker.func_wrap(module, "fd_filestat_set_size", move |fd: u32, _: u64| {
-        standard(fd)
-    })?;
+    linker.func_wrap(module, "fd_filestat_set_size", move |fd: u32, _: u64| standard(fd))?;
     linker.func_wrap(
         module,
         "fd_filestat_set_times",
         move |fd: u32, _: u64, _: u64, _: u32| standard(fd),
     )?;
     linker.func_wrap(module, "fd_prestat_get", |_: u32, _: u32| BADF)?;
-    linker.func_wrap(module, "fd_prestat_dir_name", |_: u32, _: u32, _: u32| {
-        NOSYS
-    })?;
-    linker.func_wrap(
-        module,
-        "fd_readdir",
-        |_: u32, _: u32, _: u32, _: u64, _: u32| NOTDIR,
-    )?;
+    linker.func_wrap(module, "fd_prestat_dir_name", |_: u32, _: u32, _: u32| NOSYS)?;
+    linker.func_wrap(module, "fd_readdir", |_: u32, _: u32, _: u32, _: u64, _: u32| NOTDIR)?;
     linker.func_wrap(module, "fd_renumber", |_: u32, _: u32| NOTSUP)?;
-    linker.func_wrap(
-        module,
-        "fd_tell",
-        |mut guest: Guest<'_>, fd: u32, offset: u32| {
-            if fd != 1 && fd != 2 {
-                BADF
-            } else {
-                tell(&mut guest, offset, &[0; 8])
-            }
-        },
-    )?;
+    linker.func_wrap(module, "fd_tell", |mut guest: Guest<'_>, fd: u32, offset: u32| {
+        if fd != 1 && fd != 2 {
+            BADF
+        } else {
+            tell(&mut guest, offset, &[0; 8])
+        }
+    })?;
     linker.func_wrap(
         module,
         "path_open",
         |_: u32, _: u32, _: u32, _: u32, _: u32, _: u64, _: u64, _: u32, _: u32| NOENT,
     )?;
-    linker.func_wrap(module, "path_create_directory", |_: u32, _: u32, _: u32| {
+    linker.func_wrap(module, "path_create_directory", |_: u32, _: u32, _: u32| NOTSUP)?;
+    linker.func_wrap(module, "path_filestat_get", |_: u32, _: u32, _: u32, _: u32, _: u32| {
         NOTSUP
     })?;
-    linker.func_wrap(
-        module,
-        "path_filestat_get",
-        |_: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
-    )?;
     linker.func_wrap(
         module,
         "path_filestat_set_times",
@@ -168,31 +134,19 @@ fn link_files(linker: &mut Linker<Host>, module: &str) -> Result<()> {
         "path_readlink",
         |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
     )?;
-    linker.func_wrap(module, "path_remove_directory", |_: u32, _: u32, _: u32| {
-        NOTSUP
-    })?;
+    linker.func_wrap(module, "path_remove_directory", |_: u32, _: u32, _: u32| NOTSUP)?;
     linker.func_wrap(
         module,
         "path_rename",
         |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
     )?;
-    linker.func_wrap(
-        module,
-        "path_symlink",
-        |_: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
-    )?;
+    linker.func_wrap(module, "path_symlink", |_: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP)?;
     linker.func_wrap(module, "path_unlink_file", |_: u32, _: u32, _: u32| NOTSUP)?;
     linker.func_wrap(module, "sock_accept", |_: u32, _: u32, _: u32| NOTSUP)?;
-    linker.func_wrap(
-        module,
-        "sock_recv",
-        |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
-    )?;
-    linker.func_wrap(
-        module,
-        "sock_send",
-        |_: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP,
-    )?;
+    linker.func_wrap(module, "sock_recv", |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32| {
+        NOTSUP
+    })?;
+    linker.func_wrap(module, "sock_send", |_: u32, _: u32, _: u32, _: u32, _: u32| NOTSUP)?;
     linker.func_wrap(module, "sock_shutdown", |_: u32, _: u32| NOTSUP)?;
     Ok(())
 }
@@ -247,11 +201,7 @@ pub(crate) const PROVIDED: &[&str] = &[
 ];
 
 fn tell(guest: &mut Guest<'_>, address: u32, bytes: &[u8]) -> u32 {
-    if write(guest, address, bytes) {
-        SUCCESS
-    } else {
-        FAULT
-    }
+    if write(guest, address, bytes) { SUCCESS } else { FAULT }
 }
 
 /// One call is one log line, without the newline at its end.
@@ -261,17 +211,12 @@ fn fd_write(mut guest: Guest<'_>, fd: u32, vectors: u32, count: u32, written: u3
         2 => 4,
         _ => return BADF,
     };
-    let Some(table) = count
-        .checked_mul(8)
-        .and_then(|size| read(&guest, vectors, size))
-    else {
+    let Some(table) = count.checked_mul(8).and_then(|size| read(&guest, vectors, size)) else {
         return FAULT;
     };
     let mut text = Vec::new();
     for vector in table.chunks_exact(8) {
-        let number = |at: usize| {
-            u32::from_le_bytes([vector[at], vector[at + 1], vector[at + 2], vector[at + 3]])
-        };
+        let number = |at: usize| u32::from_le_bytes([vector[at], vector[at + 1], vector[at + 2], vector[at + 3]]);
         let Some(bytes) = read(&guest, number(0), number(4)) else {
             return FAULT;
         };
@@ -327,10 +272,7 @@ fn environ_sizes_get(mut guest: Guest<'_>, count: u32, size: u32) -> u32 {
     let environment = &guest.data().environment;
     let (entries, bytes) = (
         environment.len(),
-        environment
-            .iter()
-            .map(|entry| entry.len() + 1)
-            .sum::<usize>(),
+        environment.iter().map(|entry| entry.len() + 1).sum::<usize>(),
     );
     match tell(&mut guest, count, &(entries as u32).to_le_bytes()) {
         SUCCESS => tell(&mut guest, size, &(bytes as u32).to_le_bytes()),

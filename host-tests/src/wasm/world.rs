@@ -85,12 +85,7 @@ pub(crate) enum Frame {
 
 impl World {
     /// A world for one gateway.
-    pub(crate) fn new(
-        setup: &Setup,
-        clock: Clock,
-        log_level: u32,
-        clusters: Arc<BTreeMap<String, Cluster>>,
-    ) -> Self {
+    pub(crate) fn new(setup: &Setup, clock: Clock, log_level: u32, clusters: Arc<BTreeMap<String, Cluster>>) -> Self {
         let mut routes = setup.routes.clone();
         if routes.is_empty() {
             routes.push(Route {
@@ -117,20 +112,13 @@ impl World {
 
     /// What stands in a VM's store while it does not run.
     pub(crate) fn placeholder() -> Self {
-        World::new(
-            &Setup::default(),
-            Clock::Fixed(Duration::ZERO),
-            0,
-            Arc::default(),
-        )
+        World::new(&Setup::default(), Clock::Fixed(Duration::ZERO), 0, Arc::default())
     }
 
     /// The time since the epoch.
     pub(crate) fn now(&self) -> Duration {
         match self.clock {
-            Clock::System => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default(),
+            Clock::System => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             Clock::Fixed(since_epoch) => since_epoch,
         }
     }
@@ -149,10 +137,8 @@ impl World {
         if level >= self.log_level
             && let Some(name) = NAMES.get(level as usize)
         {
-            self.logs.push((
-                (*name).to_owned(),
-                String::from_utf8_lossy(text).into_owned(),
-            ));
+            self.logs
+                .push(((*name).to_owned(), String::from_utf8_lossy(text).into_owned()));
         }
     }
 
@@ -232,8 +218,7 @@ impl SharedData {
             return false;
         }
         self.last = self.last.wrapping_add(1).max(1);
-        self.values
-            .insert(key.to_vec(), (value.to_vec(), self.last));
+        self.values.insert(key.to_vec(), (value.to_vec(), self.last));
         true
     }
 }
@@ -279,12 +264,7 @@ impl Queues {
 
     /// Outer none: no such queue; inner none: it is empty.
     pub(crate) fn dequeue(&mut self, token: u32) -> Option<Option<Vec<u8>>> {
-        Some(
-            self.0
-                .get_mut((token as usize).checked_sub(1)?)?
-                .items
-                .pop_front(),
-        )
+        Some(self.0.get_mut((token as usize).checked_sub(1)?)?.items.pop_front())
     }
 }
 
@@ -300,10 +280,7 @@ mod tests {
         assert!(!shared.set(b"k", b"2", cas + 1));
         assert!(shared.set(b"k", b"2", cas));
         assert_eq!(shared.get(b"k").unwrap().0, b"2");
-        assert!(
-            shared.set(b"new", b"3", 77),
-            "no value, so no number to compare with"
-        );
+        assert!(shared.set(b"new", b"3", 77), "no value, so no number to compare with");
     }
 
     #[test]

@@ -30,9 +30,7 @@ impl Detector {
 
     /// The recogniser of this name in a policy file.
     pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|detector| detector.code() == code)
+        Self::ALL.into_iter().find(|detector| detector.code() == code)
     }
 }
 
@@ -128,17 +126,13 @@ fn before(bytes: &[u8], at: usize, back: usize) -> u8 {
 /// How many digits stand at `at`, counted up to 16.
 fn digits(bytes: &[u8], at: usize) -> usize {
     let rest = bytes.get(at..).unwrap_or_default();
-    rest.iter()
-        .take(16)
-        .take_while(|b| b.is_ascii_digit())
-        .count()
+    rest.iter().take(16).take_while(|b| b.is_ascii_digit()).count()
 }
 
 fn number(bytes: &[u8], at: usize, length: usize) -> u32 {
     let digits = bytes.get(at..at.saturating_add(length)).unwrap_or_default();
     digits.iter().fold(0, |n: u32, &b| {
-        n.wrapping_mul(10)
-            .wrapping_add(u32::from(b.wrapping_sub(b'0')))
+        n.wrapping_mul(10).wrapping_add(u32::from(b.wrapping_sub(b'0')))
     })
 }
 
@@ -225,9 +219,7 @@ fn bare_ssn(bytes: &[u8], start: usize) -> Option<Hit> {
         .checked_sub(3)
         .and_then(|at| bytes.get(at..start))
         .is_some_and(|word| word.eq_ignore_ascii_case(b"ssn"));
-    if (before(bytes, start, 1).is_ascii_alphanumeric() && !named)
-        || byte(bytes, end).is_ascii_alphanumeric()
-    {
+    if (before(bytes, start, 1).is_ascii_alphanumeric() && !named) || byte(bytes, end).is_ascii_alphanumeric() {
         return None;
     }
     let group = start.saturating_add(3);
@@ -250,9 +242,7 @@ fn bare_ssn(bytes: &[u8], start: usize) -> Option<Hit> {
 /// (SNOMED CT release file specification, 6). A random SSN after that system passes in one case of some hundreds.
 fn is_snomed(bytes: &[u8], start: usize, end: usize) -> bool {
     const SYSTEM: &[u8] = b"snomed.info/sct|";
-    let named = bytes
-        .get(..start)
-        .is_some_and(|head| head.ends_with(SYSTEM));
+    let named = bytes.get(..start).is_some_and(|head| head.ends_with(SYSTEM));
     let partition = bytes.get(end.saturating_sub(3)..end.saturating_sub(1));
     named && partition == Some(b"00") && bytes.get(start..end).is_some_and(verhoeff)
 }
@@ -304,20 +294,11 @@ fn separated_phone(bytes: &[u8], start: usize) -> Option<Hit> {
     if digits(bytes, line) != 4 || !is_nanp(number(bytes, start, 3), number(bytes, exchange, 3)) {
         return None;
     }
-    let country =
-        before(bytes, start, 2) == b'1' && !before(bytes, start, 3).is_ascii_alphanumeric();
-    if dot1
-        && dot2
-        && is_dotted(bytes, start, line_end)
-        && !(country && byte(bytes, line_end) != b'.')
-    {
+    let country = before(bytes, start, 2) == b'1' && !before(bytes, start, 3).is_ascii_alphanumeric();
+    if dot1 && dot2 && is_dotted(bytes, start, line_end) && !(country && byte(bytes, line_end) != b'.') {
         return None;
     }
-    let start = if bracket {
-        start.saturating_sub(1)
-    } else {
-        start
-    };
+    let start = if bracket { start.saturating_sub(1) } else { start };
     Some(Hit {
         detector: Detector::Phone,
         start,
@@ -334,12 +315,7 @@ fn bare_phone(bytes: &[u8], start: usize, run: usize) -> Option<Hit> {
     if before(bytes, start, 1).is_ascii_alphanumeric() || byte(bytes, end).is_ascii_alphanumeric() {
         return None;
     }
-    if is_dotted(bytes, start, end)
-        || !is_nanp(
-            number(bytes, area, 3),
-            number(bytes, area.saturating_add(3), 3),
-        )
-    {
+    if is_dotted(bytes, start, end) || !is_nanp(number(bytes, area, 3), number(bytes, area.saturating_add(3), 3)) {
         return None;
     }
     Some(Hit {
@@ -389,9 +365,7 @@ fn scan_email(bytes: &[u8], hits: &mut Vec<Hit>) {
 
 fn scan_mrn(bytes: &[u8], hits: &mut Vec<Hit>) {
     for start in memchr::memchr2_iter(b'm', b'M', bytes) {
-        let word = bytes
-            .get(start..start.saturating_add(3))
-            .unwrap_or_default();
+        let word = bytes.get(start..start.saturating_add(3)).unwrap_or_default();
         if !word.eq_ignore_ascii_case(b"mrn") || before(bytes, start, 1).is_ascii_alphabetic() {
             continue;
         }
@@ -412,16 +386,8 @@ fn scan_mrn(bytes: &[u8], hits: &mut Vec<Hit>) {
 /// 10 digits with single dashes between.
 fn mrn_body(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = bytes.get(at..)?;
-    let length = rest
-        .iter()
-        .take(11)
-        .take_while(|b| b.is_ascii_alphanumeric())
-        .count();
-    let numerals = rest
-        .iter()
-        .take(length)
-        .filter(|b| b.is_ascii_digit())
-        .count();
+    let length = rest.iter().take(11).take_while(|b| b.is_ascii_alphanumeric()).count();
+    let numerals = rest.iter().take(length).filter(|b| b.is_ascii_digit()).count();
     if (5..=10).contains(&length) && numerals >= 3 {
         return Some(at.saturating_add(length));
     }
@@ -506,10 +472,7 @@ mod tests {
     fn email_addresses() {
         for (text, stretch) in [
             ("peter@example.org", "peter@example.org"),
-            (
-                "mailto:p.j+tag@mail.example.co.uk.",
-                "p.j+tag@mail.example.co.uk",
-            ),
+            ("mailto:p.j+tag@mail.example.co.uk.", "p.j+tag@mail.example.co.uk"),
             ("peter @example.org", "peter @example.org"),
             ("josé@exämple.org", "josé@exämple.org"),
             ("<peter@example.org>", "peter@example.org"),
@@ -532,18 +495,8 @@ mod tests {
         ] {
             assert_eq!(found(text), [(Detector::Mrn, stretch)], "{text}");
         }
-        assert!(
-            announces_mrn("mrn")
-                && announces_mrn("patientMRN")
-                && !announces_mrn("rn")
-                && !announces_mrn("mrnx")
-        );
-        assert!(
-            is_mrn_body("A123456")
-                && is_mrn_body(" 12345 ")
-                && !is_mrn_body("1234")
-                && !is_mrn_body("lookup")
-        );
+        assert!(announces_mrn("mrn") && announces_mrn("patientMRN") && !announces_mrn("rn") && !announces_mrn("mrnx"));
+        assert!(is_mrn_body("A123456") && is_mrn_body(" 12345 ") && !is_mrn_body("1234") && !is_mrn_body("lookup"));
     }
 
     #[test]
@@ -629,10 +582,7 @@ mod tests {
             ]
         );
         assert_eq!(found("mrn:512345678"), [(Detector::Mrn, "mrn:512345678")]);
-        assert_eq!(
-            found("512-34-5678@x.org"),
-            [(Detector::Ssn, "512-34-5678@x.org")]
-        );
+        assert_eq!(found("512-34-5678@x.org"), [(Detector::Ssn, "512-34-5678@x.org")]);
     }
 
     proptest! {

@@ -156,12 +156,7 @@ fn is_name_byte(b: u8) -> bool {
 pub(super) fn first_token(name: &str) -> Cow<'_, str> {
     match fold(name) {
         Cow::Borrowed(name) => Cow::Borrowed(tokens(name).next().map_or("", |(_, token)| token)),
-        Cow::Owned(name) => Cow::Owned(
-            tokens(&name)
-                .next()
-                .map_or("", |(_, token)| token)
-                .to_owned(),
-        ),
+        Cow::Owned(name) => Cow::Owned(tokens(&name).next().map_or("", |(_, token)| token).to_owned()),
     }
 }
 
@@ -174,9 +169,9 @@ pub(super) fn is_id(before: &str, segment: &str, compartment: bool) -> bool {
     if !(resource.is_person || (compartment && resource.in_compartment)) {
         return false;
     }
-    let operation = segment.strip_prefix('$').is_some_and(|rest| {
-        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-')
-    });
+    let operation = segment
+        .strip_prefix('$')
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-'));
     !operation && segment != "_search" && segment != "_history"
 }
 
@@ -188,12 +183,7 @@ pub(super) fn refers_to_person(value: &str) -> bool {
         let Some(head) = value.get(..at) else {
             return false;
         };
-        let length = head
-            .bytes()
-            .rev()
-            .take(129)
-            .take_while(|&b| is_name_byte(b))
-            .count();
+        let length = head.bytes().rev().take(129).take_while(|&b| is_name_byte(b)).count();
         let token = head
             .len()
             .checked_sub(length)
@@ -210,9 +200,7 @@ pub(super) fn refers_to_person(value: &str) -> bool {
         let more = bytes
             .get(at.saturating_add(1))
             .is_some_and(|b| !matches!(b, b',' | b'|' | b' ' | b'/'));
-        more && PERSONS
-            .iter()
-            .any(|person| person.eq_ignore_ascii_case(token))
+        more && PERSONS.iter().any(|person| person.eq_ignore_ascii_case(token))
     })
 }
 
@@ -276,9 +264,7 @@ pub(super) fn is_secret(name: &str) -> bool {
 fn resource(token: &str) -> Option<&'static Resource> {
     // Some servers drop blanks and dots at the end of a segment.
     let token = token.trim_matches([' ', '.']);
-    let index = RESOURCES
-        .binary_search_by(|probe| compare(probe.name, token))
-        .ok()?;
+    let index = RESOURCES.binary_search_by(|probe| compare(probe.name, token)).ok()?;
     RESOURCES.get(index)
 }
 
@@ -303,29 +289,15 @@ mod tests {
     fn the_table_is_what_the_generator_wrote() {
         let lines: String = RESOURCES
             .iter()
-            .map(|r| {
-                format!(
-                    "{} {} {} {}\n",
-                    r.name,
-                    r.in_compartment,
-                    r.is_person,
-                    r.phi.join(" ")
-                )
-            })
+            .map(|r| format!("{} {} {} {}\n", r.name, r.in_compartment, r.is_person, r.phi.join(" ")))
             .collect();
-        let digest: String = Sha256::digest(lines)
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let digest: String = Sha256::digest(lines).iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(
             digest, DIGEST,
             "the table was edited: run filters/policy/fhir-r4/generate.mjs"
         );
         assert_eq!(
-            (
-                RESOURCES.len(),
-                RESOURCES.iter().filter(|r| r.in_compartment).count()
-            ),
+            (RESOURCES.len(), RESOURCES.iter().filter(|r| r.in_compartment).count()),
             (145, 67)
         );
         let own = |r: &Resource| r.phi.iter().filter(|n| !n.starts_with('_')).count();
@@ -340,28 +312,11 @@ mod tests {
             .map(|r| r.phi)
             .chain([ANY, FREE_TEXT, RESULT_PARAMETERS])
         {
-            assert!(
-                list.is_sorted_by(|a, b| compare(a, b) == Ordering::Less),
-                "{list:?}"
-            );
+            assert!(list.is_sorted_by(|a, b| compare(a, b) == Ordering::Less), "{list:?}");
         }
-        assert!(
-            RESOURCES
-                .iter()
-                .flat_map(|r| r.phi)
-                .all(|name| is_phi_anywhere(name))
-        );
-        assert!(
-            ANY.iter()
-                .all(|name| RESOURCES.iter().any(|r| r.phi.contains(name)))
-        );
-        assert!(
-            RESOURCES
-                .iter()
-                .filter(|r| r.is_person)
-                .map(|r| &r.name)
-                .eq(PERSONS)
-        );
+        assert!(RESOURCES.iter().flat_map(|r| r.phi).all(|name| is_phi_anywhere(name)));
+        assert!(ANY.iter().all(|name| RESOURCES.iter().any(|r| r.phi.contains(name))));
+        assert!(RESOURCES.iter().filter(|r| r.is_person).map(|r| &r.name).eq(PERSONS));
         assert!(RESULT_PARAMETERS.iter().all(|name| !is_phi_anywhere(name)));
     }
 
@@ -394,11 +349,7 @@ mod tests {
                 false,
             ),
             ("/Encounter", "patient subject date identifier", true),
-            (
-                "/Encounter",
-                "status class type location service-provider",
-                false,
-            ),
+            ("/Encounter", "status class type location service-provider", false),
             ("/Device", "patient", true),
             ("/Device", "identifier model", false),
             ("/Practitioner", "name identifier phone _id _content", false),
@@ -427,24 +378,12 @@ mod tests {
             ("/Observation", "encounter.patient.name", Some("patient")),
             ("/Observation", "encounter:Encounter.date", Some("date")),
             ("/Observation", "encounter:Encounter.status", None),
-            (
-                "/DiagnosticReport",
-                "result.value-string",
-                Some("value-string"),
-            ),
+            ("/DiagnosticReport", "result.value-string", Some("value-string")),
             ("/Patient", "_has:Observation:patient:code", Some("patient")),
             ("/Patient", "_HAS:observation:subject:code", Some("subject")),
             ("/Patient", "_has:Group:member:_id", Some("member")),
-            (
-                "/Practitioner",
-                "_has:Observation:performer:code",
-                Some("performer"),
-            ),
-            (
-                "/Practitioner",
-                "_has:PractitionerRole:practitioner:specialty",
-                None,
-            ),
+            ("/Practitioner", "_has:Observation:performer:code", Some("performer")),
+            ("/Practitioner", "_has:PractitionerRole:practitioner:specialty", None),
             ("/Encounter", "location:Location.name", None),
             ("/Encounter", "location.name", Some("name")),
             ("/Patient", "organization:identifier", None),

@@ -52,12 +52,7 @@ impl<'t, 'a> Edits<'t, 'a> {
     pub(super) fn strip(&mut self, piece: Piece) {
         match piece {
             Piece::Segment(index) => {
-                let range = self
-                    .target
-                    .segments()
-                    .get(index)
-                    .map(|s| s.range())
-                    .unwrap_or_default();
+                let range = self.target.segments().get(index).map(|s| s.range()).unwrap_or_default();
                 let range = range.start.saturating_sub(1)..range.end;
                 self.edits.push(Edit {
                     piece,
@@ -70,23 +65,16 @@ impl<'t, 'a> Edits<'t, 'a> {
     }
 
     pub(super) fn apply(mut self) -> Vec<u8> {
-        self.edits
-            .sort_by_key(|edit| (edit.range.start, edit.range.end));
+        self.edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
         let target = self.target;
         let path = target.path_range();
         let mut out = Vec::with_capacity(target.raw().len().saturating_add(64));
         if target.has_dot_segments() {
             let mut canonical = String::new();
             target.render_origin(&mut canonical);
-            let segment = |index| {
-                self.edits
-                    .iter()
-                    .find(|edit| edit.piece == Piece::Segment(index))
-            };
+            let segment = |index| self.edits.iter().find(|edit| edit.piece == Piece::Segment(index));
             // A stretch within a segment is not at hand in the canonical text: the whole segment goes.
-            target.render_path(&mut canonical, |index, _| {
-                segment(index).map(|edit| &*edit.text)
-            });
+            target.render_path(&mut canonical, |index, _| segment(index).map(|edit| &*edit.text));
             out.extend_from_slice(canonical.as_bytes());
         } else {
             self.copy(&mut out, 0..path.end);
@@ -200,12 +188,7 @@ fn order(piece: Piece) -> (usize, usize) {
     }
 }
 
-fn push_masked(
-    out: &mut String,
-    text: &str,
-    piece: Piece,
-    next: &mut &[(Piece, Option<Range<usize>>)],
-) {
+fn push_masked(out: &mut String, text: &str, piece: Piece, next: &mut &[(Piece, Option<Range<usize>>)]) {
     let part = match piece {
         Piece::Segment(_) => Part::Segment,
         Piece::Name(_) => Part::Name,
@@ -228,12 +211,7 @@ fn push_masked(
 
 /// Where stretches of a decoded text stand in its raw bytes; `None` where that is not plain: escapes within escapes, or a
 /// raw `+` beside an address, where it may mean itself or a space.
-pub(super) fn locate(
-    raw: &[u8],
-    text: &str,
-    query: bool,
-    hits: &[Hit],
-) -> Option<Vec<Range<usize>>> {
+pub(super) fn locate(raw: &[u8], text: &str, query: bool, hits: &[Hit]) -> Option<Vec<Range<usize>>> {
     let plus = query && memchr::memchr(b'+', raw).is_some();
     if plus && hits.iter().any(|hit| hit.detector == Detector::Email) {
         return None;
@@ -241,10 +219,7 @@ pub(super) fn locate(
     if raw == text.as_bytes() && !plus {
         return Some(hits.iter().map(|hit| hit.start..hit.end).collect());
     }
-    if !decode_once_mapped(raw, query)
-        .map(|(byte, _)| byte)
-        .eq(text.bytes())
-    {
+    if !decode_once_mapped(raw, query).map(|(byte, _)| byte).eq(text.bytes()) {
         return None;
     }
     let mut found = Vec::with_capacity(hits.len());

@@ -132,10 +132,7 @@ impl Default for Rules {
 impl fmt::Display for RulesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoKey(key) => write!(
-                f,
-                "`{key}: tokenize` needs a key; set `keys.pseudonyms`, or use `mask`"
-            ),
+            Self::NoKey(key) => write!(f, "`{key}: tokenize` needs a key; set `keys.pseudonyms`, or use `mask`"),
             Self::PassOutsideQuery(key) => {
                 write!(
                     f,

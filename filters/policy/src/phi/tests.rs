@@ -10,10 +10,7 @@ impl Pseudonymise for Digested {
     fn pseudonym(&self, value: &[u8]) -> String {
         let digest = Sha256::digest(value);
         let short = digest.get(..9).unwrap_or_default();
-        format!(
-            "t-{}",
-            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(short)
-        )
+        format!("t-{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(short))
     }
 }
 
@@ -31,15 +28,12 @@ fn policy(edit: impl FnOnce(&mut Rules)) -> PhiPolicy {
         ..Rules::default()
     };
     edit(&mut rules);
-    PhiPolicy::new(rules, Some(Arc::new(Digested)))
-        .ok()
-        .unwrap()
+    PhiPolicy::new(rules, Some(Arc::new(Digested))).ok().unwrap()
 }
 
 /// What goes upstream (or `400 kind parameter`), and the log-safe path.
 fn judge(policy: &PhiPolicy, raw: &str) -> (String, String) {
-    let target =
-        Target::parse(raw.as_bytes()).unwrap_or_else(|why| panic!("{raw}: {}", why.code()));
+    let target = Target::parse(raw.as_bytes()).unwrap_or_else(|why| panic!("{raw}: {}", why.code()));
     let judgement = policy.judge(&target);
     let upstream = match judgement.outcome {
         Outcome::Pass => raw.to_owned(),
@@ -47,11 +41,7 @@ fn judge(policy: &PhiPolicy, raw: &str) -> (String, String) {
             assert_ne!(bytes, raw.as_bytes(), "a rewrite that changes nothing");
             String::from_utf8(bytes).unwrap()
         }
-        Outcome::Reject(why) => format!(
-            "400 {} {}",
-            why.kind.code(),
-            why.parameter.unwrap_or("-".to_owned())
-        ),
+        Outcome::Reject(why) => format!("400 {} {}", why.kind.code(), why.parameter.unwrap_or("-".to_owned())),
     };
     (upstream, judgement.log_safe.into_owned())
 }
@@ -65,20 +55,14 @@ fn each_action_does_what_it_says() {
     let raw = "/fhir/Patient?_count=1&birthdate=1970-01-01&_sort=name";
     for (action, expected) in [
         (Action::Reject, "400 query birthdate".to_owned()),
-        (
-            Action::Strip,
-            "/fhir/Patient?_count=1&_sort=name".to_owned(),
-        ),
+        (Action::Strip, "/fhir/Patient?_count=1&_sort=name".to_owned()),
         (
             Action::Mask,
             "/fhir/Patient?_count=1&birthdate=***&_sort=name".to_owned(),
         ),
         (
             Action::Tokenize,
-            format!(
-                "/fhir/Patient?_count=1&birthdate={}&_sort=name",
-                token("1970-01-01")
-            ),
+            format!("/fhir/Patient?_count=1&birthdate={}&_sort=name", token("1970-01-01")),
         ),
         (Action::Observe, raw.to_owned()),
     ] {
@@ -105,10 +89,7 @@ fn path_ids_are_judged() {
             Action::Tokenize,
             format!("/fhir/r4/Patient/{}/_history/2", token("p-7")),
         ),
-        (
-            Action::Observe,
-            "/fhir/r4/Patient/p%2d7/_history/2".to_owned(),
-        ),
+        (Action::Observe, "/fhir/r4/Patient/p%2d7/_history/2".to_owned()),
     ] {
         let policy = policy(|r| r.on_path = Some(action));
         let log = "/fhir/r4/Patient/***/_history/2";
@@ -118,10 +99,7 @@ fn path_ids_are_judged() {
         );
     }
     let keyed = policy(|r| r.on_path = None);
-    assert_eq!(
-        upstream(&keyed, "/Patient/7"),
-        format!("/Patient/{}", token("7"))
-    );
+    assert_eq!(upstream(&keyed, "/Patient/7"), format!("/Patient/{}", token("7")));
     let unkeyed = Rules {
         preset: Some(Preset::FhirR4),
         ..Rules::default()
@@ -153,35 +131,17 @@ fn spellings_do_not_slip_by() {
         ),
         ("/Patient?BIRTHDATE=1970", "/Patient?BIRTHDATE=***"),
         ("/Patient?+birthdate=1970", "/Patient?+birthdate=***"),
-        (
-            "/Patient?birthdate%5B%5D=1970",
-            "/Patient?birthdate%5B%5D=***",
-        ),
-        (
-            "/Patient?%EF%BD%8Eame=Chalmers",
-            "/Patient?%EF%BD%8Eame=***",
-        ),
+        ("/Patient?birthdate%5B%5D=1970", "/Patient?birthdate%5B%5D=***"),
+        ("/Patient?%EF%BD%8Eame=Chalmers", "/Patient?%EF%BD%8Eame=***"),
         ("/Patient?name:exact=Chalmers", "/Patient?name:exact=***"),
-        (
-            "/Patient?name%3Aexact=Chalmers",
-            "/Patient?name%3Aexact=***",
-        ),
-        (
-            "/Patient?name=a&name=b&given=c",
-            "/Patient?name=***&name=***&given=***",
-        ),
-        (
-            "/Patient?identifier=urn:mrn%7C12345,urn:x|9",
-            "/Patient?identifier=***",
-        ),
+        ("/Patient?name%3Aexact=Chalmers", "/Patient?name%3Aexact=***"),
+        ("/Patient?name=a&name=b&given=c", "/Patient?name=***&name=***&given=***"),
+        ("/Patient?identifier=urn:mrn%7C12345,urn:x|9", "/Patient?identifier=***"),
         (
             "/Observation?subject:Patient.name=a",
             "/Observation?subject:Patient.name=***",
         ),
-        (
-            "/Observation?patient.name=a",
-            "/Observation?patient.name=***",
-        ),
+        ("/Observation?patient.name=a", "/Observation?patient.name=***"),
         (
             "/Patient?_has:Observation:patient:code=1234-5",
             "/Patient?_has:Observation:patient:code=***",
@@ -228,27 +188,18 @@ fn rules_by_name_come_first() {
             "/Patient?identifier=512%2d34%2D5678",
             format!("/Patient?identifier={}", token("512-34-5678")),
         ),
-        (
-            "/Patient?Name:exact=a",
-            "/Patient?Name:exact=***".to_owned(),
-        ),
+        ("/Patient?Name:exact=a", "/Patient?Name:exact=***".to_owned()),
         ("/Practitioner?name=a", "/Practitioner?name=***".to_owned()),
         (
             "/Observation?patient=Patient/7",
             "/Observation?patient=Patient/7".to_owned(),
         ),
-        (
-            "/Observation?PATIENT=Patient/7",
-            "400 query patient".to_owned(),
-        ),
+        ("/Observation?PATIENT=Patient/7", "400 query patient".to_owned()),
         (
             "/Observation?patient:missing=true",
             "/Observation?patient:missing=true".to_owned(),
         ),
-        (
-            "/Observation?patient.birthdate=1970",
-            "400 query birthdate".to_owned(),
-        ),
+        ("/Observation?patient.birthdate=1970", "400 query birthdate".to_owned()),
         (
             "/Observation?encounter:Encounter.identifier=x",
             "400 query identifier".to_owned(),
@@ -271,10 +222,7 @@ fn rules_by_name_come_first() {
         None,
     );
     let alone = alone.ok().unwrap();
-    assert_eq!(
-        upstream(&alone, "/x?person.SSN=1&name=b"),
-        "/x?person.SSN=***&name=b"
-    );
+    assert_eq!(upstream(&alone, "/x?person.SSN=1&name=b"), "/x?person.SSN=***&name=b");
 }
 
 #[test]
@@ -311,51 +259,30 @@ fn detectors_look_at_what_is_left() {
         "/x?a=1&b=2"
     );
     assert_eq!(upstream(&detecting(Action::Strip), "/x?q=512345678"), "/x");
-    assert_eq!(
-        upstream(&detecting(Action::Strip), "/x/512345678/y"),
-        "/x/y"
-    );
+    assert_eq!(upstream(&detecting(Action::Strip), "/x/512345678/y"), "/x/y");
     assert_eq!(upstream(&detecting(Action::Strip), "/512345678"), "/");
-    assert_eq!(
-        upstream(&detecting(Action::Reject), "/x?a=1&q=512345678"),
-        "400 ssn -"
-    );
+    assert_eq!(upstream(&detecting(Action::Reject), "/x?a=1&q=512345678"), "400 ssn -");
     assert_eq!(
         upstream(&detecting(Action::Tokenize), "/x?q=a+512345678"),
         format!("/x?q=a+{}", token("512345678"))
     );
     let observing = judge(&detecting(Action::Observe), "/x?q=a+512345678");
-    assert_eq!(
-        observing,
-        ("/x?q=a+512345678".to_owned(), "/x?q=a%20***".to_owned())
-    );
+    assert_eq!(observing, ("/x?q=a+512345678".to_owned(), "/x?q=a%20***".to_owned()));
 }
 
 #[test]
 fn free_text_is_looked_through_under_reject() {
     let policy = policy(|r| r.on_detect = Action::Reject);
-    assert_eq!(
-        upstream(&policy, "/Patient?_content=512-34-5678"),
-        "400 ssn _content"
-    );
-    assert_eq!(
-        upstream(&policy, "/Patient?_content=oak"),
-        "/Patient?_content=***"
-    );
-    assert_eq!(
-        upstream(&policy, "/Patient?phone=415-555-0132"),
-        "/Patient?phone=***"
-    );
+    assert_eq!(upstream(&policy, "/Patient?_content=512-34-5678"), "400 ssn _content");
+    assert_eq!(upstream(&policy, "/Patient?_content=oak"), "/Patient?_content=***");
+    assert_eq!(upstream(&policy, "/Patient?phone=415-555-0132"), "/Patient?phone=***");
 }
 
 #[test]
 fn only_configured_detectors_act_but_all_mask_the_log() {
     let policy = policy(|r| r.detect = vec![]);
     let raw = "/x?q=512-34-5678&r=a@b.org";
-    assert_eq!(
-        judge(&policy, raw),
-        (raw.to_owned(), "/x?q=***&r=***".to_owned())
-    );
+    assert_eq!(judge(&policy, raw), (raw.to_owned(), "/x?q=***&r=***".to_owned()));
 }
 
 #[test]
@@ -397,9 +324,7 @@ fn the_log_is_plain_ascii_in_one_spelling() {
     ] {
         assert_eq!(judge(&policy, raw).1, log);
     }
-    let target = Target::parse(b"/fhir/Observation?_count=1&code=8867-4")
-        .ok()
-        .unwrap();
+    let target = Target::parse(b"/fhir/Observation?_count=1&code=8867-4").ok().unwrap();
     assert!(matches!(policy.judge(&target).log_safe, Cow::Borrowed(_)));
 }
 
@@ -410,10 +335,7 @@ fn the_strict_log_shows_no_value_it_does_not_know() {
             "/fhir/Patient/7/Observation/8?_count=1&code=x&status",
             "/fhir/Patient/***/Observation/***?_count=1&code=***&***",
         ),
-        (
-            "/people/512-34-5678?_sort=512345678",
-            "/people/***?_sort=***",
-        ),
+        ("/people/512-34-5678?_sort=512345678", "/people/***?_sort=***"),
     ] {
         let target = Target::parse(raw.as_bytes()).ok().unwrap();
         assert_eq!(log_safe(&target, &|word| word == "people"), log);
@@ -449,10 +371,7 @@ fn a_referer_with_phi_is_cut_to_its_origin() {
             "https://app.example.org/ward?tab=2",
             Some("https://app.example.org/ward?tab=2"),
         ),
-        (
-            "https://app.example.org/Patient/7",
-            Some("https://app.example.org/"),
-        ),
+        ("https://app.example.org/Patient/7", Some("https://app.example.org/")),
         (
             "HTTP://app.example.org:8080/Patient?name=a",
             Some("http://app.example.org:8080/"),
@@ -484,38 +403,23 @@ fn rules_that_cannot_hold_are_refused() {
         on_query: Action::Tokenize,
         ..Rules::default()
     };
-    assert_eq!(
-        compile(tokenize),
-        Some(RulesError::NoKey("on_query".to_owned()))
-    );
+    assert_eq!(compile(tokenize), Some(RulesError::NoKey("on_query".to_owned())));
     let named = Rules {
         query: vec![("identifier".to_owned(), Action::Tokenize)],
         ..Rules::default()
     };
-    assert_eq!(
-        compile(named),
-        Some(RulesError::NoKey("query.identifier".to_owned()))
-    );
+    assert_eq!(compile(named), Some(RulesError::NoKey("query.identifier".to_owned())));
     let pass = Rules {
         on_detect: Action::Pass,
         ..Rules::default()
     };
-    assert_eq!(
-        compile(pass),
-        Some(RulesError::PassOutsideQuery("on_detect"))
-    );
+    assert_eq!(compile(pass), Some(RulesError::PassOutsideQuery("on_detect")));
     assert_eq!(compile(Rules::default()), None);
 }
 
 #[test]
 fn rules_that_harm_are_warned_of() {
-    let keys = |policy: PhiPolicy| {
-        policy
-            .warnings()
-            .into_iter()
-            .map(|w| w.key)
-            .collect::<Vec<_>>()
-    };
+    let keys = |policy: PhiPolicy| policy.warnings().into_iter().map(|w| w.key).collect::<Vec<_>>();
     assert!(keys(policy(|_| {})).is_empty());
     let stripping = policy(|r| {
         r.on_query = Action::Strip;
@@ -530,33 +434,19 @@ fn rules_that_harm_are_warned_of() {
     });
     assert_eq!(
         keys(stripping),
-        [
-            "on_query",
-            "on_path",
-            "on_detect",
-            "query.identifier",
-            "query.name"
-        ]
+        ["on_query", "on_path", "on_detect", "query.identifier", "query.name"]
     );
 }
 
 #[test]
 fn codes_read_back() {
-    assert!(
-        Action::ALL
-            .into_iter()
-            .all(|a| Action::from_code(a.code()) == Some(a))
-    );
+    assert!(Action::ALL.into_iter().all(|a| Action::from_code(a.code()) == Some(a)));
     assert!(
         Detector::ALL
             .into_iter()
             .all(|d| Detector::from_code(d.code()) == Some(d))
     );
-    assert!(
-        Preset::ALL
-            .into_iter()
-            .all(|p| Preset::from_code(p.code()) == Some(p))
-    );
+    assert!(Preset::ALL.into_iter().all(|p| Preset::from_code(p.code()) == Some(p)));
 }
 
 /// Decodes over and over and folds, as the most lenient reader would.
@@ -578,8 +468,7 @@ fn spell(text: &str, mut seed: u64) -> String {
         seed = seed
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let wide =
-            char::from_u32(u32::from(c).wrapping_add(0xfee0)).filter(|_| c.is_ascii_alphanumeric());
+        let wide = char::from_u32(u32::from(c).wrapping_add(0xfee0)).filter(|_| c.is_ascii_alphanumeric());
         let percent = |s: &str, times: usize| {
             let once: String = s.bytes().map(|b| format!("%{b:02X}")).collect();
             (1..times).fold(once, |s, _| s.replace('%', "%25"))
@@ -723,8 +612,13 @@ fn upstream_lenient(policy: &PhiPolicy, raw: &[u8]) -> Vec<u8> {
 
 #[test]
 fn without_a_section_only_known_words_of_the_path_are_logged() {
-    let target = Target::parse(b"/fhir/Patient/7/birth-canary/$everything?x=1&_count=2").ok().unwrap();
-    assert_eq!(log_safe(&target, &|_| false), "/fhir/Patient/***/***/$everything?x=***&_count=2");
+    let target = Target::parse(b"/fhir/Patient/7/birth-canary/$everything?x=1&_count=2")
+        .ok()
+        .unwrap();
+    assert_eq!(
+        log_safe(&target, &|_| false),
+        "/fhir/Patient/***/***/$everything?x=***&_count=2"
+    );
     let target = Target::parse(b"/api/people").ok().unwrap();
     assert_eq!(log_safe(&target, &|word| word == "api"), "/api/***");
 }

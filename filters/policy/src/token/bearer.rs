@@ -13,11 +13,10 @@ pub fn bearer<'a>(header_values: &[&'a [u8]]) -> Result<Option<&'a [u8]>, Bearer
         [value] => trim(value),
         _ => return Err(BearerError::Several),
     };
-    let (scheme, credentials) =
-        match memchr::memchr(b' ', value).and_then(|space| value.split_at_checked(space)) {
-            Some((scheme, rest)) => (scheme, trim(rest)),
-            None => (value, &[][..]),
-        };
+    let (scheme, credentials) = match memchr::memchr(b' ', value).and_then(|space| value.split_at_checked(space)) {
+        Some((scheme, rest)) => (scheme, trim(rest)),
+        None => (value, &[][..]),
+    };
     if scheme.is_empty() || !scheme.iter().copied().all(is_tchar) {
         return Err(BearerError::Malformed);
     }
@@ -98,9 +97,7 @@ fn is_b64token(text: &[u8]) -> bool {
     let end = text.iter().rposition(|byte| *byte != b'=');
     let body = end.and_then(|end| text.get(..=end)).unwrap_or_default();
     // Without an early end, so that the loop has no branches: a token has a thousand bytes.
-    let is_clean = body
-        .iter()
-        .fold(true, |clean, byte| clean & is_b64_byte(*byte));
+    let is_clean = body.iter().fold(true, |clean, byte| clean & is_b64_byte(*byte));
     is_clean && !body.is_empty()
 }
 
@@ -116,20 +113,7 @@ fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
         )
 }
 
@@ -179,15 +163,9 @@ mod tests {
 
     #[test]
     fn two_credentials_are_refused() {
-        assert_eq!(
-            bearer(&[b"Bearer a", b"Bearer a"]),
-            Err(BearerError::Several)
-        );
+        assert_eq!(bearer(&[b"Bearer a", b"Bearer a"]), Err(BearerError::Several));
         assert_eq!(bearer(&[b"Bearer a", b""]), Err(BearerError::Several));
-        assert_eq!(
-            bearer(&[b"Basic a", b"Bearer b"]),
-            Err(BearerError::Several)
-        );
+        assert_eq!(bearer(&[b"Basic a", b"Bearer b"]), Err(BearerError::Several));
         for value in [
             "Bearer a, Bearer b",
             "Bearer a,b",
@@ -222,10 +200,7 @@ mod tests {
             assert_eq!(one(value), Err(BearerError::Malformed), "{value:?}");
         }
         assert_eq!(
-            (
-                BearerError::Malformed.status(),
-                BearerError::Malformed.error()
-            ),
+            (BearerError::Malformed.status(), BearerError::Malformed.error()),
             (401, "invalid_token")
         );
     }

@@ -101,9 +101,7 @@ impl TokenCache {
             .set(hash)
             .iter_mut()
             .flatten()
-            .find(|slot| {
-                slot.hash == hash && slot.generation == generation && *slot.token == *token
-            })
+            .find(|slot| slot.hash == hash && slot.generation == generation && *slot.token == *token)
             .map(|slot| {
                 slot.used = tick;
                 slot.recent = true;
@@ -150,9 +148,8 @@ impl TokenCache {
     pub(super) fn remove(&mut self, generation: u64, token: &[u8]) {
         let hash = hash(token);
         let found = self.set(hash).iter_mut().find(|slot| {
-            slot.as_ref().is_some_and(|slot| {
-                slot.hash == hash && slot.generation == generation && *slot.token == *token
-            })
+            slot.as_ref()
+                .is_some_and(|slot| slot.hash == hash && slot.generation == generation && *slot.token == *token)
         });
         let removed = found.and_then(Option::take);
         self.forget(removed, 0);
@@ -188,9 +185,7 @@ impl TokenCache {
 
     fn set(&mut self, hash: u64) -> &mut [Option<Slot>] {
         let start = (hash as usize & self.set_mask).wrapping_mul(WAYS);
-        self.slots
-            .get_mut(start..start.wrapping_add(WAYS))
-            .unwrap_or_default()
+        self.slots.get_mut(start..start.wrapping_add(WAYS)).unwrap_or_default()
     }
 }
 

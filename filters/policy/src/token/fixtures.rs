@@ -46,8 +46,7 @@ pub(super) const EC_OTHER_Y: &str = "nteMsvKk2dkrNcmV0HPbxl5M6JSSCykwu_XF7w1sSdE
 pub(super) const EC_OTHER_SPKI: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEoQhrRaUZW3kuz8yDe54GB4eYaXfa8XSZKMEytayYnkqe14yy8qTZ2Ss1yZXQc9vGXkzolJILKTC79cXvDWxJ0Q==";
 
 /// A test key, for tests only: Ed25519, PKCS#8 DER, base64.
-pub(super) const ED_PRIVATE: &str =
-    "MC4CAQAwBQYDK2VwBCIEIAWPeVXgKG/nMxoicFhxq7zQADUhAB+I28hrKMWMgzxb";
+pub(super) const ED_PRIVATE: &str = "MC4CAQAwBQYDK2VwBCIEIAWPeVXgKG/nMxoicFhxq7zQADUhAB+I28hrKMWMgzxb";
 
 /// Its public part, base64url.
 pub(super) const ED_X: &str = "MKpXL1-VjmKI9ooVibg8QMOYauYCg-rx7jVoF7pkbN8";

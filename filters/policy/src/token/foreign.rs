@@ -11,9 +11,9 @@ pub const FUNCTION: &str = "verify_signature";
 #[must_use]
 pub fn encode_request(hash: &str, spki_der: &[u8], signature: &[u8], text: &[u8]) -> Vec<u8> {
     let fields = [hash.as_bytes(), spki_der, signature, text];
-    let size = fields.iter().fold(0_usize, |sum, field| {
-        sum.saturating_add(field.len()).saturating_add(8)
-    });
+    let size = fields
+        .iter()
+        .fold(0_usize, |sum, field| sum.saturating_add(field.len()).saturating_add(8));
     let mut message = Vec::with_capacity(size);
     for (tag, field) in [0x0a_u8, 0x12, 0x1a, 0x22].into_iter().zip(fields) {
         message.push(tag);
@@ -39,8 +39,7 @@ pub fn decode_response(answer: &[u8]) -> HostVerdict {
         }) => HostVerdict::Valid,
         Some(
             Response {
-                result: Some(false),
-                ..
+                result: Some(false), ..
             }
             | Response {
                 result: None,
@@ -136,11 +135,7 @@ mod tests {
             b"\x08\x80",
             b"1",
         ] {
-            assert_eq!(
-                decode_response(broken),
-                HostVerdict::Unavailable,
-                "{broken:?}"
-            );
+            assert_eq!(decode_response(broken), HostVerdict::Unavailable, "{broken:?}");
         }
     }
 

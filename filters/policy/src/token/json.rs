@@ -27,10 +27,7 @@ pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
 impl<'a> Object<'a> {
     pub(crate) fn get(&self, name: &str) -> Option<&Json<'a>> {
-        self.0
-            .iter()
-            .find(|(each, _)| each == name)
-            .map(|(_, value)| value)
+        self.0.iter().find(|(each, _)| each == name).map(|(_, value)| value)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -195,10 +192,7 @@ fn has_duplicate(members: &[(Cow<'_, str>, Json<'_>)]) -> bool {
     // Sorted, so that many names in a hostile token do not cost their square.
     let mut names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
     names.sort_unstable();
-    names
-        .iter()
-        .zip(names.iter().skip(1))
-        .any(|(one, next)| one == next)
+    names.iter().zip(names.iter().skip(1)).any(|(one, next)| one == next)
 }
 
 struct NameSeed;
@@ -233,10 +227,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        depth: 4,
-        values: 16,
-    };
+    const LIMITS: Limits = Limits { depth: 4, values: 16 };
 
     fn fault(text: &str) -> Option<JsonError> {
         parse_object(text.as_bytes(), LIMITS).err()
@@ -256,9 +247,7 @@ mod tests {
         assert!(matches!(object.get("d"), Some(Json::Negative)));
         assert!(matches!(object.get("e"), Some(Json::Float(_))));
         assert_eq!(object.get("f").and_then(Json::as_text), Some("x\u{e9}"));
-        assert!(
-            matches!(object.get("g"), Some(Json::Array(list)) if matches!(list.first(), Some(Json::Object(_))))
-        );
+        assert!(matches!(object.get("g"), Some(Json::Array(list)) if matches!(list.first(), Some(Json::Object(_)))));
         assert!(!object.has("h"));
     }
 
@@ -297,10 +286,7 @@ mod tests {
         ] {
             assert_eq!(fault(text), Some(JsonError::Syntax), "{text}");
         }
-        assert_eq!(
-            parse_object(b"{\"a\":\"\xff\"}", LIMITS).err(),
-            Some(JsonError::Syntax)
-        );
+        assert_eq!(parse_object(b"{\"a\":\"\xff\"}", LIMITS).err(), Some(JsonError::Syntax));
     }
 
     #[test]

@@ -29,12 +29,8 @@ impl<'a> Segments<'a> {
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(TokenError::Malformed);
         };
-        let (signed, signature) = token
-            .split_at_checked(second)
-            .ok_or(TokenError::Malformed)?;
-        let (header, payload) = signed
-            .split_at_checked(first)
-            .ok_or(TokenError::Malformed)?;
+        let (signed, signature) = token.split_at_checked(second).ok_or(TokenError::Malformed)?;
+        let (header, payload) = signed.split_at_checked(first).ok_or(TokenError::Malformed)?;
         Ok(Self {
             signed,
             header: decode(header)?,
@@ -50,9 +46,7 @@ fn after_dot(segment: &[u8]) -> &[u8] {
 
 /// The engine refuses padding, whitespace, the other alphabet and trailing bits that are not zero.
 fn decode(segment: &[u8]) -> Result<Vec<u8>, TokenError> {
-    URL_SAFE_NO_PAD
-        .decode(segment)
-        .map_err(|_| TokenError::Malformed)
+    URL_SAFE_NO_PAD.decode(segment).map_err(|_| TokenError::Malformed)
 }
 
 /// What a token says of itself; only used to pick the key.
@@ -71,10 +65,7 @@ impl<'a> Header<'a> {
             return Err(TokenError::CriticalHeader);
         }
         // RFC 8725 section 3.10 and RFC 7515 section 10.4: a key comes from the policy, never from the token.
-        if ["jku", "jwk", "x5u", "x5c"]
-            .into_iter()
-            .any(|name| object.has(name))
-        {
+        if ["jku", "jwk", "x5u", "x5c"].into_iter().any(|name| object.has(name)) {
             return Err(TokenError::EmbeddedKey);
         }
         let is_access_token = match object.get("typ") {

@@ -16,10 +16,7 @@ pub const MAX_KEY_SET_BYTES: usize = 256 * 1024;
 /// The most keys that a set may have.
 pub const MAX_KEYS: usize = 128;
 
-const LIMITS: Limits = Limits {
-    depth: 8,
-    values: 8192,
-};
+const LIMITS: Limits = Limits { depth: 8, values: 8192 };
 
 /// A signature algorithm for tokens (RFC 7518 section 3.1, RFC 8037). All are asymmetric: no `none`, no shared secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +37,7 @@ impl Algorithm {
     pub fn parse(text: &str) -> Result<Self, String> {
         Self::from_name(text).ok_or_else(|| {
             let why = match text {
-                "HS256" | "HS384" | "HS512" => {
-                    "signs with a shared secret, which must not be mixed with public keys"
-                }
+                "HS256" | "HS384" | "HS512" => "signs with a shared secret, which must not be mixed with public keys",
                 _ if text.eq_ignore_ascii_case("none") => "would accept unsigned tokens",
                 _ => "is not supported",
             };
@@ -127,11 +122,8 @@ impl KeySet {
             }
             match Key::parse(member) {
                 Ok(key) => {
-                    let twin = |other: &Key| {
-                        key.kid.is_some()
-                            && other.kid == key.kid
-                            && other.algorithm == key.algorithm
-                    };
+                    let twin =
+                        |other: &Key| key.kid.is_some() && other.kid == key.kid && other.algorithm == key.algorithm;
                     if set.keys.iter().any(twin) {
                         return Err(KeySetError::DuplicateKid { position });
                     }
@@ -141,9 +133,7 @@ impl KeySet {
             }
         }
         if set.keys.is_empty() {
-            Err(KeySetError::Empty {
-                skipped: set.skipped,
-            })
+            Err(KeySetError::Empty { skipped: set.skipped })
         } else {
             Ok(set)
         }
@@ -174,11 +164,7 @@ impl KeySet {
     }
 
     /// The one key for a token: by exact `kid`, or without a `kid` the only key that serves the algorithm. There is no "first that fits".
-    pub(super) fn select(
-        &self,
-        algorithm: Algorithm,
-        kid: Option<&str>,
-    ) -> Result<&Key, TokenError> {
+    pub(super) fn select(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<&Key, TokenError> {
         let Some(kid) = kid else {
             let mut fitting = self.keys.iter().filter(|key| key.algorithm == algorithm);
             return match (fitting.next(), fitting.next()) {
@@ -229,12 +215,10 @@ pub enum KeySetError {
 impl fmt::Display for KeySetError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAKeySet => formatter.write_str(
-                "not a JSON Web Key Set; write an object with an array of public keys in `keys`",
-            ),
-            Self::DuplicateName => {
-                formatter.write_str("an object of the key set has a name twice; leave one out")
+            Self::NotAKeySet => {
+                formatter.write_str("not a JSON Web Key Set; write an object with an array of public keys in `keys`")
             }
+            Self::DuplicateName => formatter.write_str("an object of the key set has a name twice; leave one out"),
             Self::TooLarge => {
                 write!(
                     formatter,
@@ -257,9 +241,7 @@ impl fmt::Display for KeySetError {
                 formatter.write_str("the key set is empty; add a public key")
             }
             Self::Empty { skipped } => {
-                formatter.write_str(
-                    "no key of the set can verify a token; add one for RS256, ES256 or EdDSA",
-                )?;
+                formatter.write_str("no key of the set can verify a token; add one for RS256, ES256 or EdDSA")?;
                 for SkippedKey { position, reason } in skipped {
                     write!(formatter, "; key {position}: {reason}")?;
                 }
@@ -300,10 +282,7 @@ impl Key {
         }
         match member.get("key_ops") {
             None => {}
-            Some(Json::Array(operations))
-                if operations
-                    .iter()
-                    .any(|each| each.as_text() == Some("verify")) => {}
+            Some(Json::Array(operations)) if operations.iter().any(|each| each.as_text() == Some("verify")) => {}
             Some(_) => return Err("its `key_ops` lack `verify`"),
         }
         let kid = match member.get("kid") {
@@ -311,14 +290,13 @@ impl Key {
             Some(Json::Text(kid)) => Some(Box::from(&**kid)),
             Some(_) => return Err("its `kid` is not a string"),
         };
-        let (algorithm, decoding, spki, signature_length) =
-            match (text(member, "kty"), text(member, "crv")) {
-                (Some("RSA"), _) => rsa(member)?,
-                (Some("EC"), Some("P-256")) => p256(member)?,
-                (Some("OKP"), Some("Ed25519")) => ed25519(member)?,
-                (Some("EC" | "OKP"), _) => return Err("its curve is not supported"),
-                _ => return Err("its type is not supported"),
-            };
+        let (algorithm, decoding, spki, signature_length) = match (text(member, "kty"), text(member, "crv")) {
+            (Some("RSA"), _) => rsa(member)?,
+            (Some("EC"), Some("P-256")) => p256(member)?,
+            (Some("OKP"), Some("Ed25519")) => ed25519(member)?,
+            (Some("EC" | "OKP"), _) => return Err("its curve is not supported"),
+            _ => return Err("its type is not supported"),
+        };
         match member.get("alg").map(Json::as_text) {
             None => {}
             Some(Some(name)) if name == algorithm.name() => {}
@@ -345,15 +323,11 @@ type Material = (Algorithm, DecodingKey, Option<Box<[u8]>>, usize);
 fn rsa(member: &Object<'_>) -> Result<Material, &'static str> {
     let modulus = bytes(member, "n")?;
     let exponent = bytes(member, "e")?;
-    let (modulus, exponent) = (
-        without_leading_zeros(&modulus),
-        without_leading_zeros(&exponent),
-    );
-    let bits = modulus.len().saturating_mul(8).saturating_sub(
-        modulus
-            .first()
-            .map_or(0, |first| first.leading_zeros() as usize),
-    );
+    let (modulus, exponent) = (without_leading_zeros(&modulus), without_leading_zeros(&exponent));
+    let bits = modulus
+        .len()
+        .saturating_mul(8)
+        .saturating_sub(modulus.first().map_or(0, |first| first.leading_zeros() as usize));
     if bits < 2048 {
         return Err("its RSA modulus has fewer than 2048 bits");
     }
@@ -363,23 +337,15 @@ fn rsa(member: &Object<'_>) -> Result<Material, &'static str> {
     // FIPS 186-5 appendix A.1.1: odd and above 2^16. An even modulus is no product of two primes.
     let is_odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
     if !(3..=4).contains(&exponent.len()) || !is_odd(exponent) || !is_odd(modulus) {
-        return Err(
-            "its RSA exponent is not an odd number from 65537 to 2^32, or its modulus is even",
-        );
+        return Err("its RSA exponent is not an odd number from 65537 to 2^32, or its modulus is even");
     }
     let decoding = DecodingKey::from_rsa_raw_components(modulus, exponent);
     // rsaEncryption (1.2.840.113549.1.1.1) with NULL (RFC 3279 section 2.3.1).
     let algorithm = [
         0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
     ];
-    let key = der(
-        0x30,
-        &[der_unsigned(modulus), der_unsigned(exponent)].concat(),
-    );
-    let spki = der(
-        0x30,
-        &[&algorithm[..], &der(0x03, &[&[0][..], &key].concat())].concat(),
-    );
+    let key = der(0x30, &[der_unsigned(modulus), der_unsigned(exponent)].concat());
+    let spki = der(0x30, &[&algorithm[..], &der(0x03, &[&[0][..], &key].concat())].concat());
     Ok((Algorithm::Rs256, decoding, Some(spki.into()), modulus.len()))
 }
 
@@ -392,8 +358,8 @@ fn p256(member: &Object<'_>) -> Result<Material, &'static str> {
     let point = [&[4][..], &x, &y].concat();
     // id-ecPublicKey (1.2.840.10045.2.1) on prime256v1 (1.2.840.10045.3.1.7) (RFC 5480 section 2.1.1).
     let algorithm = [
-        0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
-        0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
+        0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+        0x03, 0x01, 0x07,
     ];
     let spki = der(
         0x30,
@@ -503,10 +469,7 @@ mod tests {
         ])
         .ok()
         .unwrap();
-        assert_eq!(
-            (set.len(), set.is_empty(), set.skipped()),
-            (3, false, &[][..])
-        );
+        assert_eq!((set.len(), set.is_empty(), set.skipped()), (3, false, &[][..]));
         for algorithm in [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa] {
             assert!(set.serves(algorithm));
             assert!(set.select(algorithm, None).is_ok());
@@ -525,9 +488,7 @@ mod tests {
             EC_OTHER_SPKI
         );
         assert_eq!(
-            STANDARD.encode(spki(format!(
-                r#"{{"kty":"RSA","n":"{RSA_OTHER_N}","e":"AQAB"}}"#
-            ))),
+            STANDARD.encode(spki(format!(r#"{{"kty":"RSA","n":"{RSA_OTHER_N}","e":"AQAB"}}"#))),
             RSA_OTHER_SPKI
         );
     }
@@ -574,18 +535,9 @@ mod tests {
                 ),
                 "more than 4096",
             ),
-            (
-                format!(r#"{{"kty":"RSA","n":"{RSA_N}","e":"Aw"}}"#),
-                "exponent",
-            ),
-            (
-                format!(r#"{{"kty":"RSA","n":"{RSA_N}","e":"AQAA"}}"#),
-                "exponent",
-            ),
-            (
-                format!(r#"{{"kty":"RSA","n":"{RSA_N}","e":"AQAAAAE"}}"#),
-                "exponent",
-            ),
+            (format!(r#"{{"kty":"RSA","n":"{RSA_N}","e":"Aw"}}"#), "exponent"),
+            (format!(r#"{{"kty":"RSA","n":"{RSA_N}","e":"AQAA"}}"#), "exponent"),
+            (format!(r#"{{"kty":"RSA","n":"{RSA_N}","e":"AQAAAAE"}}"#), "exponent"),
             (
                 format!(
                     r#"{{"kty":"RSA","n":"{}","e":"AQAB"}}"#,
@@ -593,10 +545,7 @@ mod tests {
                 ),
                 "even",
             ),
-            (
-                format!(r#"{{"kty":"RSA","n":"{RSA_N}=","e":"AQAB"}}"#),
-                "base64url",
-            ),
+            (format!(r#"{{"kty":"RSA","n":"{RSA_N}=","e":"AQAB"}}"#), "base64url"),
             (r#"{"kty":"RSA","e":"AQAB"}"#.to_owned(), "missing"),
             (
                 format!(r#"{{"kty":"EC","crv":"P-384","x":"{EC_X}","y":"{EC_Y}"}}"#),
@@ -610,23 +559,15 @@ mod tests {
                 format!(r#"{{"kty":"EC","crv":"P-256","x":"{EC_X}","y":"AQ"}}"#),
                 "32 bytes",
             ),
-            (
-                r#"{"kty":"OKP","crv":"Ed25519","x":"AQ"}"#.to_owned(),
-                "32 bytes",
-            ),
-            (
-                format!(r#"{{"kty":"OKP","crv":"X25519","x":"{ED_X}"}}"#),
-                "curve",
-            ),
+            (r#"{"kty":"OKP","crv":"Ed25519","x":"AQ"}"#.to_owned(), "32 bytes"),
+            (format!(r#"{{"kty":"OKP","crv":"X25519","x":"{ED_X}"}}"#), "curve"),
             (r#"{"kty":"AKP"}"#.to_owned(), "type"),
             ("{}".to_owned(), "type"),
         ] {
             let reason = reason(key.clone());
             assert!(reason.contains(expected), "{key}: {reason}");
         }
-        let set = parse(&[r#"{"kty":"new"}"#.to_owned(), ec_jwk("")])
-            .ok()
-            .unwrap();
+        let set = parse(&[r#"{"kty":"new"}"#.to_owned(), ec_jwk("")]).ok().unwrap();
         assert_eq!(
             set.skipped(),
             [SkippedKey {
@@ -664,14 +605,7 @@ mod tests {
 
     #[test]
     fn sets_that_are_none_are_refused() {
-        for text in [
-            "",
-            "{}",
-            "[]",
-            r#"{"keys":{}}"#,
-            r#"{"keys":[1]}"#,
-            r#"{"keys":[]"#,
-        ] {
+        for text in ["", "{}", "[]", r#"{"keys":{}}"#, r#"{"keys":[1]}"#, r#"{"keys":[]"#] {
             assert_eq!(
                 KeySet::parse(text.as_bytes()).err(),
                 Some(KeySetError::NotAKeySet),
@@ -686,10 +620,7 @@ mod tests {
             parse(&[rsa_jwk(r#","e":"Aw""#)]).err(),
             Some(KeySetError::DuplicateName)
         );
-        assert_eq!(
-            parse(&[]).err(),
-            Some(KeySetError::Empty { skipped: vec![] })
-        );
+        assert_eq!(parse(&[]).err(), Some(KeySetError::Empty { skipped: vec![] }));
         assert_eq!(
             parse(&vec!["{}".to_owned(); MAX_KEYS + 1]).err(),
             Some(KeySetError::TooLarge)
@@ -728,10 +659,7 @@ mod tests {
             Some(TokenError::UnknownKey),
             "two keys fit"
         );
-        assert_eq!(
-            set.select(Algorithm::EdDsa, None).err(),
-            Some(TokenError::UnknownKey)
-        );
+        assert_eq!(set.select(Algorithm::EdDsa, None).err(), Some(TokenError::UnknownKey));
     }
 
     #[test]

@@ -46,11 +46,7 @@ impl Signer {
             jsonwebtoken::Algorithm::ES256 => EncodingKey::from_ec_der(&der),
             _ => EncodingKey::from_ed_der(&der),
         };
-        let text = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header),
-            URL_SAFE_NO_PAD.encode(payload)
-        );
+        let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         let signature = jsonwebtoken::crypto::sign(text.as_bytes(), &key, self.algorithm).unwrap();
         format!("{text}.{signature}")
     }
@@ -63,13 +59,7 @@ pub(super) struct GuestAsHost {
 }
 
 impl HostVerifier for GuestAsHost {
-    fn verify(
-        &self,
-        hash: &'static str,
-        spki: &[u8],
-        signature: &[u8],
-        text: &[u8],
-    ) -> HostVerdict {
+    fn verify(&self, hash: &'static str, spki: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
         self.calls.set(self.calls.get() + 1);
         assert_eq!(hash, "sha256");
         let (0x30, spki, []) = element(spki) else {
@@ -99,12 +89,7 @@ impl HostVerifier for GuestAsHost {
                 jsonwebtoken::Algorithm::ES256,
             )
         };
-        match jsonwebtoken::crypto::verify(
-            &URL_SAFE_NO_PAD.encode(signature),
-            text,
-            &key,
-            algorithm,
-        ) {
+        match jsonwebtoken::crypto::verify(&URL_SAFE_NO_PAD.encode(signature), text, &key, algorithm) {
             Ok(true) => HostVerdict::Valid,
             Ok(false) => HostVerdict::Invalid,
             Err(_) => HostVerdict::Unavailable,
@@ -130,9 +115,7 @@ fn fixed(signature: &[u8]) -> Option<Vec<u8>> {
             "not DER"
         );
         let number = number.strip_prefix(&[0]).unwrap_or(number);
-        fixed
-            .get_mut(end - number.len()..end)?
-            .copy_from_slice(number);
+        fixed.get_mut(end - number.len()..end)?.copy_from_slice(number);
     }
     Some(fixed)
 }

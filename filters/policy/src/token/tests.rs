@@ -55,13 +55,7 @@ fn claims() -> String {
 }
 
 fn check_at(token: &str, now: u64) -> Result<Rc<Grant>, TokenError> {
-    policy().verify(
-        token.as_bytes(),
-        &[EHR, LAB],
-        now,
-        &mut TokenCache::default(),
-        None,
-    )
+    policy().verify(token.as_bytes(), &[EHR, LAB], now, &mut TokenCache::default(), None)
 }
 
 fn check(token: &str) -> Result<Rc<Grant>, TokenError> {
@@ -80,9 +74,7 @@ fn claims_fault(claims: &str) -> Option<TokenError> {
 #[test]
 fn accepts_good_tokens_of_each_algorithm() {
     for (signer, header) in [(RSA_SIGNER, RS), (EC_SIGNER, ES), (ED_SIGNER, ED)] {
-        let claims = claims_with(
-            r#","sub":"s-1","client_id":"app","nbf":1,"iat":2.5,"jti":"x","scp":["a","b"]"#,
-        );
+        let claims = claims_with(r#","sub":"s-1","client_id":"app","nbf":1,"iat":2.5,"jti":"x","scp":["a","b"]"#);
         let grant = check(&signer.token(header, &claims)).ok().unwrap();
         assert_eq!(grant.issuer(), EHR);
         assert_eq!(grant.subject().map(Private::expose), Some(&b"s-1"[..]));
@@ -91,10 +83,7 @@ fn accepts_good_tokens_of_each_algorithm() {
             (grant.expires_at(), grant.not_before(), grant.issued_at()),
             (NOW + 60, Some(1), Some(2))
         );
-        assert_eq!(
-            (grant.scopes().len(), grant.verified_by()),
-            (3, VerifiedBy::Guest)
-        );
+        assert_eq!((grant.scopes().len(), grant.verified_by()), (3, VerifiedBy::Guest));
     }
 }
 
@@ -104,20 +93,13 @@ fn rule_1_size_and_segments() {
     let policy = policy().with_max_token_bytes(token.len());
     let verify = |token: &str| {
         policy
-            .verify(
-                token.as_bytes(),
-                &[EHR],
-                NOW,
-                &mut TokenCache::default(),
-                None,
-            )
+            .verify(token.as_bytes(), &[EHR], NOW, &mut TokenCache::default(), None)
             .err()
     };
     assert_eq!(verify(&token), None);
     assert_eq!(verify(&format!("{token}A")), Some(TokenError::TooLarge));
 
-    let [header, payload, signature]: [&str; 3] =
-        token.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let [header, payload, signature]: [&str; 3] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
     for broken in [
         String::new(),
         "..".to_owned(),
@@ -141,11 +123,7 @@ fn rule_1_size_and_segments() {
             signature.replacen(|each: char| each.is_ascii_lowercase(), "%41", 1)
         ),
     ] {
-        assert_eq!(
-            check(&broken).err(),
-            Some(TokenError::Malformed),
-            "{broken}"
-        );
+        assert_eq!(check(&broken).err(), Some(TokenError::Malformed), "{broken}");
     }
     assert_eq!(
         check(&format!("{header}.{payload}.")).err(),
@@ -158,10 +136,7 @@ fn rule_1_base64url_is_canonical() {
     // 64 bytes leave four bits over in the last character; the sixteen spellings of them must not all be the token.
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let token = EC_SIGNER.token(ES, &claims()).into_bytes();
-    let last = ALPHABET
-        .iter()
-        .position(|each| each == token.last().unwrap())
-        .unwrap();
+    let last = ALPHABET.iter().position(|each| each == token.last().unwrap()).unwrap();
     assert_eq!(last & 15, 0);
     for bits in 1..16 {
         let mut other = token.clone();
@@ -191,30 +166,16 @@ fn rule_2_strict_json() {
         claims_fault(&claims_with(r#","x":{"a":1,"a":1}"#)),
         Some(TokenError::DuplicateName)
     );
-    assert_eq!(
-        claims_fault(&format!("[{}]", claims())),
-        Some(TokenError::Malformed)
-    );
-    assert_eq!(
-        claims_fault(&format!("{} {{}}", claims())),
-        Some(TokenError::Malformed)
-    );
+    assert_eq!(claims_fault(&format!("[{}]", claims())), Some(TokenError::Malformed));
+    assert_eq!(claims_fault(&format!("{} {{}}", claims())), Some(TokenError::Malformed));
     assert_eq!(fault("\"ES256\"", &claims()), Some(TokenError::Malformed));
     assert_eq!(fault(ES, ""), Some(TokenError::Malformed));
     assert_eq!(
-        claims_fault(&claims_with(&format!(
-            r#","x":{}{}"#,
-            "[".repeat(15),
-            "]".repeat(15)
-        ))),
+        claims_fault(&claims_with(&format!(r#","x":{}{}"#, "[".repeat(15), "]".repeat(15)))),
         None
     );
     assert_eq!(
-        claims_fault(&claims_with(&format!(
-            r#","x":{}{}"#,
-            "[".repeat(16),
-            "]".repeat(16)
-        ))),
+        claims_fault(&claims_with(&format!(r#","x":{}{}"#, "[".repeat(16), "]".repeat(16)))),
         Some(TokenError::TooLarge)
     );
     assert_eq!(
@@ -232,28 +193,19 @@ fn rule_3_no_extensions_and_no_keys_in_the_header() {
         r#""b64":true"#,
     ] {
         assert_eq!(
-            fault(
-                &format!(r#"{{"alg":"ES256","kid":"ec",{more}}}"#),
-                &claims()
-            ),
+            fault(&format!(r#"{{"alg":"ES256","kid":"ec",{more}}}"#), &claims()),
             Some(TokenError::CriticalHeader),
             "{more}"
         );
     }
     for name in ["jku", "jwk", "x5u", "x5c"] {
         assert_eq!(
-            fault(
-                &format!(r#"{{"alg":"ES256","kid":"ec","{name}":null}}"#),
-                &claims()
-            ),
+            fault(&format!(r#"{{"alg":"ES256","kid":"ec","{name}":null}}"#), &claims()),
             Some(TokenError::EmbeddedKey),
             "{name}"
         );
     }
-    assert_eq!(
-        fault(r#"{"alg":"ES256","kid":"ec","x5t":"abc"}"#, &claims()),
-        None
-    );
+    assert_eq!(fault(r#"{"alg":"ES256","kid":"ec","x5t":"abc"}"#, &claims()), None);
 }
 
 #[test]
@@ -267,10 +219,7 @@ fn rule_4_typ() {
         "Application/JWT",
     ] {
         assert_eq!(
-            fault(
-                &format!(r#"{{"alg":"ES256","kid":"ec","typ":"{typ}"}}"#),
-                &claims()
-            ),
+            fault(&format!(r#"{{"alg":"ES256","kid":"ec","typ":"{typ}"}}"#), &claims()),
             None,
             "{typ}"
         );
@@ -287,10 +236,7 @@ fn rule_4_typ() {
         "[\"JWT\"]",
     ] {
         assert_eq!(
-            fault(
-                &format!(r#"{{"alg":"ES256","kid":"ec","typ":{typ}}}"#),
-                &claims()
-            ),
+            fault(&format!(r#"{{"alg":"ES256","kid":"ec","typ":{typ}}}"#), &claims()),
             Some(TokenError::TokenType),
             "{typ}"
         );
@@ -316,10 +262,7 @@ fn rule_5_algorithm() {
             "{alg}"
         );
     }
-    assert_eq!(
-        fault(r#"{"kid":"ec"}"#, &claims()),
-        Some(TokenError::Algorithm)
-    );
+    assert_eq!(fault(r#"{"kid":"ec"}"#, &claims()), Some(TokenError::Algorithm));
     // `none` in its own form, with an empty signature.
     let unsigned = ED_SIGNER.token(r#"{"alg":"none"}"#, &claims());
     let unsigned = &unsigned[..=unsigned.rfind('.').unwrap()];
@@ -358,18 +301,11 @@ fn rule_6_issuer() {
         Some(TokenError::Issuer)
     );
     // Keys of one issuer do not speak for another, though the `kid` is the same.
-    assert_eq!(
-        claims_fault(&ehr.replace("ehr", "lab")),
-        Some(TokenError::Signature)
-    );
+    assert_eq!(claims_fault(&ehr.replace("ehr", "lab")), Some(TokenError::Signature));
     // The route allows one of the two, on a cold cache and on a warm one.
     let (policy, mut cache) = (policy(), TokenCache::default());
     let token = EC_SIGNER.token(ES, &ehr);
-    let mut verify = |allowed: &[usize]| {
-        policy
-            .verify(token.as_bytes(), allowed, NOW, &mut cache, None)
-            .err()
-    };
+    let mut verify = |allowed: &[usize]| policy.verify(token.as_bytes(), allowed, NOW, &mut cache, None).err();
     assert_eq!(verify(&[LAB]), Some(TokenError::Issuer));
     assert_eq!(verify(&[]), Some(TokenError::Issuer));
     assert_eq!(verify(&[7]), Some(TokenError::Issuer));
@@ -443,26 +379,17 @@ fn rule_9_other_tokens() {
             "{more}"
         );
     }
-    assert_eq!(
-        claims_fault(&claims_with(r#","typ":"Bearer","nonce":"x""#)),
-        None
-    );
+    assert_eq!(claims_fault(&claims_with(r#","typ":"Bearer","nonce":"x""#)), None);
     let without_scope = claims_with(r#","nonce":"x""#).replace(r#""scope""#, r#""other""#);
     assert_eq!(fault(ES, &without_scope), Some(TokenError::NotAccessToken));
-    assert_eq!(
-        fault(r#"{"alg":"ES256","typ":"at+jwt"}"#, &without_scope),
-        None
-    );
+    assert_eq!(fault(r#"{"alg":"ES256","typ":"at+jwt"}"#, &without_scope), None);
 }
 
 #[test]
 fn rule_10_times() {
     let exp = format!(r#""exp":{}"#, NOW + 60);
     let with = |times: &str| claims().replace(&exp, times);
-    assert_eq!(
-        claims_fault(&with(r#""x":1"#)),
-        Some(TokenError::MissingExp)
-    );
+    assert_eq!(claims_fault(&with(r#""x":1"#)), Some(TokenError::MissingExp));
     for value in [
         "\"1800000060\"",
         "null",
@@ -482,11 +409,7 @@ fn rule_10_times() {
         );
         for name in ["nbf", "iat"] {
             let both = format!(r#"{exp},"{name}":{value}"#);
-            assert_eq!(
-                claims_fault(&with(&both)),
-                Some(TokenError::Claims),
-                "{both}"
-            );
+            assert_eq!(claims_fault(&with(&both)), Some(TokenError::Claims), "{both}");
         }
     }
     // 30 seconds of leeway, to the second.
@@ -501,10 +424,7 @@ fn rule_10_times() {
     assert_eq!(check_at(&token, 1030).err(), Some(TokenError::Expired));
     assert_eq!(check_at(&token, 470).err(), Some(TokenError::NotYetValid));
     assert_eq!(check_at(&token, 471).err(), None);
-    assert_eq!(
-        check_at(&EC_SIGNER.token(ES, &with(r#""exp":1.8e9"#)), NOW).err(),
-        None
-    );
+    assert_eq!(check_at(&EC_SIGNER.token(ES, &with(r#""exp":1.8e9"#)), NOW).err(), None);
     assert_eq!(claims_fault(&with(r#""exp":0"#)), Some(TokenError::Expired));
 }
 
@@ -523,11 +443,7 @@ fn rule_11_audience() {
         r#""aud":["x"]"#,
         r#""aud":"x api""#,
     ] {
-        assert_eq!(
-            claims_fault(&with(wrong)),
-            Some(TokenError::Audience),
-            "{wrong}"
-        );
+        assert_eq!(claims_fault(&with(wrong)), Some(TokenError::Audience), "{wrong}");
     }
     for broken in [
         r#""aud":null"#,
@@ -535,11 +451,7 @@ fn rule_11_audience() {
         r#""aud":["api",1]"#,
         r#""aud":[["api"]]"#,
     ] {
-        assert_eq!(
-            claims_fault(&with(broken)),
-            Some(TokenError::Claims),
-            "{broken}"
-        );
+        assert_eq!(claims_fault(&with(broken)), Some(TokenError::Claims), "{broken}");
     }
 }
 
@@ -548,11 +460,7 @@ fn rule_12_types_of_claims() {
     for name in ["sub", "client_id", "azp", "jti"] {
         for value in ["1", "null", "[\"x\"]", "{}"] {
             let more = format!(r#","{name}":{value}"#);
-            assert_eq!(
-                claims_fault(&claims_with(&more)),
-                Some(TokenError::Claims),
-                "{more}"
-            );
+            assert_eq!(claims_fault(&claims_with(&more)), Some(TokenError::Claims), "{more}");
         }
     }
     assert_eq!(
@@ -570,11 +478,7 @@ fn rule_12_types_of_claims() {
         r#""scp":[""]"#,
         r#""scope":"a\tb""#,
     ] {
-        assert_eq!(
-            claims_fault(&with(broken)),
-            Some(TokenError::Claims),
-            "{broken}"
-        );
+        assert_eq!(claims_fault(&with(broken)), Some(TokenError::Claims), "{broken}");
     }
     assert_eq!(
         claims_fault(&with(&format!(r#""scope":"{}""#, "a ".repeat(300)))),
@@ -591,10 +495,7 @@ fn scope_and_scp_are_joined() {
         (r#""scope":"user/Patient.rs a""#, true),
         (r#""scp":"user/Patient.rs a""#, true),
         (r#""scp":["user/Patient.rs","a"]"#, true),
-        (
-            r#""scope":"a user/Patient.r","scp":["user/Patient.s"]"#,
-            true,
-        ),
+        (r#""scope":"a user/Patient.r","scp":["user/Patient.s"]"#, true),
         (r#""scope":"a""#, false),
         (r#""x":"user/Patient.rs a""#, false),
     ] {
@@ -626,10 +527,7 @@ fn a_cached_token_is_not_verified_again_but_its_times_are() {
             .verify(token.as_bytes(), &[EHR], now, &mut cache, Some(&host))
             .err()
     };
-    assert_eq!(
-        (verify(NOW), verify(NOW + 1), verify(NOW)),
-        (None, None, None)
-    );
+    assert_eq!((verify(NOW), verify(NOW + 1), verify(NOW)), (None, None, None));
     assert_eq!(host.calls.get(), 1);
     assert_eq!(verify(NOW - 1000), Some(TokenError::NotYetValid));
     assert_eq!(verify(NOW + 90), Some(TokenError::Expired));
@@ -648,11 +546,7 @@ fn refused_tokens_are_not_cached() {
         EC_OTHER_SIGNER.token(ES, &claims()),
         EC_SIGNER.token(ES, &claims().replace("\"api\"", "\"x\"")),
     ] {
-        assert!(
-            policy
-                .verify(token.as_bytes(), &[EHR], NOW, &mut cache, None)
-                .is_err()
-        );
+        assert!(policy.verify(token.as_bytes(), &[EHR], NOW, &mut cache, None).is_err());
     }
     assert_eq!((cache.stats().entries, cache.stats().bytes), (0, 0));
 }
@@ -661,17 +555,11 @@ fn refused_tokens_are_not_cached() {
 fn new_keys_and_other_policies_do_not_see_old_verdicts() {
     let (mut policy, mut cache) = (policy(), TokenCache::default());
     let token = EC_SIGNER.token(ES, &claims());
-    assert!(
-        policy
-            .verify(token.as_bytes(), &[EHR], NOW, &mut cache, None)
-            .is_ok()
-    );
+    assert!(policy.verify(token.as_bytes(), &[EHR], NOW, &mut cache, None).is_ok());
     let keys = policy.issuers()[LAB].keys.clone();
     assert_eq!(policy.set_keys(EHR, keys), Ok(()));
     assert_eq!(
-        policy
-            .verify(token.as_bytes(), &[EHR], NOW, &mut cache, None)
-            .err(),
+        policy.verify(token.as_bytes(), &[EHR], NOW, &mut cache, None).err(),
         Some(TokenError::Signature)
     );
 
@@ -679,15 +567,9 @@ fn new_keys_and_other_policies_do_not_see_old_verdicts() {
         .ok()
         .unwrap();
     let token = EC_OTHER_SIGNER.token(ES, &claims());
-    assert!(
-        policy
-            .verify(token.as_bytes(), &[EHR], NOW, &mut cache, None)
-            .is_ok()
-    );
+    assert!(policy.verify(token.as_bytes(), &[EHR], NOW, &mut cache, None).is_ok());
     assert_eq!(
-        other
-            .verify(token.as_bytes(), &[0], NOW, &mut cache, None)
-            .err(),
+        other.verify(token.as_bytes(), &[0], NOW, &mut cache, None).err(),
         Some(TokenError::Issuer)
     );
 }
@@ -701,21 +583,11 @@ fn keys_that_fit_no_algorithm_do_not_replace_good_ones() {
             .set_keys(LAB, KeySet::parse(rsa.as_bytes()).ok().unwrap())
             .is_err()
     );
-    assert!(
-        policy
-            .set_keys(7, policy.issuers()[EHR].keys.clone())
-            .is_err()
-    );
+    assert!(policy.set_keys(7, policy.issuers()[EHR].keys.clone()).is_err());
     let token = EC_OTHER_SIGNER.token(ES, &claims().replace("ehr", "lab"));
     assert!(
         policy
-            .verify(
-                token.as_bytes(),
-                &[LAB],
-                NOW,
-                &mut TokenCache::default(),
-                None
-            )
+            .verify(token.as_bytes(), &[LAB], NOW, &mut TokenCache::default(), None)
             .is_ok()
     );
 }
@@ -729,16 +601,9 @@ fn the_cache_is_bounded_in_entries_and_bytes() {
     for (entries, bytes) in [(16, 1 << 20), (1024, 8 * 1024), (8, 0)] {
         let mut cache = TokenCache::new(entries, bytes);
         for token in tokens.iter().chain(&tokens) {
-            assert!(
-                policy
-                    .verify(token.as_bytes(), &[EHR], NOW, &mut cache, None)
-                    .is_ok()
-            );
+            assert!(policy.verify(token.as_bytes(), &[EHR], NOW, &mut cache, None).is_ok());
             let stats = cache.stats();
-            assert!(
-                stats.entries <= entries && stats.bytes <= bytes,
-                "{stats:?}"
-            );
+            assert!(stats.entries <= entries && stats.bytes <= bytes, "{stats:?}");
             assert_eq!(stats.entries > 0, bytes > 0);
         }
         assert_eq!(cache.stats().evictions > 0, bytes > 0);
@@ -781,13 +646,7 @@ fn the_host_verifies_where_it_can() {
         let host = GuestAsHost::default();
         let token = signer.token(header, &claims());
         let grant = policy
-            .verify(
-                token.as_bytes(),
-                &[EHR],
-                NOW,
-                &mut TokenCache::default(),
-                Some(&host),
-            )
+            .verify(token.as_bytes(), &[EHR], NOW, &mut TokenCache::default(), Some(&host))
             .ok()
             .unwrap();
         assert_eq!(grant.verified_by(), by);
@@ -817,14 +676,9 @@ fn invalid_from_the_host_is_final_and_unavailable_falls_back() {
                 Some(&Says(verdict)),
             )
         };
+        assert_eq!(verify(HostVerdict::Invalid).err(), Some(TokenError::Signature));
         assert_eq!(
-            verify(HostVerdict::Invalid).err(),
-            Some(TokenError::Signature)
-        );
-        assert_eq!(
-            verify(HostVerdict::Unavailable)
-                .ok()
-                .map(|grant| grant.verified_by()),
+            verify(HostVerdict::Unavailable).ok().map(|grant| grant.verified_by()),
             Some(VerifiedBy::Guest)
         );
     }
@@ -916,19 +770,13 @@ fn every_flipped_bit_is_refused() {
     for (signer, header) in [(RSA_SIGNER, RS), (EC_SIGNER, ES), (ED_SIGNER, ED)] {
         let token = signer.token(header, &claims()).into_bytes();
         let mut cache = TokenCache::default();
-        assert!(
-            policy
-                .verify(&token, &[EHR, LAB], NOW, &mut cache, None)
-                .is_ok()
-        );
+        assert!(policy.verify(&token, &[EHR, LAB], NOW, &mut cache, None).is_ok());
         for (place, bit) in (0..token.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
             let mut flipped = token.clone();
             flipped[place] ^= 1 << bit;
             // Warm: the good token is in the cache, and its broken twin must not find it.
             assert!(
-                policy
-                    .verify(&flipped, &[EHR, LAB], NOW, &mut cache, None)
-                    .is_err(),
+                policy.verify(&flipped, &[EHR, LAB], NOW, &mut cache, None).is_err(),
                 "{place} {bit}"
             );
         }

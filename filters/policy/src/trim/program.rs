@@ -185,9 +185,7 @@ impl Names {
             .map(|(name, to)| (Box::from(name.as_bytes()), to))
             .collect();
         Names {
-            seen: list
-                .iter()
-                .fold(0, |seen, (name, _)| seen | Names::trait_of(name)),
+            seen: list.iter().fold(0, |seen, (name, _)| seen | Names::trait_of(name)),
             list,
         }
     }
@@ -196,8 +194,7 @@ impl Names {
     fn trait_of(name: &[u8]) -> u64 {
         let first = name.first().copied().unwrap_or_default();
         let last = name.last().copied().unwrap_or_default();
-        let mixed =
-            first.wrapping_mul(5) ^ last.wrapping_mul(3) ^ (name.len() as u8).wrapping_mul(9);
+        let mixed = first.wrapping_mul(5) ^ last.wrapping_mul(3) ^ (name.len() as u8).wrapping_mul(9);
         1u64.wrapping_shl(u32::from(mixed))
     }
 
@@ -207,16 +204,9 @@ impl Names {
             return None;
         }
         if self.list.len() <= 8 {
-            return self
-                .list
-                .iter()
-                .find(|(own, _)| **own == *name)
-                .map(|(_, to)| *to);
+            return self.list.iter().find(|(own, _)| **own == *name).map(|(_, to)| *to);
         }
-        let at = self
-            .list
-            .binary_search_by(|(own, _)| (**own).cmp(name))
-            .ok()?;
+        let at = self.list.binary_search_by(|(own, _)| (**own).cmp(name)).ok()?;
         self.list.get(at).map(|(_, to)| *to)
     }
 }
@@ -350,11 +340,7 @@ impl<'a> Compiler<'a> {
             return Err(ProgramError(()));
         }
         let rules = self.rules;
-        let selected = |at: &Position| {
-            rules
-                .get(at.0)
-                .filter(|rule| rule.selector.segments().len() == at.1)
-        };
+        let selected = |at: &Position| rules.get(at.0).filter(|rule| rule.selector.segments().len() == at.1);
         if place
             .positions
             .iter()
@@ -363,15 +349,8 @@ impl<'a> Compiler<'a> {
         {
             return Ok(DROPPED);
         }
-        let is_allow = |at: &Position| {
-            rules
-                .get(at.0)
-                .is_some_and(|rule| matches!(rule.effect, Effect::Allow))
-        };
-        place.allowed |= place
-            .positions
-            .iter()
-            .any(|at| is_allow(at) && selected(at).is_some());
+        let is_allow = |at: &Position| rules.get(at.0).is_some_and(|rule| matches!(rule.effect, Effect::Allow));
+        place.allowed |= place.positions.iter().any(|at| is_allow(at) && selected(at).is_some());
         if place.allowed {
             place.positions.retain(|at| !is_allow(at));
         } else if !place.positions.iter().any(is_allow) {
@@ -397,8 +376,7 @@ impl<'a> Compiler<'a> {
         let id = u32::try_from(self.nodes.len()).map_err(|_| ProgramError(()))?;
         let whole = change.unwrap_or(Action::Keep);
         let scalar = if place.allowed { whole } else { Action::Drop };
-        self.nodes
-            .push(Node::leaf(scalar, change.unwrap_or(Action::Enter)));
+        self.nodes.push(Node::leaf(scalar, change.unwrap_or(Action::Enter)));
         self.known.insert(place.clone(), id);
         if change.is_none() {
             self.todo.push((id, place));
@@ -412,10 +390,7 @@ mod tests {
     use super::*;
 
     fn selectors(texts: &[&str]) -> Vec<Selector> {
-        texts
-            .iter()
-            .map(|text| Selector::parse(text).expect(text))
-            .collect()
+        texts.iter().map(|text| Selector::parse(text).expect(text)).collect()
     }
 
     #[test]
@@ -425,20 +400,13 @@ mod tests {
         assert_eq!(program.member(program.start(), b"a"), DROPPED);
         assert_eq!(program.member(program.start(), b"b"), KEPT);
         assert_eq!(program.element(program.start(), 7), KEPT);
+        assert_eq!(Program::new(vec![], None, vec![]).expect("small").start(), KEPT);
         assert_eq!(
-            Program::new(vec![], None, vec![]).expect("small").start(),
-            KEPT
-        );
-        assert_eq!(
-            Program::new(vec![], Some(vec![]), vec![])
-                .expect("small")
-                .start(),
+            Program::new(vec![], Some(vec![]), vec![]).expect("small").start(),
             DROPPED
         );
         assert_eq!(
-            Program::new(selectors(&["$"]), None, vec![])
-                .expect("small")
-                .start(),
+            Program::new(selectors(&["$"]), None, vec![]).expect("small").start(),
             DROPPED
         );
     }
@@ -456,10 +424,7 @@ mod tests {
         );
         let program = program.expect("small");
         assert_eq!(program.member(program.start(), b"z"), DROPPED);
-        assert_eq!(
-            program.element(program.member(program.start(), b"c"), 0),
-            DROPPED
-        );
+        assert_eq!(program.element(program.member(program.start(), b"c"), 0), DROPPED);
     }
 
     #[test]
@@ -481,10 +446,7 @@ mod tests {
         )
         .expect("small");
         for n in 0..40 {
-            assert_eq!(
-                program.member(program.start(), format!("name{n}").as_bytes()),
-                DROPPED
-            );
+            assert_eq!(program.member(program.start(), format!("name{n}").as_bytes()), DROPPED);
         }
         assert_eq!(program.member(program.start(), b"name40"), KEPT);
     }

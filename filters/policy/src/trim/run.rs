@@ -176,10 +176,7 @@ impl<'a> Run<'a> {
     /// Ends the body behind the chunk, which was taken.
     pub(super) fn finish(&mut self) -> Result<(), Stop> {
         let at = self.chunk.len();
-        if !matches!(self.state.fate, Fate::Judge)
-            && self.state.frames.is_empty()
-            && self.state.value.may_end()
-        {
+        if !matches!(self.state.fate, Fate::Judge) && self.state.frames.is_empty() && self.state.value.may_end() {
             self.end_value();
             self.flush();
         }
@@ -281,8 +278,7 @@ impl<'a> Run<'a> {
                         };
                         i = i.wrapping_add(1);
                     }
-                    (b'}', Some(Frame { object: true, .. }))
-                    | (b']', Some(Frame { object: false, .. })) => {
+                    (b'}', Some(Frame { object: true, .. })) | (b']', Some(Frame { object: false, .. })) => {
                         i = self.close(i);
                     }
                     _ => {
@@ -369,11 +365,9 @@ impl<'a> Run<'a> {
                 }
             }
         };
-        self.state.value.begin(
-            self.limits
-                .max_depth
-                .saturating_sub(self.state.frames.len()),
-        );
+        self.state
+            .value
+            .begin(self.limits.max_depth.saturating_sub(self.state.frames.len()));
         Ok(true)
     }
 
@@ -417,12 +411,7 @@ impl<'a> Run<'a> {
                 transform
             };
             self.flush();
-            transform.apply(
-                &self.state.held,
-                self.tokens,
-                &mut self.state.plain,
-                self.out,
-            );
+            transform.apply(&self.state.held, self.tokens, &mut self.state.plain, self.out);
         }
         self.state.fate = Fate::Judge;
         self.state.at = if self.state.frames.is_empty() {
@@ -558,7 +547,6 @@ impl<'a> Run<'a> {
     fn flush(&mut self) {
         let end = self.copy.end;
         let range = std::mem::replace(&mut self.copy, end..end);
-        self.out
-            .extend_from_slice(self.chunk.get(range).unwrap_or_default());
+        self.out.extend_from_slice(self.chunk.get(range).unwrap_or_default());
     }
 }

@@ -19,9 +19,7 @@ pub(super) fn skip_space(chunk: &[u8], mut at: usize) -> usize {
     // Indentation: runs of blanks, a word at a time.
     while let Some(rest) = chunk.get(at..) {
         match rest.first_chunk::<8>() {
-            Some(word) if u64::from_le_bytes(*word) == 0x2020_2020_2020_2020 => {
-                at = at.wrapping_add(8)
-            }
+            Some(word) if u64::from_le_bytes(*word) == 0x2020_2020_2020_2020 => at = at.wrapping_add(8),
             _ => break,
         }
     }
@@ -48,8 +46,7 @@ fn plain_run(bytes: &[u8]) -> usize {
         // A subtraction borrows from the next byte only where it found something, so the lowest mark is exact. Bytes
         // over 0x7f mark themselves.
         let control = word.wrapping_sub(0x2020_2020_2020_2020);
-        let marks =
-            (quote.wrapping_sub(ONES) | backslash.wrapping_sub(ONES) | control | word) & HIGHS;
+        let marks = (quote.wrapping_sub(ONES) | backslash.wrapping_sub(ONES) | control | word) & HIGHS;
         if marks != 0 {
             return run.wrapping_add((marks.trailing_zeros() >> 3) as usize);
         }
@@ -204,11 +201,7 @@ impl StringScan {
                 },
                 _ => return Err(Fault::Escape),
             },
-            Part::Hex {
-                left,
-                value,
-                second,
-            } => {
+            Part::Hex { left, value, second } => {
                 let digit = char::from(byte).to_digit(16).ok_or(Fault::Escape)?;
                 let value = (value << 4) | digit as u16;
                 match (left, value) {
@@ -298,9 +291,7 @@ mod tests {
 
     #[test]
     fn a_plain_run_ends_at_the_first_byte_that_matters() {
-        for special in
-            (0u8..=255).filter(|byte| *byte < 0x20 || *byte > 0x7f || matches!(byte, b'"' | b'\\'))
-        {
+        for special in (0u8..=255).filter(|byte| *byte < 0x20 || *byte > 0x7f || matches!(byte, b'"' | b'\\')) {
             for before in 0..20 {
                 let mut bytes = vec![b'!'; before];
                 bytes.push(special);

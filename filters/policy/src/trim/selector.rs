@@ -172,9 +172,7 @@ impl fmt::Display for SelectorError {
         let what = match &self.fault {
             F::Root => "a selector starts with `$`; write `$.name`, or `$..name` for any depth",
             F::TrailingSpace => "white space after the selector; remove it",
-            F::TooLong => {
-                "more than 128 steps, deeper than any body may nest; shorten the selector"
-            }
+            F::TooLong => "more than 128 steps, deeper than any body may nest; shorten the selector",
             F::Segment => "a step starts with `.` or `[`; write `.name`, `['name']` or `[*]`",
             F::Shorthand => {
                 "a name or `*` must follow the dot; write `.name`, or `['name']` for a name that starts otherwise"
@@ -193,21 +191,15 @@ impl fmt::Display for SelectorError {
             F::Filter => {
                 "a filter `?` cannot stream: it looks at members that may come after what it selects; select by name, or trim by view"
             }
-            F::Script => {
-                "a script `(..)` is not in RFC 9535 and cannot stream; use a name, an index, a slice or `*`"
-            }
-            F::Function => {
-                "a function cannot stream: it needs the whole value; select by name, index, slice or `*`"
-            }
+            F::Script => "a script `(..)` is not in RFC 9535 and cannot stream; use a name, an index, a slice or `*`",
+            F::Function => "a function cannot stream: it needs the whole value; select by name, index, slice or `*`",
             F::NegativeIndex => {
                 "a negative index cannot stream: it counts from the end of an array whose length is not known yet; count from the start, or use `[*]`"
             }
             F::Step => {
                 "a slice with a step is not supported, for it would leave gaps in an array; use `[a:b]`, or list the indexes as `[0,2]`"
             }
-            F::Integer => {
-                "an index is a decimal number without leading zeros, at most 9007199254740991; correct it"
-            }
+            F::Integer => "an index is a decimal number without leading zeros, at most 9007199254740991; correct it",
             F::Item => {
                 "a name, an index, a slice or `*` is expected here; write for example `['a','b']`, `[0,2]`, `[0:3]` or `[*]`"
             }
@@ -254,10 +246,7 @@ impl Cursor<'_> {
     }
 
     fn error(&self, fault: SelectorFault) -> SelectorError {
-        SelectorError {
-            offset: self.at,
-            fault,
-        }
+        SelectorError { offset: self.at, fault }
     }
 
     /// RFC 9535 section 2.5.1.1, `member-name-shorthand`.
@@ -459,57 +448,30 @@ mod tests {
         assert_eq!(picks("$.a"), vec![(false, vec![name("a")])]);
         assert_eq!(picks("$['a']"), picks("$.a"));
         assert_eq!(picks(r#"$["a"]"#), picks("$.a"));
-        assert_eq!(
-            picks("$._birthDate1"),
-            vec![(false, vec![name("_birthDate1")])]
-        );
+        assert_eq!(picks("$._birthDate1"), vec![(false, vec![name("_birthDate1")])]);
         assert_eq!(picks("$.é"), vec![(false, vec![name("é")])]);
         assert_eq!(picks("$.*"), vec![(false, vec![Pick::Every])]);
         assert_eq!(picks("$[*]"), picks("$.*"));
         assert_eq!(picks("$..*"), vec![(true, vec![Pick::Every])]);
         assert_eq!(picks("$..a"), vec![(true, vec![name("a")])]);
-        assert_eq!(
-            picks("$..['a', \"b\"]"),
-            vec![(true, vec![name("a"), name("b")])]
-        );
+        assert_eq!(picks("$..['a', \"b\"]"), vec![(true, vec![name("a"), name("b")])]);
         assert_eq!(
             picks("$[0,2]"),
             vec![(
                 false,
-                vec![
-                    Pick::Elements { from: 0, to: 1 },
-                    Pick::Elements { from: 2, to: 3 }
-                ]
+                vec![Pick::Elements { from: 0, to: 1 }, Pick::Elements { from: 2, to: 3 }]
             )]
         );
-        assert_eq!(
-            picks("$[1:3]"),
-            vec![(false, vec![Pick::Elements { from: 1, to: 3 }])]
-        );
+        assert_eq!(picks("$[1:3]"), vec![(false, vec![Pick::Elements { from: 1, to: 3 }])]);
         assert_eq!(
             picks("$[ : ]"),
-            vec![(
-                false,
-                vec![Pick::Elements {
-                    from: 0,
-                    to: u64::MAX
-                }]
-            )]
+            vec![(false, vec![Pick::Elements { from: 0, to: u64::MAX }])]
         );
         assert_eq!(
             picks("$[2:]"),
-            vec![(
-                false,
-                vec![Pick::Elements {
-                    from: 2,
-                    to: u64::MAX
-                }]
-            )]
+            vec![(false, vec![Pick::Elements { from: 2, to: u64::MAX }])]
         );
-        assert_eq!(
-            picks("$[:2:1]"),
-            vec![(false, vec![Pick::Elements { from: 0, to: 2 }])]
-        );
+        assert_eq!(picks("$[:2:1]"), vec![(false, vec![Pick::Elements { from: 0, to: 2 }])]);
         assert_eq!(picks("$[:2:]"), picks("$[:2:1]").clone());
         assert_eq!(picks("$ .a\n[0]").len(), 2);
         assert_eq!(picks("$.a..b[*].c").len(), 4);

@@ -53,12 +53,7 @@ impl Rules {
     }
 
     fn trimmer(&self, limits: Limits) -> Trimmer {
-        let program = Program::new(
-            self.deny.clone(),
-            self.allow.clone(),
-            self.transforms.clone(),
-        )
-        .expect("small");
+        let program = Program::new(self.deny.clone(), self.allow.clone(), self.transforms.clone()).expect("small");
         Trimmer::new(Arc::new(program), Some(Arc::new(pseudonym)), limits).expect("has pseudonyms")
     }
 }
@@ -66,9 +61,9 @@ impl Rules {
 fn pseudonym(value: &[u8]) -> String {
     format!(
         "t-{}",
-        value.iter().fold(7u32, |sum, byte| sum
-            .wrapping_mul(31)
-            .wrapping_add(u32::from(*byte)))
+        value
+            .iter()
+            .fold(7u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)))
     )
 }
 
@@ -81,11 +76,7 @@ fn run(rules: &Rules, limits: Limits, chunks: &[&[u8]]) -> Outcome {
         let before = out.len();
         if let Err(error) = trimmer.push(chunk, at + 1 == chunks.len(), &mut out) {
             assert_eq!(out.len(), before, "a failed call appends nothing");
-            assert_eq!(
-                trimmer.push(b" ", true, &mut out),
-                Err(error),
-                "a failure stays"
-            );
+            assert_eq!(trimmer.push(b" ", true, &mut out), Err(error), "a failure stays");
             return Err(error);
         }
     }
@@ -126,10 +117,7 @@ fn check(rules: &Rules, body: &str, wanted: &str) {
     let (out, _) = every_way(rules, body).unwrap_or_else(|error| panic!("{body}: {error}"));
     assert_eq!(String::from_utf8_lossy(&out), wanted, "{body}");
     serde_json::from_slice::<serde_json::Value>(&out).unwrap_or_else(|error| {
-        assert!(
-            error.to_string().contains("out of range"),
-            "{body}: {error}"
-        );
+        assert!(error.to_string().contains("out of range"), "{body}: {error}");
         serde_json::Value::Null
     });
 }
@@ -139,22 +127,10 @@ fn check(rules: &Rules, body: &str, wanted: &str) {
 #[test]
 fn rule_1_deny_removes_members_and_elements() {
     let body = r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]},"d":[0,1,2]}"#;
-    check(
-        &deny(&["$.a"]),
-        body,
-        r#"{"b":{"a":2,"c":[{"a":3},4]},"d":[0,1,2]}"#,
-    );
+    check(&deny(&["$.a"]), body, r#"{"b":{"a":2,"c":[{"a":3},4]},"d":[0,1,2]}"#);
     check(&deny(&["$..a"]), body, r#"{"b":{"c":[{},4]},"d":[0,1,2]}"#);
-    check(
-        &deny(&["$.b.c"]),
-        body,
-        r#"{"a":1,"b":{"a":2},"d":[0,1,2]}"#,
-    );
-    check(
-        &deny(&["$['a','d']"]),
-        body,
-        r#"{"b":{"a":2,"c":[{"a":3},4]}}"#,
-    );
+    check(&deny(&["$.b.c"]), body, r#"{"a":1,"b":{"a":2},"d":[0,1,2]}"#);
+    check(&deny(&["$['a','d']"]), body, r#"{"b":{"a":2,"c":[{"a":3},4]}}"#);
     check(
         &deny(&["$.d[1]"]),
         body,
@@ -170,11 +146,7 @@ fn rule_1_deny_removes_members_and_elements() {
         body,
         r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]},"d":[0]}"#,
     );
-    check(
-        &deny(&["$.d[*]", "$.b.*"]),
-        body,
-        r#"{"a":1,"b":{},"d":[]}"#,
-    );
+    check(&deny(&["$.d[*]", "$.b.*"]), body, r#"{"a":1,"b":{},"d":[]}"#);
     check(
         &deny(&["$..[1]"]),
         body,
@@ -189,22 +161,14 @@ fn rule_1_deny_removes_members_and_elements() {
     );
     check(&deny(&["$.x", "$[9]", "$.a.b"]), body, body);
     check(&deny(&["$.b"]), r#"{"b":1}"#, "{}");
-    check(
-        &deny(&["$.d"]),
-        body,
-        r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]}}"#,
-    );
+    check(&deny(&["$.d"]), body, r#"{"a":1,"b":{"a":2,"c":[{"a":3},4]}}"#);
 }
 
 #[test]
 fn rule_2_allow_keeps_the_way_and_all_below() {
     let body = r#"{"id":"1","name":[{"family":"F","given":["G"]},"x",{"text":"T"}],"meta":{"id":2},"ssn":"s"}"#;
     check(&allow(&["$.id"]), body, r#"{"id":"1"}"#);
-    check(
-        &allow(&["$.name[*].family"]),
-        body,
-        r#"{"name":[{"family":"F"},{}]}"#,
-    );
+    check(&allow(&["$.name[*].family"]), body, r#"{"name":[{"family":"F"},{}]}"#);
     check(
         &allow(&["$.name"]),
         body,
@@ -229,17 +193,9 @@ fn rule_2_allow_keeps_the_way_and_all_below() {
 #[test]
 fn rule_3_deny_wins_over_allow() {
     let body = r#"{"a":{"b":1,"c":{"b":2,"d":3}},"b":4}"#;
-    check(
-        &allow(&["$.a"]).and(deny(&["$..b"])),
-        body,
-        r#"{"a":{"c":{"d":3}}}"#,
-    );
+    check(&allow(&["$.a"]).and(deny(&["$..b"])), body, r#"{"a":{"c":{"d":3}}}"#);
     check(&allow(&["$.a.c"]).and(deny(&["$.a"])), body, "{}");
-    check(
-        &allow(&["$..b"]).and(deny(&["$.a.c"])),
-        body,
-        r#"{"a":{"b":1},"b":4}"#,
-    );
+    check(&allow(&["$..b"]).and(deny(&["$.a.c"])), body, r#"{"a":{"b":1},"b":4}"#);
     check(
         &allow(&["$.a.c", "$..b"]).and(deny(&["$.a.c.b"])),
         body,
@@ -276,23 +232,11 @@ fn rule_5_names_unescaped_duplicates_and_indexes() {
         r#"{"\u0073sn":1,"x":2,"ssn":3}"#,
         r#"{"\u0073sn":1,"ssn":3}"#,
     );
-    check(
-        &deny(&[r#"$["a\"\\/b"]"#]),
-        r#"{"a\"\\\/b":1,"a":2}"#,
-        r#"{"a":2}"#,
-    );
-    check(
-        &deny(&["$['😀']"]),
-        r#"{"\ud83d\uDE00":1,"😀":2,"a":3}"#,
-        r#"{"a":3}"#,
-    );
+    check(&deny(&[r#"$["a\"\\/b"]"#]), r#"{"a\"\\\/b":1,"a":2}"#, r#"{"a":2}"#);
+    check(&deny(&["$['😀']"]), r#"{"\ud83d\uDE00":1,"😀":2,"a":3}"#, r#"{"a":3}"#);
     check(&deny(&["$['']"]), r#"{"":1,"a":2}"#, r#"{"a":2}"#);
     check(&deny(&["$[0,2]"]), "[0,1,2,3]", "[1,3]");
-    check(
-        &deny(&["$.a"]),
-        r#"{"A":1,"a ":2,"a":3}"#,
-        r#"{"A":1,"a ":2}"#,
-    );
+    check(&deny(&["$.a"]), r#"{"A":1,"a ":2,"a":3}"#, r#"{"A":1,"a ":2}"#);
 }
 
 #[test]
@@ -342,11 +286,7 @@ fn rule_8_transforms_by_kind_of_value() {
         body,
         r#"["***2-25","***1225",null,"***","***","***","***","***"]"#,
     );
-    let (tokenized, _) = every_way(
-        &change("$[0,1]", Transform::Tokenize),
-        r#"["\u0061b",1.0,"c"]"#,
-    )
-    .expect("valid");
+    let (tokenized, _) = every_way(&change("$[0,1]", Transform::Tokenize), r#"["\u0061b",1.0,"c"]"#).expect("valid");
     let wanted = format!(r#"["{}","{}","c"]"#, pseudonym(b"ab"), pseudonym(b"1.0"));
     assert_eq!(String::from_utf8_lossy(&tokenized), wanted);
     check(&change("$", Transform::Mask), "{\"a\":1}", "\"***\"");
@@ -383,11 +323,7 @@ fn rule_8_order_is_deny_allow_transform() {
         r#"{"b":{"c":"***eper"}}"#,
     );
     let first = change("$.a", Transform::Null).and(change("$..a", Transform::Mask));
-    check(
-        &first,
-        body,
-        r#"{"a":null,"b":{"c":"deep","d":"other"},"e":"plain"}"#,
-    );
+    check(&first, body, r#"{"a":null,"b":{"c":"deep","d":"other"},"e":"plain"}"#);
     check(
         &change("$.b", Transform::Mask).and(change("$.b.c", Transform::Null)),
         body,
@@ -410,10 +346,7 @@ fn rule_10_long_values_are_masked() {
         (br#"[12345678,123456789]"#, br#"["***5678","***"]"#),
     ] {
         let (out, counts) = every_way_within(&rules, limits, body).expect("valid");
-        assert_eq!(
-            out.escape_ascii().to_string(),
-            wanted.escape_ascii().to_string()
-        );
+        assert_eq!(out.escape_ascii().to_string(), wanted.escape_ascii().to_string());
         assert!(counts.transformed > 0);
     }
 }
@@ -460,16 +393,8 @@ fn refused(body: &[u8]) -> (&'static str, u64) {
     let mut found: Option<(&'static str, u64)> = None;
     let mask = change("$", Transform::Mask);
     let deep = deny(&["$..nothing"]).and(change("$..never", Transform::Year));
-    for rules in [
-        Rules::default(),
-        deny(&["$"]),
-        mask,
-        deep,
-        allow(&[]),
-        allow(&["$..*"]),
-    ] {
-        let error = every_way_within(&rules, Limits::default(), body)
-            .expect_err(&body.escape_ascii().to_string());
+    for rules in [Rules::default(), deny(&["$"]), mask, deep, allow(&[]), allow(&["$..*"])] {
+        let error = every_way_within(&rules, Limits::default(), body).expect_err(&body.escape_ascii().to_string());
         let seen = (error.code(), error.offset());
         assert_eq!(*found.get_or_insert(seen), seen, "{}", body.escape_ascii());
     }
@@ -607,12 +532,8 @@ fn rule_12_depth_and_names_are_limited() {
         ] {
             let body = |depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
             assert!(run(&rules, Limits::default(), &[body(128).as_bytes()]).is_ok());
-            let error =
-                run(&rules, Limits::default(), &[body(129).as_bytes()]).expect_err("too deep");
-            assert_eq!(
-                (error.code(), error.offset()),
-                ("json_depth", 128 * open.len() as u64)
-            );
+            let error = run(&rules, Limits::default(), &[body(129).as_bytes()]).expect_err("too deep");
+            assert_eq!((error.code(), error.offset()), ("json_depth", 128 * open.len() as u64));
             let limits = Limits {
                 max_depth: 3,
                 ..Limits::default()
@@ -653,10 +574,7 @@ fn rule_12_depth_and_names_are_limited() {
 #[test]
 fn rule_13_errors_say_nothing_of_the_body() {
     let error = every_way(&Rules::default(), r#"{"canary": canary}"#).expect_err("no JSON");
-    assert_eq!(
-        error.to_string(),
-        "json_value: a value is expected, at byte 11"
-    );
+    assert_eq!(error.to_string(), "json_value: a value is expected, at byte 11");
 }
 
 #[test]
@@ -666,9 +584,7 @@ fn more_input_after_the_end_is_judged_too() {
     assert_eq!(trimmer.push(b"12", true, &mut out), Ok(()));
     assert_eq!(trimmer.push(b" ", true, &mut out), Ok(()));
     assert_eq!(
-        trimmer
-            .push(b"3", true, &mut out)
-            .map_err(|error| error.code()),
+        trimmer.push(b"3", true, &mut out).map_err(|error| error.code()),
         Err("json_trailing")
     );
     assert_eq!(out, b"12");
@@ -696,12 +612,8 @@ fn the_state_does_not_grow_with_the_body() {
     let mut out = Vec::new();
     trimmer.push(b"[", false, &mut out).expect("valid so far");
     for _ in 0..20_000 {
-        trimmer
-            .push(b"{\"x\":\"", false, &mut out)
-            .expect("valid so far");
-        trimmer
-            .push(&[b'a'; 300], false, &mut out)
-            .expect("valid so far");
+        trimmer.push(b"{\"x\":\"", false, &mut out).expect("valid so far");
+        trimmer.push(&[b'a'; 300], false, &mut out).expect("valid so far");
         trimmer
             .push(
                 b"\",\"y\":[1234567], \"y\":\"\\u0041bcdefg\",   \n \"zz",
@@ -709,9 +621,7 @@ fn the_state_does_not_grow_with_the_body() {
                 &mut out,
             )
             .expect("valid so far");
-        trimmer
-            .push(b"z\":[[{}]]},", false, &mut out)
-            .expect("valid so far");
+        trimmer.push(b"z\":[[{}]]},", false, &mut out).expect("valid so far");
         out.clear();
     }
     let held = trimmer.state.memory();
@@ -778,10 +688,7 @@ fn the_deny_list_of_the_example_holds() {
         }
     }
     strip(&mut wanted);
-    assert_eq!(
-        serde_json::from_str::<serde_json::Value>(&out).expect("valid"),
-        wanted
-    );
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).expect("valid"), wanted);
 }
 
 #[test]
@@ -870,22 +777,13 @@ impl Rules {
             return None;
         }
         if let Some(allow) = &self.allow {
-            let inside = (0..=path.len()).any(|end| {
-                allow
-                    .iter()
-                    .any(|rule| selects(rule.segments(), &path[..end]))
-            });
-            let way = !matches!(tree, Tree::Scalar(_))
-                && allow.iter().any(|rule| leads_on(rule.segments(), path));
+            let inside = (0..=path.len()).any(|end| allow.iter().any(|rule| selects(rule.segments(), &path[..end])));
+            let way = !matches!(tree, Tree::Scalar(_)) && allow.iter().any(|rule| leads_on(rule.segments(), path));
             if !inside && !way {
                 return None;
             }
         }
-        if let Some((_, transform)) = self
-            .transforms
-            .iter()
-            .find(|(rule, _)| selects(rule.segments(), path))
-        {
+        if let Some((_, transform)) = self.transforms.iter().find(|(rule, _)| selects(rule.segments(), path)) {
             return Some(changed(tree, *transform));
         }
         Some(match tree {
@@ -903,10 +801,7 @@ impl Rules {
                 let mut kept = Vec::new();
                 for (raw, name, value) in members {
                     path.push(Hop::Name(name.clone()));
-                    kept.extend(
-                        self.reference(value, path)
-                            .map(|value| format!("{raw}:{value}")),
-                    );
+                    kept.extend(self.reference(value, path).map(|value| format!("{raw}:{value}")));
                     path.pop();
                 }
                 format!("{{{}}}", kept.join(","))
@@ -930,12 +825,8 @@ fn changed(tree: &Tree, transform: Transform) -> String {
         (Transform::Mask, _) => return "\"***\"".into(),
         (Transform::Null, _) => return "null".into(),
         (_, Tree::Scalar(text)) if text == "null" => return "null".into(),
-        (_, Tree::Scalar(text)) if text.starts_with('"') => {
-            serde_json::from_str::<String>(text).expect("valid")
-        }
-        (_, Tree::Scalar(text)) if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
-            text.clone()
-        }
+        (_, Tree::Scalar(text)) if text.starts_with('"') => serde_json::from_str::<String>(text).expect("valid"),
+        (_, Tree::Scalar(text)) if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => text.clone(),
         _ => return "\"***\"".into(),
     };
     let chars: Vec<char> = text.chars().collect();
@@ -995,14 +886,7 @@ fn packed(text: &str) -> String {
 }
 
 /// Gives every string a canary of its own, and tells which of them stand under a denied path.
-fn plant(
-    tree: &mut Tree,
-    rules: &Rules,
-    path: &mut Vec<Hop>,
-    denied: bool,
-    count: &mut u32,
-    bad: &mut Vec<String>,
-) {
+fn plant(tree: &mut Tree, rules: &Rules, path: &mut Vec<Hop>, denied: bool, count: &mut u32, bad: &mut Vec<String>) {
     let denied = denied || rules.deny.iter().any(|rule| selects(rule.segments(), path));
     match tree {
         Tree::Scalar(text) if text.starts_with('"') => {
@@ -1094,9 +978,8 @@ fn any_selector() -> impl Strategy<Value = Selector> {
         r#"["a\"b\\"]"#,
         "['\\ud83d\\ude00','']",
     ]);
-    prop::collection::vec(segment, 0..5).prop_map(|segments| {
-        Selector::parse(&format!("${}", segments.concat())).expect("written right")
-    })
+    prop::collection::vec(segment, 0..5)
+        .prop_map(|segments| Selector::parse(&format!("${}", segments.concat())).expect("written right"))
 }
 
 fn any_rules() -> impl Strategy<Value = Rules> {

@@ -53,13 +53,7 @@ impl Transform {
     }
 
     /// Writes what stands for `raw`, a whole string with its quotes or a whole number.
-    pub(super) fn apply(
-        self,
-        raw: &[u8],
-        tokens: Option<&Pseudonymise>,
-        scratch: &mut Vec<u8>,
-        out: &mut Vec<u8>,
-    ) {
+    pub(super) fn apply(self, raw: &[u8], tokens: Option<&Pseudonymise>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         let value = match raw {
             [b'"', inner @ .., b'"'] => {
                 unescape(inner, scratch);
@@ -82,9 +76,7 @@ impl Transform {
                     _ => String::from("***"),
                 }
             }
-            Transform::Tokenize => {
-                tokens.map_or_else(|| String::from("***"), |tokens| tokens(value))
-            }
+            Transform::Tokenize => tokens.map_or_else(|| String::from("***"), |tokens| tokens(value)),
             Transform::Null => return out.extend_from_slice(b"null"),
             Transform::Mask => String::from("***"),
         };
@@ -111,8 +103,7 @@ pub(super) fn unescape(raw: &[u8], into: &mut Vec<u8>) {
                 let mut code = hex(&mut bytes);
                 if (0xd800..0xdc00).contains(&code) {
                     bytes.by_ref().take(2).for_each(drop);
-                    code = 0x1_0000u32
-                        .wrapping_add(((code & 0x3ff) << 10) | (hex(&mut bytes) & 0x3ff));
+                    code = 0x1_0000u32.wrapping_add(((code & 0x3ff) << 10) | (hex(&mut bytes) & 0x3ff));
                 }
                 let mut buffer = [0; 4];
                 let found = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
@@ -160,10 +151,7 @@ mod tests {
         let mut out = Vec::new();
         transform.apply(raw.as_bytes(), Some(&tokens), &mut Vec::new(), &mut out);
         let out = String::from_utf8(out).expect("UTF-8");
-        assert!(
-            serde_json::from_str::<serde_json::Value>(&out).is_ok(),
-            "{out}"
-        );
+        assert!(serde_json::from_str::<serde_json::Value>(&out).is_ok(), "{out}");
         out
     }
 

@@ -96,11 +96,7 @@ impl ValueScan {
                             }
                             let object = byte == b'{';
                             self.open.push(object);
-                            at = if object {
-                                At::FirstName
-                            } else {
-                                At::FirstElement
-                            };
+                            at = if object { At::FirstName } else { At::FirstElement };
                             i = i.wrapping_add(1);
                             continue;
                         }
