@@ -267,30 +267,21 @@ fn covers(method: &[u8], asked: &[u8]) -> bool {
     method == asked || (method == b"GET" && asked == b"HEAD")
 }
 
+/// Whether the text is a canonical path, which alone can match.
 fn literal(path: &At<String>, problems: &mut Problems) -> bool {
-    let said = problems.has_errors();
     let text = path.value.as_str();
-    if !text.starts_with('/') {
-        problems.error(path.span, format!("`{text}` does not begin with `/`, paths do"));
+    let wrong = if !text.starts_with('/') {
+        "does not begin with `/`, paths do"
     } else if text.contains("//") || text.split('/').any(|segment| segment == "." || segment == "..") {
-        problems.error(
-            path.span,
-            format!("`{text}` is not canonical and would never match; resolve `//`, `.` and `..`"),
-        );
+        "is not canonical and would never match; resolve `//`, `.` and `..`"
     } else if text.contains(['?', '#', '%', '\\', ';']) || text.chars().any(char::is_control) {
-        problems.error(
-            path.span,
-            format!("`{text}` holds a character that no canonical path has; write it decoded, without query"),
-        );
+        "holds a character that no canonical path has; write it decoded, without query"
     } else if text.contains('*') {
-        problems.error(
-            path.span,
-            format!("`{text}` holds a `*`; use `{{name}}` for one segment, or `path_prefix`"),
-        );
+        "holds a `*`; use `{name}` for one segment, or `path_prefix`"
     } else {
         return true;
-    }
-    debug_assert!(said || problems.has_errors());
+    };
+    problems.error(path.span, format!("`{text}` {wrong}"));
     false
 }
 

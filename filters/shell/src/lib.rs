@@ -161,10 +161,10 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
         drop(vault);
         self.opened = true;
         for (path, value) in [(PATH, &opening.log_safe), (HANDOVER, &opening.handover)] {
-            if let Some(value) = value {
-                if ffi::set_property(path, value.as_bytes()).is_err() {
-                    return self.fail();
-                }
+            if let Some(value) = value
+                && ffi::set_property(path, value.as_bytes()).is_err()
+            {
+                return self.fail();
             }
         }
         self.carry_out(Map::Request, opening.verdict)
