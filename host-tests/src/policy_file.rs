@@ -123,7 +123,7 @@ impl PolicyFile {
     pub fn compile(&self, environment: &dyn Fn(&str) -> Option<String>) -> (Option<Compiled>, Diagnostics) {
         let mut problems = self.problems.clone();
         let secrets = |name: &str| self.environment.get(name).cloned().or_else(|| environment(name));
-        let compiled = Compiled::new(&self.node, &secrets, &mut problems);
+        let compiled = Compiled::new::<{ scrim_policy::chain::ALL }>(&self.node, &secrets, &mut problems);
         let compiled = compiled.filter(|_| !problems.has_errors());
         (compiled, diagnostics(&self.path, &problems))
     }

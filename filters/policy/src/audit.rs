@@ -24,6 +24,9 @@ use crate::route::Why;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// The host did not tell the time; no token is valid then.
+    pub const UNKNOWN: Timestamp = Timestamp(u64::MAX);
+
     /// Whole seconds since 1970-01-01T00:00:00Z.
     pub fn seconds(self) -> u64 {
         self.0 / 1_000_000_000

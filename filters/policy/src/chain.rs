@@ -1,7 +1,6 @@
 //! The chain of policies over one request and its response: what the shell drives and the proxy sees.
 //!
-//! 1. A chain is a set of filters ([`CACHE_CONTROL`], [`OAUTH_SCOPE`], [`PHI_URL`], [`RESPONSE_TRIM`]), fixed when the module is built, so that a
-//!    module holds no code of filters that it has not. `suite` is the chain of all, a single filter a chain of one.
+//! 1. A chain is a set of filters ([`CACHE_CONTROL`], [`OAUTH_SCOPE`], [`PHI_URL`], [`RESPONSE_TRIM`]), fixed when the module is built. `suite` is the chain of all, a single filter a chain of one.
 //! 2. A request passes the filters in that order, its response in the reverse one, as in the proxy's own chain. The first that denies
 //!    ends it.
 //! 3. The policy is chosen once, for what came in, and kept for the whole stream: the proxy matches its routes again after a rewrite.
@@ -9,10 +8,12 @@
 //! 4. Where the proxy's metadata chose the policy, the path must be canonical: the proxy matched its routes on the raw path, and an
 //!    upstream that decodes it may serve what another route guards.
 //! 5. A path with dot segments or empty segments goes on in its canonical form, the one that was judged.
-//! 6. Modules placed one after another hand over the choice, the principal and the view ([`Handover`]) by the stream's filter state, which no client
+//! 6. Headers by which an upstream could serve another URL than the judged one are removed; such as name another method are refused.
+//! 7. Modules placed one after another hand over the choice, the principal and the view ([`Handover`]) by the stream's filter state, which no client
 //!    can set. What can't be read denies.
-//! 7. Every request gets a log-safe path, denied ones too; a URL that can be read two ways gets `-`.
-//! 8. Response headers wait, where the proxy allows it, until [`HELD_BYTES`] of the body were judged or it ended, so that a body that fails
+//! 8. Every request gets a log-safe path, denied ones too; a URL that can be read two ways gets `-`. A denied request's `:path` becomes
+//!    it, so that the proxy's own logs and traces don't show what was refused.
+//! 9. Response headers wait, where the proxy allows it, until [`HELD_BYTES`] of the body were judged or it ended, so that a body that fails
 //!    by then is answered with 502; one that fails later is reset, so that the client sees a broken body, never an untrimmed one.
 
 use std::rc::Rc;
@@ -97,6 +98,8 @@ pub enum BodyVerdict {
 
 /// An answer and why.
 pub struct Denial {
+    /// What the request's head becomes, so that logs and traces of the proxy's own don't show what was refused.
+    pub edits: Vec<Edit>,
     /// Why.
     pub reason: Reason,
     /// What the caller gets.
@@ -182,10 +185,14 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         self.head_request = head.method() == b"HEAD";
         let compiled = Rc::clone(&self.compiled);
         let mut raw = head.target().to_vec();
+        head.remove_where(names_another_url);
         let chosen = match Target::parse(&raw) {
             Ok(target) => {
                 let chosen = match &facts.handover {
                     Some(bytes) => self.take_over(bytes),
+                    None if head.lines().iter().any(|line| names_another_method(&line.name)) => {
+                        Err(Reason::AmbiguousUrl("method_override"))
+                    }
                     None => self.choose(head, facts, &target),
                 };
                 let resolved =
@@ -200,23 +207,27 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         };
         let Ok(target) = Target::parse(&raw) else {
             let reason = chosen.err().unwrap_or(Reason::AmbiguousUrl("not_canonical"));
-            let log_safe = facts.handover.is_none().then(|| "-".to_owned());
-            return self.opening(Err(reason), head, log_safe);
+            return self.opening(Err(reason), head, facts, &|| "-".to_owned());
         };
         let policy = self.policy.and_then(|index| compiled.policies.get(index));
         let judgement = match policy.and_then(|policy| policy.phi_url.as_ref()) {
             Some(phi) if facts.handover.is_none() || Self::has(PHI_URL) => Some(phi.judge(&target)),
             _ => None,
         };
-        let log_safe = facts.handover.is_none().then(|| match &judgement {
-            Some(judgement) => judgement.log_safe.clone().into_owned(),
-            None => phi::log_safe(&target, &|word| compiled.routes.has_word(word)),
-        });
+        let section = policy.and_then(|policy| policy.phi_url.as_ref());
+        let judged = judgement
+            .as_ref()
+            .map(|judgement| judgement.log_safe.clone().into_owned());
+        let log_safe = || match (&judged, section) {
+            (Some(log_safe), _) => log_safe.clone(),
+            (None, Some(phi)) => phi.judge(&target).log_safe.into_owned(),
+            (None, None) => phi::log_safe(&target, &|word| compiled.routes.has_word(word)),
+        };
         let result = chosen.and_then(|()| match policy {
             Some(policy) => self.judge(policy, head, facts, &target, judgement, vault),
             None => Ok(()),
         });
-        self.opening(result, head, log_safe)
+        self.opening(result, head, facts, &log_safe)
     }
 
     /// The filters, one after another.
@@ -325,8 +336,6 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         counts.tokenized = judgement.counts.tokenized;
         counts.observed = judgement.counts.observed;
         counts.detected = judgement.counts.detected;
-        // A client can send it, and access logs prefer it to `:path`; only the proxy's router, behind the filters, may.
-        head.remove("x-envoy-original-path");
         let referers: Vec<HeaderJudgement> = head.all("referer").map(|value| phi.judge_referer(value)).collect();
         match referers.as_slice() {
             [] | [HeaderJudgement::Keep] => {}
@@ -361,15 +370,28 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         }
     }
 
-    fn opening(&mut self, result: Result<(), Reason>, head: &mut RequestHead, log_safe: Option<String>) -> Opening {
+    fn opening(
+        &mut self,
+        result: Result<(), Reason>,
+        head: &mut RequestHead,
+        facts: &RequestFacts,
+        log_safe: &dyn Fn() -> String,
+    ) -> Opening {
         let verdict = match result {
             Ok(()) => Verdict::Continue(head.take_edits()),
             Err(reason) => {
                 self.denied = true;
-                Verdict::Deny(self.deny(reason))
+                let mut denial = self.deny(reason);
+                let shown = log_safe();
+                head.set(":path", if shown == "-" { "/-".to_owned() } else { shown });
+                head.remove("referer");
+                denial.edits = head.take_edits();
+                Verdict::Deny(denial)
             }
         };
         let handover = (FILTERS != ALL && matches!(verdict, Verdict::Continue(_))).then(|| self.handover().render());
+        // A module before has published it already.
+        let log_safe = facts.handover.is_none().then(log_safe);
         Opening {
             verdict,
             log_safe,
@@ -397,7 +419,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         }
         let cache = self.policy().and_then(|policy| policy.cache_control.as_ref());
         let answer = answer(&reason, self.format, cache);
-        Denial { reason, answer }
+        Denial {
+            edits: Vec::new(),
+            reason,
+            answer,
+        }
     }
 
     /// Whether this stream has anything to say of its response's head; where not, the shell need not read it.
@@ -518,6 +544,9 @@ fn authorize(
     now: Timestamp,
     vault: &mut Vault,
 ) -> Result<Authorized, Reason> {
+    if now == Timestamp::UNKNOWN {
+        return Err(Reason::InvalidToken("no_clock"));
+    }
     // RFC 6750 2.3 and RFC 9700 4.3.2: a token in the URL reaches logs and histories.
     if token::query_has_token(target.parameters().iter().map(|parameter| parameter.name().as_bytes())) {
         return Err(Reason::TwoTokens);
@@ -553,6 +582,18 @@ fn authorize(
         issuer,
         subject,
     })
+}
+
+/// Headers by which an upstream may serve another URL than the one that was judged. Access logs prefer the first to `:path`; only the
+/// proxy's own router, behind the filters, may set it.
+fn names_another_url(name: &str) -> bool {
+    matches!(name, "x-envoy-original-path" | "x-original-url" | "x-rewrite-url")
+}
+
+/// Headers by which an upstream may take the request for one of another method. Without them it would be yet another request, so
+/// they are refused instead of removed.
+fn names_another_method(name: &str) -> bool {
+    matches!(name, "x-http-method-override" | "x-http-method" | "x-method-override")
 }
 
 fn has_empty_segments(target: &Target<'_>) -> bool {

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use sha2::{Digest as _, Sha256};
 
 use crate::cache_control::CacheControl;
+use crate::chain::OAUTH_SCOPE;
 use crate::document::{At, Decode as _, Named, Node, Problems, Span, suggestion};
 use crate::phi::{self, PhiPolicy};
 use crate::policy_file::{
@@ -62,13 +63,19 @@ pub fn decode(node: &Node, problems: &mut Problems) -> Option<PolicyFile> {
 
 impl Compiled {
     /// Decodes and compiles a document; `None` after at least one error.
-    pub fn new(node: &Node, environment: Environment<'_>, problems: &mut Problems) -> Option<Self> {
+    ///
+    /// `FILTERS` are those whose code runs: key sets are compiled only for [`OAUTH_SCOPE`], whose verification
+    /// is half of a module's size.
+    pub fn new<const FILTERS: u8>(node: &Node, environment: Environment<'_>, problems: &mut Problems) -> Option<Self> {
         let file = decode(node, problems)?;
         let pseudonyms = match file.keys.as_ref().and_then(|keys| keys.pseudonyms.as_ref()) {
             Some(source) => Some(Arc::new(key(source, environment, problems)?)),
             None => None,
         };
-        let issuers = issuers(&file.issuers, problems);
+        let issuers = match FILTERS & OAUTH_SCOPE {
+            0 => Some(Vec::new()),
+            _ => issuers(&file.issuers, problems),
+        };
         let names: Vec<String> = file.policies.names().map(str::to_owned).collect();
         for (name, _) in &file.policies.0 {
             if ["allow", "deny"].contains(&name.value.as_str()) {

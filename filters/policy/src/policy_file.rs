@@ -106,7 +106,7 @@ record! {
     pub struct CacheControl {
         /// What the responses carry.
         pub class: Class,
-        /// Adds Strict-Transport-Security (RFC 6797) to responses over https.
+        /// Adds Strict-Transport-Security (RFC 6797) to responses.
         pub hsts: Option<Hsts>,
     }
 

@@ -97,7 +97,7 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
             }
         };
         let mut problems = Problems::default();
-        let compiled = Compiled::new(&node, &|name| std::env::var(name).ok(), &mut problems);
+        let compiled = Compiled::new::<FILTERS>(&node, &|name| std::env::var(name).ok(), &mut problems);
         for problem in problems.iter() {
             let level = match problem.severity {
                 Severity::Error => Level::Error,
@@ -230,8 +230,7 @@ impl<const FILTERS: u8> Http<FILTERS> {
         } else {
             ffi::property(ROUTE_NAME)
         };
-        // Without the host's time every token is expired.
-        let now = Timestamp(ffi::now().unwrap_or(u64::MAX));
+        let now = ffi::now().map_or(Timestamp::UNKNOWN, Timestamp);
         RequestFacts {
             now,
             route_metadata,
@@ -250,14 +249,8 @@ impl<const FILTERS: u8> Http<FILTERS> {
     }
 
     fn edit(&mut self, map: Map, edits: &[Edit], then: Action) -> Action {
-        for edit in edits {
-            let done = match edit {
-                Edit::Set(line) => ffi::set_header(map, &line.name, &line.value),
-                Edit::Remove(name) => ffi::remove_header(map, name),
-            };
-            if done.is_err() {
-                return self.fail();
-            }
+        if edits.iter().any(|edit| apply(map, edit).is_err()) {
+            return self.fail();
         }
         then
     }
@@ -301,6 +294,10 @@ impl<const FILTERS: u8> Http<FILTERS> {
                 "scrim: the proxy's metadata names a policy that does not exist; the request is denied",
             );
         }
+        for edit in &denial.edits {
+            // The answer goes out whether or not they take.
+            let _ = apply(Map::Request, edit);
+        }
         let headers: Vec<(&str, &str)> = denial
             .answer
             .headers
@@ -334,6 +331,13 @@ impl<const FILTERS: u8> Http<FILTERS> {
     fn reset(&mut self) -> Action {
         let _ = ffi::reset_response();
         Action::Pause
+    }
+}
+
+fn apply(map: Map, edit: &Edit) -> Result<(), Refused> {
+    match edit {
+        Edit::Set(line) => ffi::set_header(map, &line.name, &line.value),
+        Edit::Remove(name) => ffi::remove_header(map, name),
     }
 }
 
