@@ -37,6 +37,11 @@ impl Module {
         Sha256::digest(self.bytes).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The file's name for people to copy, such as `phi-url.wasm`.
+    pub fn file_name(&self) -> String {
+        format!("{}.wasm", self.name)
+    }
+
     /// Makes sure that the folder holds the module, and gives its path. The name holds the digest, so a file is never
     /// replaced under a running proxy.
     pub fn file_in(&self, folder: &Path) -> anyhow::Result<PathBuf> {
@@ -46,7 +51,8 @@ impl Module {
         if !there {
             let failed = || format!("`{}` can't be written; choose another folder with --module-dir", path.display());
             fs::create_dir_all(folder).with_context(failed)?;
-            let temporary = folder.join(format!(".{}-{}", self.name, std::process::id()));
+            // Several threads may put it there at a time, and the last to finish changes nothing.
+            let temporary = folder.join(format!(".{}-{}-{:?}", self.name, std::process::id(), std::thread::current().id()));
             fs::write(&temporary, self.bytes).with_context(failed)?;
             fs::rename(&temporary, &path).with_context(failed)?;
         }
