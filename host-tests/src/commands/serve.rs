@@ -115,6 +115,8 @@ impl Serve {
         announce(process.listener(LISTENER)?)?;
         while !stop.load(Ordering::SeqCst) {
             match process.next_line(Duration::from_millis(100)) {
+                // Envoy's own talk about its VMs interests nobody here.
+                Ok(Some(Line::Log { level, .. })) if matches!(level.as_str(), "trace" | "debug") => {}
                 Ok(Some(Line::Plugin { level, text } | Line::Log { level, text })) => eprintln!("[{level}] {text}"),
                 Ok(Some(Line::Access(line))) => println!("{line}"),
                 Ok(None) => {}
