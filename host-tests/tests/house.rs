@@ -26,18 +26,30 @@ const SUITE_LIMIT: usize = 1_500_000;
 fn the_crates_know_each_other_only_along_the_arrows() {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().unwrap();
-    let own: BTreeSet<&str> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
+    let own: BTreeSet<&str> = packages
+        .iter()
+        .map(|package| package["name"].as_str().unwrap())
+        .collect();
     let may: BTreeMap<&str, &[&str]> = MAY_KNOW.into();
     for package in packages {
         let name = package["name"].as_str().unwrap();
-        let allowed = may.get(name).unwrap_or_else(|| panic!("`{name}` is new: say in MAY_KNOW and ARCHITECTURE.md whom it may know"));
+        let allowed = may
+            .get(name)
+            .unwrap_or_else(|| panic!("`{name}` is new: say in MAY_KNOW and ARCHITECTURE.md whom it may know"));
         // Dependencies of every kind: for tests and for the build too.
         for known in package["dependencies"].as_array().unwrap() {
             let known = known["name"].as_str().unwrap();
-            assert!(!own.contains(known) || allowed.contains(&known), "`{name}` must not know `{known}`");
+            assert!(
+                !own.contains(known) || allowed.contains(&known),
+                "`{name}` must not know `{known}`"
+            );
         }
     }
-    assert_eq!(own, may.keys().copied().collect(), "MAY_KNOW names a crate that is gone");
+    assert_eq!(
+        own,
+        may.keys().copied().collect(),
+        "MAY_KNOW names a crate that is gone"
+    );
 }
 
 /// `cargo run` at the root is `scrim`.
@@ -66,12 +78,23 @@ fn the_modules_stay_small_and_load_in_envoy() {
         assert_eq!(report.abi_version.as_deref(), Some("0.2.1"), "{}", module.name);
     }
     let size = scrim::modules::SUITE.bytes.len();
-    assert!(size < SUITE_LIMIT, "the suite has {size} bytes, {SUITE_LIMIT} is the limit");
+    assert!(
+        size < SUITE_LIMIT,
+        "the suite has {size} bytes, {SUITE_LIMIT} is the limit"
+    );
 }
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--offline", "--locked", "--format-version", "1", "--manifest-path"])
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--locked",
+            "--format-version",
+            "1",
+            "--manifest-path",
+        ])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .output()
         .unwrap();

@@ -41,7 +41,14 @@ fn serves_with(engine: &str, modules: &str, envoy: Option<&Path>) {
     let folder = Folder::new(&format!("{engine}-{modules}"));
     let log = folder.0.join("access.jsonl");
     let upstream = upstream();
-    let arguments = ["--engine", engine, "--modules", modules, "--access-log", log.to_str().unwrap()];
+    let arguments = [
+        "--engine",
+        engine,
+        "--modules",
+        modules,
+        "--access-log",
+        log.to_str().unwrap(),
+    ];
     let mut gateway = Gateway::start(&folder, envoy, &upstream.to_string(), &arguments);
     let token = token("user/Patient.rs");
 
@@ -53,14 +60,24 @@ fn serves_with(engine: &str, modules: &str, envoy: Option<&Path>) {
     let answer = gateway.get("/fhir/Patient/pat-0001", Some(&token));
     let body: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((answer.status, answer.complete), (200, true));
-    assert_eq!(body, json!({"resourceType": "Patient", "id": "pat-0001", "name": [{"family": "Quill"}]}), "trimmed");
-    assert_eq!((answer.header("cache-control"), answer.header("etag")), (Some("no-store, private"), None));
+    assert_eq!(
+        body,
+        json!({"resourceType": "Patient", "id": "pat-0001", "name": [{"family": "Quill"}]}),
+        "trimmed"
+    );
+    assert_eq!(
+        (answer.header("cache-control"), answer.header("etag")),
+        (Some("no-store, private"), None)
+    );
 
     let answer = gateway.get("/fhir/Patient?birthdate=1974-12-25", Some(&token));
     assert_eq!(answer.status, 400);
     assert!(!answer.text().contains("1974"), "{}", answer.text());
     let answer = gateway.get("/fhir/metadata", None);
-    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("public, max-age=60")));
+    assert_eq!(
+        (answer.status, answer.header("cache-control")),
+        (200, Some("public, max-age=60"))
+    );
     assert_eq!(gateway.get("/admin", Some(&token)).status, 403);
     assert_eq!(gateway.get("/fhir/%2e%2e%2fadmin", Some(&token)).status, 400);
 
@@ -73,7 +90,12 @@ fn serves_with(engine: &str, modules: &str, envoy: Option<&Path>) {
     assert!(!answer.text().contains("SECRET"), "{}", answer.text());
 
     let answer = gateway.get("/fhir/Patient/chunked", Some(&token));
-    assert!(answer.status == 502 || (answer.status == 0 && !answer.complete), "{} {}", answer.status, answer.text());
+    assert!(
+        answer.status == 502 || (answer.status == 0 && !answer.complete),
+        "{} {}",
+        answer.status,
+        answer.text()
+    );
     eprintln!("{engine}: a short chunked body that breaks off gives {}", answer.status);
 
     // Nine requests, nine lines, and none has anything of a URL, a token or a body.
@@ -83,10 +105,23 @@ fn serves_with(engine: &str, modules: &str, envoy: Option<&Path>) {
         assert!(!text.contains(phi), "{phi}: {text}");
     }
     let paths: Vec<&str> = lines.iter().map(|line| line["path"].as_str().unwrap_or("-")).collect();
-    assert_eq!(&paths[..5], ["/fhir/Patient/***", "/fhir/Patient/***", "/fhir/Patient?birthdate=***", "/fhir/metadata", "/***"]);
+    assert_eq!(
+        &paths[..5],
+        [
+            "/fhir/Patient/***",
+            "/fhir/Patient/***",
+            "/fhir/Patient?birthdate=***",
+            "/fhir/metadata",
+            "/***"
+        ]
+    );
     assert_eq!(lines[0]["status"].as_u64(), Some(401));
     let audit = audit(&lines[1]);
-    assert_eq!((audit["policy"].as_str(), audit["decision"].as_str()), (Some("clinician"), Some("allow")), "{audit}");
+    assert_eq!(
+        (audit["policy"].as_str(), audit["decision"].as_str()),
+        (Some("clinician"), Some("allow")),
+        "{audit}"
+    );
     assert_eq!(audit["counts"]["removed"].as_u64(), Some(2), "{audit}");
 
     gateway.ends_cleanly();
@@ -102,7 +137,11 @@ fn an_upstream_that_is_down_is_told_at_once() {
         let begin = Instant::now();
         let answer = gateway.get("/fhir/metadata", None);
         assert!(matches!(answer.status, 502 | 503), "{engine}: {}", answer.status);
-        assert!(begin.elapsed() < Duration::from_secs(10), "{engine}: {:?}", begin.elapsed());
+        assert!(
+            begin.elapsed() < Duration::from_secs(10),
+            "{engine}: {:?}",
+            begin.elapsed()
+        );
     }
 }
 
@@ -114,7 +153,11 @@ fn requests_at_the_same_time_are_all_answered() {
     std::thread::scope(|scope| {
         for number in 0..16 {
             let (gateway, token) = (&gateway, &token);
-            let (url, token, status) = if number % 2 == 0 { ("/fhir/Patient/1", Some(token.as_str()), 200) } else { ("/fhir/Patient/2", None, 401) };
+            let (url, token, status) = if number % 2 == 0 {
+                ("/fhir/Patient/1", Some(token.as_str()), 200)
+            } else {
+                ("/fhir/Patient/2", None, 401)
+            };
             scope.spawn(move || assert_eq!(gateway.get(url, token).status, status));
         }
     });
@@ -129,7 +172,12 @@ fn a_port_in_use_is_told() {
         let (code, out, err) = refused(&folder, envoy.as_deref(), &["--engine", engine, "--listen", &address]);
         assert_eq!((code, out.as_str()), (2, ""), "{engine}: {err}");
         let last = err.lines().last().unwrap();
-        assert!(last.starts_with("error: cannot listen on ") && last.contains(&address) && last.contains("choose another address"), "{engine}: {err}");
+        assert!(
+            last.starts_with("error: cannot listen on ")
+                && last.contains(&address)
+                && last.contains("choose another address"),
+            "{engine}: {err}"
+        );
     }
 }
 
@@ -140,8 +188,14 @@ fn a_policy_with_problems_is_not_served() {
         fs::write(folder.0.join("policy.yaml"), "version: 1\npolcies: {}\nroutez: []\n").unwrap();
         let (code, out, err) = refused(&folder, envoy.as_deref(), &["--engine", engine]);
         assert_eq!((code, out.as_str()), (1, ""), "{engine}: {err}");
-        assert!(err.contains(":2:1: error: unknown key `polcies`, did you mean `policies`?\n"), "{err}");
-        assert!(err.contains(":3:1: error: unknown key `routez`, did you mean `routes`?\n"), "{err}");
+        assert!(
+            err.contains(":2:1: error: unknown key `polcies`, did you mean `policies`?\n"),
+            "{err}"
+        );
+        assert!(
+            err.contains(":3:1: error: unknown key `routez`, did you mean `routes`?\n"),
+            "{err}"
+        );
     }
 }
 
@@ -151,11 +205,21 @@ fn what_cannot_be_had_is_told() {
     let (code, _, err) = refused(&folder, Some(Path::new("/nonexistent")), &["--engine", "envoy"]);
     let last = err.lines().last().unwrap();
     assert_eq!(code, 2, "{err}");
-    assert!(last.starts_with("error: `$ENVOY` does not name an Envoy that runs; unset it, or set it to the binary: "), "{err}");
+    assert!(
+        last.starts_with("error: `$ENVOY` does not name an Envoy that runs; unset it, or set it to the binary: "),
+        "{err}"
+    );
     for (engine, envoy) in engines() {
-        let (code, _, err) = refused(&folder, envoy.as_deref(), &["--engine", engine, "--access-log", "/nonexistent/log"]);
+        let (code, _, err) = refused(
+            &folder,
+            envoy.as_deref(),
+            &["--engine", engine, "--access-log", "/nonexistent/log"],
+        );
         let last = err.lines().last().unwrap();
-        assert!(code == 2 && last.starts_with("error: the access log `/nonexistent/log` can't be opened; check the path: "), "{err}");
+        assert!(
+            code == 2 && last.starts_with("error: the access log `/nonexistent/log` can't be opened; check the path: "),
+            "{err}"
+        );
     }
 }
 
@@ -185,8 +249,15 @@ impl Folder {
 
     fn command(&self, envoy: Option<&Path>, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_scrim"));
-        command.arg("serve").arg("--policy").arg(self.0.join("policy.yaml")).args(arguments);
-        command.env("SCRIM_PSEUDONYM_KEY", KEY).env_remove("ENVOY").stdin(Stdio::null());
+        command
+            .arg("serve")
+            .arg("--policy")
+            .arg(self.0.join("policy.yaml"))
+            .args(arguments);
+        command
+            .env("SCRIM_PSEUDONYM_KEY", KEY)
+            .env_remove("ENVOY")
+            .stdin(Stdio::null());
         if let Some(envoy) = envoy {
             command.env("ENVOY", envoy);
         }
@@ -202,11 +273,26 @@ fn refused(folder: &Folder, envoy: Option<&Path>, arguments: &[&str]) -> (i32, S
         command.args(["--listen", "127.0.0.1:0"]);
     }
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut gateway = Gateway { child, address: "127.0.0.1:0".parse().unwrap() };
+    let mut gateway = Gateway {
+        child,
+        address: "127.0.0.1:0".parse().unwrap(),
+    };
     let code = gateway.exit_code(PATIENCE);
     let mut texts = [String::new(), String::new()];
-    gateway.child.stdout.take().unwrap().read_to_string(&mut texts[0]).unwrap();
-    gateway.child.stderr.take().unwrap().read_to_string(&mut texts[1]).unwrap();
+    gateway
+        .child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut texts[0])
+        .unwrap();
+    gateway
+        .child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut texts[1])
+        .unwrap();
     let [out, err] = texts;
     (code, out, err)
 }
@@ -225,18 +311,35 @@ impl Gateway {
         let out = BufReader::new(child.stdout.take().unwrap());
         let (sender, line) = mpsc::channel();
         // Reads on to the end, so that what the gateway prints never blocks it.
-        std::thread::spawn(move || out.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
-        let mut gateway = Gateway { child, address: "127.0.0.1:0".parse().unwrap() };
+        std::thread::spawn(move || {
+            out.lines()
+                .map_while(Result::ok)
+                .for_each(|line| drop(sender.send(line)))
+        });
+        let mut gateway = Gateway {
+            child,
+            address: "127.0.0.1:0".parse().unwrap(),
+        };
         let line = line.recv_timeout(PATIENCE).expect("the gateway says nothing");
-        gateway.address = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        gateway.address = line
+            .strip_prefix("listening on ")
+            .unwrap_or_else(|| panic!("{line}"))
+            .parse()
+            .unwrap();
         gateway
     }
 
     fn get(&self, target: &str, token: Option<&str>) -> Answer {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
-        write!(stream, "GET {target} HTTP/1.1\r\nhost: fhir.example.org\r\nconnection: close\r\n{token}\r\n").unwrap();
+        let token = token
+            .map(|token| format!("authorization: Bearer {token}\r\n"))
+            .unwrap_or_default();
+        write!(
+            stream,
+            "GET {target} HTTP/1.1\r\nhost: fhir.example.org\r\nconnection: close\r\n{token}\r\n"
+        )
+        .unwrap();
         let mut bytes = Vec::new();
         // A reset is one of the ways in which a stream may end.
         let mut buffer = [0; 4096];
@@ -263,11 +366,16 @@ impl Gateway {
         // Where the gateway's Envoy keeps its configuration; it is in that process's command line.
         let private = std::env::temp_dir().join(format!("scrim-{number}-0"));
         // The standard library has no signals; every POSIX shell has.
-        let sent = Command::new("/bin/sh").args(["-c", "kill -TERM \"$0\"", &number]).status().unwrap();
+        let sent = Command::new("/bin/sh")
+            .args(["-c", "kill -TERM \"$0\"", &number])
+            .status()
+            .unwrap();
         assert!(sent.success());
         assert_eq!(self.exit_code(Duration::from_secs(10)), 0);
         assert!(!private.exists(), "`{}` is left behind", private.display());
-        let left = commands().into_iter().find(|command| command.contains(&private.display().to_string()));
+        let left = commands()
+            .into_iter()
+            .find(|command| command.contains(&private.display().to_string()));
         assert_eq!(left, None, "a process is left behind");
     }
 }
@@ -276,7 +384,9 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             // By SIGTERM first: killed at once it could not end its Envoy.
-            let _ = Command::new("/bin/sh").args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()]).status();
+            let _ = Command::new("/bin/sh")
+                .args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()])
+                .status();
             let deadline = Instant::now() + Duration::from_secs(10);
             while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
                 std::thread::sleep(Duration::from_millis(10));
@@ -290,7 +400,10 @@ impl Drop for Gateway {
 /// The command lines of all processes, where the system shows them.
 fn commands() -> Vec<String> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok()).map(|line| String::from_utf8_lossy(&line).into_owned()).collect()
+    processes
+        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).into_owned())
+        .collect()
 }
 
 struct Answer {
@@ -304,26 +417,47 @@ impl Answer {
     fn parse(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
         let Some(end) = end else {
-            return Answer { status: 0, headers: Vec::new(), body: Vec::new(), complete: false };
+            return Answer {
+                status: 0,
+                headers: Vec::new(),
+                body: Vec::new(),
+                complete: false,
+            };
         };
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
         let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok()).unwrap();
-        let headers: Vec<(String, String)> =
-            lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect();
-        let mut answer = Answer { status, headers, body: Vec::new(), complete: false };
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1))
+            .and_then(|status| status.parse().ok())
+            .unwrap();
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+            .collect();
+        let mut answer = Answer {
+            status,
+            headers,
+            body: Vec::new(),
+            complete: false,
+        };
         let rest = &bytes[end + 4..];
         if answer.header("transfer-encoding") == Some("chunked") {
             (answer.body, answer.complete) = dechunk(rest);
         } else {
             answer.body = rest.to_vec();
-            answer.complete = answer.header("content-length").is_none_or(|length| length.parse() == Ok(rest.len()));
+            answer.complete = answer
+                .header("content-length")
+                .is_none_or(|length| length.parse() == Ok(rest.len()));
         }
         answer
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     fn text(&self) -> String {
@@ -352,7 +486,10 @@ fn lines_of(log: &Path, count: usize) -> Vec<Value> {
     loop {
         let text = fs::read_to_string(log).unwrap_or_default();
         if text.lines().count() >= count || Instant::now() > deadline {
-            let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect();
+            let lines: Vec<Value> = text
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+                .collect();
             assert_eq!(lines.len(), count, "{text}");
             return lines;
         }
@@ -369,13 +506,16 @@ fn audit(line: &Value) -> Value {
 }
 
 fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/fhir-gateway").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples/fhir-gateway")
+        .join(name)
 }
 
 fn token(scope: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let claims = json!({"iss": "https://idp.example.org", "aud": "https://fhir.example.org", "sub": "dr-quinn-7f3a", "exp": now + 600, "scope": scope});
-    let spec: TokenSpec = serde_json::from_value(json!({"key": "keys/rs256.synthetic.jwk.json", "claims": claims})).unwrap();
+    let spec: TokenSpec =
+        serde_json::from_value(json!({"key": "keys/rs256.synthetic.jwk.json", "claims": claims})).unwrap();
     tokens::mint(&spec, &example(""), i64::try_from(now).unwrap()).unwrap()
 }
 
@@ -405,7 +545,11 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     });
     let patient = patient.to_string().into_bytes();
     // An address in the middle of which the body ends.
-    let long = format!("{{\"resourceType\":\"Patient\",\"photo\":\"SECRET\",\"address\":[\"{}\"]}}", "x".repeat(100_000)).into_bytes();
+    let long = format!(
+        "{{\"resourceType\":\"Patient\",\"photo\":\"SECRET\",\"address\":[\"{}\"]}}",
+        "x".repeat(100_000)
+    )
+    .into_bytes();
     let (cache, body, sent) = match target {
         "/fhir/metadata" => ("public, max-age=60", b"{}".to_vec(), 2),
         "/fhir/Patient/short" => ("public", patient.clone(), patient.len() - 20),
