@@ -1,7 +1,7 @@
 //! From a policy file to the filters of a gateway, on either engine.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
@@ -18,17 +18,29 @@ pub const PUBLISHED: [&str; 2] = ["scrim.path", "scrim.audit"];
 /// # Errors
 /// When the folder can't be written.
 pub fn filters(policy: &PolicyFile, modules: Modules, folder: &Path) -> anyhow::Result<Vec<Filter>> {
+    let folder = std::path::absolute(folder)?;
+    filters_at(policy, modules, &|module| module.file_in(&folder))
+}
+
+/// As [`filters`], with the modules' files where `place` says.
+///
+/// # Errors
+/// Those of `place`.
+pub fn filters_at(
+    policy: &PolicyFile,
+    modules: Modules,
+    place: &dyn Fn(&Module) -> anyhow::Result<PathBuf>,
+) -> anyhow::Result<Vec<Filter>> {
     let chosen: &[Module] = match modules {
         Modules::Suite => &[SUITE],
         Modules::Chain => &CHAIN,
     };
     let configuration = serde_json::to_vec_pretty(&policy.configuration(true))?;
-    let folder = std::path::absolute(folder)?;
     let made = chosen.iter().map(|module| {
         Ok(Filter {
             name: format!("scrim.{}", module.name),
             root_id: String::new(),
-            module: module.file_in(&folder)?,
+            module: place(module)?,
             configuration: configuration.clone(),
             allow_on_headers_stop_iteration: true,
         })

@@ -55,6 +55,11 @@ impl Module {
             .collect()
     }
 
+    /// The file's name for people to copy, such as `phi-url.wasm`.
+    pub fn file_name(&self) -> String {
+        format!("{}.wasm", self.name)
+    }
+
     /// Makes sure that the folder holds the module, and gives its path. The name holds the digest, so a file is never
     /// replaced under a running proxy.
     pub fn file_in(&self, folder: &Path) -> anyhow::Result<PathBuf> {
@@ -69,7 +74,8 @@ impl Module {
                 )
             };
             fs::create_dir_all(folder).with_context(failed)?;
-            let temporary = folder.join(format!(".{}-{}", self.name, std::process::id()));
+            // Several threads may put it there at a time, and the last to finish changes nothing.
+            let temporary = folder.join(format!(".{}-{}-{:?}", self.name, std::process::id(), std::thread::current().id()));
             fs::write(&temporary, self.bytes).with_context(failed)?;
             fs::rename(&temporary, &path).with_context(failed)?;
         }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use saphyr::{LoadableYamlNode as _, MarkedYaml, Scalar, YamlData};
@@ -15,6 +16,9 @@ use serde_json::Value as Json;
 
 use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Key, Node, Problem, Problems, Severity, Span, Value};
+
+/// A key in place of one that is not there, where only the file is checked: base64 of 32 bytes that say so.
+const STAND_IN: &str = "c2NyaW0gY2hlY2tzIHdpdGggYSBzdGFuZC1pbiBrZXk";
 
 /// A policy file that was read.
 pub struct PolicyFile {
@@ -88,10 +92,11 @@ impl PolicyFile {
         let node = match fs::read_to_string(path) {
             Ok(text) => parse(&text, &mut problems),
             Err(error) => {
-                problems.error(
-                    Span { line: 1, column: 1 },
-                    format!("the policy file can't be read: {error}; check the path"),
-                );
+                let why = match error.kind() {
+                    io::ErrorKind::InvalidData => "the policy file is not UTF-8 text; save it as UTF-8".to_owned(),
+                    _ => format!("the policy file can't be read: {error}; check the path"),
+                };
+                problems.error(Span { line: 1, column: 1 }, why);
                 None
             }
         };
@@ -130,7 +135,7 @@ impl PolicyFile {
 
     /// Compiles with a stand-in for every secret, to check a file where the secrets are not.
     pub fn check(&self) -> (Option<Compiled>, Diagnostics) {
-        self.compile(&|_| Some("c2NyaW0gY2hlY2tzIHdpdGggYSBzdGFuZC1pbiBrZXk".to_owned()))
+        self.compile(&|_| Some(STAND_IN.to_owned()))
     }
 
     /// The document as a module's plugin configuration.
@@ -316,27 +321,31 @@ fn keys_to_environment(
         let Some((name, at)) = file_of(source) else { continue };
         match fs::read_to_string(folder.join(&name)) {
             Ok(text) => {
-                let variable = format!("SCRIM_KEY_{}", key.name.to_uppercase().replace('-', "_"));
+                let variable = variable(&key.name);
                 environment.insert(variable.clone(), text.trim().to_owned());
                 names.push(variable.clone());
-                let value = Node {
-                    span: at,
-                    value: Value::String(variable),
-                };
-                source.value = Value::Mapping(vec![(
-                    Key {
-                        name: "env".into(),
-                        span: at,
-                    },
-                    value,
-                )]);
+                source.value = by_environment(variable, at);
             }
-            Err(error) => problems.error(
-                at,
-                format!("key file `{name}` can't be read: {error}; the path is relative to the policy file"),
-            ),
+            Err(error) => {
+                problems.error(at, format!("key file `{name}` can't be read: {error}; the path is relative to the policy file"));
+                // A file that is missing would be told as a second problem.
+                let variable = variable(&key.name);
+                environment.insert(variable.clone(), STAND_IN.to_owned());
+                source.value = by_environment(variable, at);
+            }
         }
     }
+}
+
+/// The environment variable that stands for a key file.
+fn variable(key: &str) -> String {
+    format!("SCRIM_KEY_{}", key.to_uppercase().replace('-', "_"))
+}
+
+/// `{env: variable}`
+fn by_environment(variable: String, at: Span) -> Value {
+    let value = Node { span: at, value: Value::String(variable) };
+    Value::Mapping(vec![(Key { name: "env".into(), span: at }, value)])
 }
 
 /// The name in `{file: name}`.

@@ -2,7 +2,7 @@
 //!
 //! 1. Requests go to a few workers, each with a chain of its own; a chain carries one at a time.
 //! 2. Bodies are taken whole, up to [`BODY_LIMIT`], and given to the filters in pieces of [`PIECE`], as a proxy would.
-//! 3. What the filters reset, the client sees as a connection that breaks off.
+//! 3. What is reset, the client sees as a connection that breaks off, or as a 502 while nothing has reached it.
 //! 4. An access log gets one JSON line a request: the log-safe path and the audit record, never the URL.
 
 use std::io::Write;
@@ -223,7 +223,7 @@ async fn handle(
     if jobs.send(Job { request, reply }).is_err() {
         return Ok(plain(503, "the gateway is stopping\n"));
     }
-    let outcome = match answer.await {
+    let mut outcome = match answer.await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => {
             eprintln!("scrim: {error:#}");
@@ -234,12 +234,22 @@ async fn handle(
     for (level, line) in &outcome.logs {
         eprintln!("[{level}] {line}");
     }
+    let got = outcome.client.get_or_insert_with(broken_off).clone();
     if let Some(log) = log {
         write_line(&log, &method, &outcome, begun);
     }
-    match outcome.client {
-        Some(got) => outgoing(got),
-        None => Err(std::io::Error::other("the stream was reset")),
+    outgoing(got)
+}
+
+/// The answer where the stream was reset before any of the upstream's.
+fn broken_off() -> Got {
+    let headers = [("content-type", "text/plain"), ("cache-control", "no-store, private")];
+    Got {
+        status: 502,
+        headers: headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).into(),
+        body: b"the upstream broke off before its answer could be passed on\n".to_vec(),
+        complete: true,
+        trailers: Vec::new(),
     }
 }
 

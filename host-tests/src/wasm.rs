@@ -173,14 +173,13 @@ impl Wasmtime {
     fn module(&self, path: &Path) -> anyhow::Result<InstancePre<Host>> {
         let bytes = std::fs::read(path).with_context(|| format!("can't read the module `{}`", path.display()))?;
         let key: [u8; 32] = Sha256::digest(&bytes).into();
-        let lock = || self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = lock().get(&key) {
+        // Locked until it is compiled: threads that want the same one wait, instead of compiling it as often as there are threads.
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = modules.get(&key) {
             return Ok(module.clone());
         }
-        let module = self
-            .compile(&bytes)
-            .with_context(|| format!("the module `{}`", path.display()))?;
-        lock().insert(key, module.clone());
+        let module = self.compile(&bytes).with_context(|| format!("the module `{}`", path.display()))?;
+        modules.insert(key, module.clone());
         Ok(module)
     }
 

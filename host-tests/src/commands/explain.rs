@@ -62,7 +62,10 @@ impl Explain {
     pub(crate) fn run(&self) -> anyhow::Result<u8> {
         let file = match PolicyFile::read(&self.policy) {
             Ok(file) => file,
-            Err(diagnostics) => bail!("{diagnostics}"),
+            Err(diagnostics) => {
+                eprintln!("{diagnostics}");
+                return Ok(1);
+            }
         };
         let (compiled, diagnostics) = match file.compile(&|name| std::env::var(name).ok()) {
             (Some(compiled), diagnostics) => (Some(compiled), diagnostics),
@@ -79,11 +82,9 @@ impl Explain {
         let mut steps = Vec::new();
         match Target::parse(&target) {
             Err(ambiguity) => {
-                report["decision"] = json!({"status": 400, "reason": "ambiguous_url", "detail": ambiguity.code()});
-                lines.push(format!(
-                    "refused with 400 before any policy: the URL can be read in more than one way ({})",
-                    ambiguity.code()
-                ));
+                let does = format!("answers 400 ambiguous_url ({})", ambiguity.code());
+                report["decision"] = json!({"decision": "deny", "denied_by": "route", "does": does});
+                lines.push(format!("refused with 400 before any policy: the URL can be read in more than one way ({})", ambiguity.code()));
             }
             Ok(parsed) => {
                 let facts = Facts {
@@ -113,7 +114,9 @@ impl Explain {
                 match policy {
                     Some(policy) => steps = self.steps(&compiled, policy, &head),
                     None => {
-                        let (does, _) = outcome(&mut self.open::<CACHE_CONTROL>(&compiled, &head).1);
+                        let (does, denies) = outcome(&mut self.open::<CACHE_CONTROL>(&compiled, &head).1);
+                        let (decision, by) = if denies { ("deny", Some("route")) } else { ("allow", None) };
+                        report["decision"] = json!({"decision": decision, "denied_by": by, "does": does});
                         lines.push(format!("so              {does}"));
                     }
                 }
@@ -128,14 +131,12 @@ impl Explain {
         }
         let denied = steps.iter().find(|step| step.denies);
         if self.json {
-            report["filters"] = steps
-                .iter()
-                .map(|step| json!({"filter": step.filter, "demands": step.demands, "does": step.does}))
-                .collect();
-            report["decision"] = match denied {
-                Some(step) => json!({"denied_by": step.filter, "does": step.does}),
-                None => report["decision"].take(),
-            };
+            report["filters"] = steps.iter().map(|step| json!({"filter": step.filter, "demands": step.demands, "does": step.does})).collect();
+            if let Some(step) = denied {
+                report["decision"] = json!({"decision": "deny", "denied_by": step.filter, "does": step.does});
+            } else if !steps.is_empty() {
+                report["decision"] = json!({"decision": "allow", "denied_by": null, "does": "the request goes on"});
+            }
             println!("{}", serde_json::to_string_pretty(&report)?);
             return Ok(0);
         }

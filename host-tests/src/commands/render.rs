@@ -1,11 +1,12 @@
 //! `scrim render`
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
+use scrim::exchange::Filter;
 use scrim::policy_file::PolicyFile;
 use scrim::render::{AccessLog, Admin, Bootstrap, Sink, Upstream};
 
@@ -16,6 +17,9 @@ use super::Place;
 Example:
   scrim render envoy --policy policy.yaml --listen 0.0.0.0:8080 --upstream fhir.internal:8080 > envoy.yaml
   envoy -c envoy.yaml
+
+To deploy to another machine, have the modules put where you copy from, and say where they will be there:
+  scrim render envoy --policy policy.yaml --module-dir modules --module-path /etc/envoy/scrim > envoy.yaml
 
 The access log holds the log-safe path and the audit record, never the URL itself.
 Keys named by `env` are taken from Envoy's own environment; they are never written into the configuration.")]
@@ -34,6 +38,10 @@ pub(crate) struct Render {
     /// Write the access log to this file instead of standard output; `none` for no access log
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
+    /// Where the modules will be on the proxy's machine. They are then put into --module-dir, if it is given, under their
+    /// plain names
+    #[arg(long, value_name = "DIR")]
+    module_path: Option<PathBuf>,
     /// Serve Envoy's admin interface here
     #[arg(long, value_name = "ADDR", value_parser = super::address)]
     admin: Option<SocketAddr>,
@@ -53,13 +61,9 @@ impl Render {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         match self.proxy {
             Proxy::Envoy => {}
-            Proxy::Istio => bail!(
-                "`render istio` is not there yet; `render envoy` is, and its filter section can be carried over by hand"
-            ),
+            Proxy::Istio => bail!("`render istio` is not there yet; use `render envoy`, whose filter section can be carried over by hand"),
             Proxy::EnvoyGateway => {
-                bail!(
-                    "`render envoy-gateway` is not there yet; `render envoy` is, and its filter section can be carried over by hand"
-                )
+                bail!("`render envoy-gateway` is not there yet; use `render envoy`, whose filter section can be carried over by hand")
             }
         }
         let policy = match PolicyFile::read(&self.place.policy) {
@@ -76,7 +80,11 @@ impl Render {
         let Some(compiled) = compiled else {
             return Ok(1);
         };
-        let mut bootstrap = self.place.bootstrap(&policy, self.listen, self.upstream)?;
+        let filters = match &self.module_path {
+            Some(there) => self.place.filters_for(&policy, there)?,
+            None => self.place.filters(&policy)?,
+        };
+        let mut bootstrap = self.place.bootstrap(&policy, filters, self.listen, self.upstream);
         bootstrap.access_log = match self.access_log {
             Some(path) if path.as_os_str() == "none" => None,
             Some(path) => Some(AccessLog::standard(Sink::File(path))),
@@ -110,19 +118,26 @@ impl Render {
 
 impl Place {
     /// What `render` prints and `serve --engine envoy` runs.
-    pub(super) fn bootstrap(
-        &self,
-        policy: &PolicyFile,
-        listen: SocketAddr,
-        upstream: Upstream,
-    ) -> anyhow::Result<Bootstrap> {
+    pub(super) fn bootstrap(&self, policy: &PolicyFile, filters: Vec<Filter>, listen: SocketAddr, upstream: Upstream) -> Bootstrap {
         let mut bootstrap = Bootstrap::new(listen, upstream);
-        bootstrap.filters = self.filters(policy)?;
+        bootstrap.filters = filters;
         bootstrap.environment.host_keys = policy.environment_names.clone();
-        Ok(bootstrap)
+        bootstrap
     }
 
-    pub(super) fn filters(&self, policy: &PolicyFile) -> anyhow::Result<Vec<scrim::exchange::Filter>> {
+    /// The filters with their modules in the folder `there` of another machine.
+    fn filters_for(&self, policy: &PolicyFile, there: &Path) -> anyhow::Result<Vec<Filter>> {
+        scrim::gateway::filters_at(policy, self.modules.into(), &|module| {
+            if let Some(here) = &self.module_dir {
+                let file = here.join(module.file_name());
+                let written = std::fs::create_dir_all(here).and_then(|()| std::fs::write(&file, module.bytes));
+                written.with_context(|| format!("`{}` can't be written; choose another folder with --module-dir", file.display()))?;
+            }
+            Ok(there.join(module.file_name()))
+        })
+    }
+
+    pub(super) fn filters(&self, policy: &PolicyFile) -> anyhow::Result<Vec<Filter>> {
         let folder = match &self.module_dir {
             Some(folder) => folder.clone(),
             None => scrim::modules::default_folder()?,

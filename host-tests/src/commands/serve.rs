@@ -1,9 +1,9 @@
 //! `scrim serve`
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -82,12 +82,7 @@ impl Serve {
             ..Setup::default()
         };
         let log = match &self.access_log {
-            Some(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path);
-                let file = file
-                    .with_context(|| format!("the access log `{}` can't be opened; check the path", path.display()))?;
-                Some(Arc::new(Mutex::new(Box::new(file) as Box<dyn std::io::Write + Send>)))
-            }
+            Some(path) => Some(Arc::new(Mutex::new(Box::new(open(path)?) as Box<dyn std::io::Write + Send>))),
             None => None,
         };
         let server = Server::start(&Arc::new(Wasmtime::new()?), &setup, self.listen, &self.upstream)?;
@@ -97,15 +92,16 @@ impl Serve {
     }
 
     fn envoy(&self, policy: &PolicyFile) -> anyhow::Result<u8> {
-        let mut bootstrap = self.place.bootstrap(policy, self.listen, self.upstream.clone())?;
-        bootstrap
-            .environment
-            .host_keys
-            .retain(|name| !policy.environment.contains_key(name));
+        let mut bootstrap = self.place.bootstrap(policy, self.place.filters(policy)?, self.listen, self.upstream.clone());
+        bootstrap.environment.host_keys.retain(|name| !policy.environment.contains_key(name));
         // What key files held stands in a file that only this user can read, and goes with the process.
         bootstrap.environment.values = policy.environment.clone();
         bootstrap.access_log = match &self.access_log {
-            Some(path) => Some(AccessLog::standard(Sink::File(std::path::absolute(path)?))),
+            Some(path) => {
+                // Envoy would tell less clearly that it can't.
+                open(path)?;
+                Some(AccessLog::standard(Sink::File(std::path::absolute(path)?)))
+            }
             None => None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -119,6 +115,8 @@ impl Serve {
         announce(process.listener(LISTENER)?)?;
         while !stop.load(Ordering::SeqCst) {
             match process.next_line(Duration::from_millis(100)) {
+                // Envoy's own talk about its VMs interests nobody here.
+                Ok(Some(Line::Log { level, .. })) if matches!(level.as_str(), "trace" | "debug") => {}
                 Ok(Some(Line::Plugin { level, text } | Line::Log { level, text })) => eprintln!("[{level}] {text}"),
                 Ok(Some(Line::Access(line))) => println!("{line}"),
                 Ok(None) => {}
@@ -135,6 +133,11 @@ impl Serve {
         process.stop()?;
         Ok(0)
     }
+}
+
+fn open(log: &Path) -> anyhow::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).open(log);
+    file.with_context(|| format!("the access log `{}` can't be opened; check the path", log.display()))
 }
 
 fn announce(address: SocketAddr) -> anyhow::Result<()> {

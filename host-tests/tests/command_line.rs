@@ -1,0 +1,646 @@
+//! The command line as a user meets it: the built binary, its words and its exit codes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What a run said.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// A folder of the test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("command-line-{name}"));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        fs::write(self.0.join(name), content).unwrap();
+        self
+    }
+
+    /// Runs `scrim` in the folder, without the keys that the caller's environment may have.
+    fn scrim(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_scrim"));
+        command
+            .args(arguments)
+            .current_dir(&self.0)
+            .env_remove("SCRIM_PSEUDONYM_KEY")
+            .env_remove("ENVOY");
+        run(&mut command)
+    }
+}
+
+fn run(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = Said {
+        code: output.status.code().unwrap_or(-1),
+        out: text(&output.stdout),
+        err: text(&output.stderr),
+    };
+    // Nothing here is a terminal.
+    assert!(
+        !said.out.contains('\x1b') && !said.err.contains('\x1b'),
+        "colours: {}{}",
+        said.out,
+        said.err
+    );
+    assert!(!said.err.contains("panicked"), "{}", said.err);
+    said
+}
+
+/// One line that begins with `error: ` and says all of `wanted`.
+#[track_caller]
+fn assert_one_error(said: &Said, code: i32, wanted: &[&str]) {
+    assert_eq!(said.code, code, "{}{}", said.out, said.err);
+    let errors: Vec<&str> = said.err.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{}", said.err);
+    for word in wanted {
+        assert!(errors[0].contains(word), "{word:?} is not in {}", said.err);
+    }
+    assert!(
+        !errors[0].ends_with('.') && said.out.is_empty(),
+        "{}{}",
+        said.out,
+        said.err
+    );
+}
+
+fn example(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples/fhir-gateway")
+        .join(name);
+    path.canonicalize().unwrap().display().to_string()
+}
+
+const WARNS: &str = "version: 1\npolicies:\n  a: {cache_control: {class: public}}\ndefault: allow\n";
+const WARNING: &str =
+    "warns.yaml:4:10: warning: `default: allow` lets every request pass that no route matches, `deny` is safer\n";
+
+#[test]
+fn check_says_that_a_policy_is_usable() {
+    let folder = Folder::new("check");
+    let said = folder.scrim(&["check", &example("policy.yaml")]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.contains("policy.yaml: ok, policy digest "), "{}", said.out);
+
+    folder.file("warns.yaml", WARNS);
+    let said = folder.scrim(&["check", "warns.yaml"]);
+    assert_eq!((said.code, said.err.as_str()), (0, WARNING));
+    assert!(said.out.starts_with("warns.yaml: ok, policy digest "), "{}", said.out);
+    let said = folder.scrim(&["check", "--strict", "warns.yaml"]);
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", WARNING));
+}
+
+#[test]
+fn check_tells_every_problem_with_its_place_and_mend() {
+    let folder = Folder::new("problems");
+    folder.file(
+        "bad.yaml",
+        "version: 1\n\
+         polcies: {}\n\
+         issuers:\n  ehr:\n    issuer: https://idp.example.org\n    audiences: [https://fhir.example.org]\n    algorithms: [RS256]\n    jwks: {file: nowhere.json}\n\
+         policies:\n  a:\n    cache_control: {class: phy}\n    phi_url: {preset: fhir-r4, on_qery: reject}\n",
+    );
+    let said = folder.scrim(&["check", "bad.yaml"]);
+    let wanted = "bad.yaml:2:1: error: unknown key `polcies`, did you mean `policies`?\n\
+         bad.yaml:8:18: error: key set `nowhere.json` can't be read: No such file or directory (os error 2); the path is relative to the policy file\n\
+         bad.yaml:11:28: error: unknown value `phy`, did you mean `phi`?\n\
+         bad.yaml:12:32: error: unknown key `on_qery`, did you mean `on_query`?\n";
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", wanted));
+
+    let said = folder.scrim(&["check", "--json", "bad.yaml"]);
+    let list: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (said.code, list.as_array().unwrap().len(), said.err.as_str()),
+        (1, 4, "")
+    );
+    assert_eq!(
+        (
+            list[0]["line"].as_u64(),
+            list[0]["column"].as_u64(),
+            list[0]["severity"].as_str()
+        ),
+        (Some(2), Some(1), Some("error"))
+    );
+
+    folder.file(
+        "wrong.yaml",
+        "version: 1\npolicies: {a: {cache_control: {class: phi}}}\nroutes:\n  - match: {path: x}\n    policy: b\n",
+    );
+    let wanted = "wrong.yaml:4:19: error: `x` does not begin with `/`, paths do\n\
+         wrong.yaml:5:13: error: no policy is named `b`, did you mean `a`?\n";
+    assert_eq!(folder.scrim(&["check", "wrong.yaml"]).err, wanted);
+}
+
+#[test]
+fn check_tells_files_that_are_no_policies() {
+    let folder = Folder::new("unreadable");
+    folder
+        .file("empty.yaml", "")
+        .file("binary.yaml", b"\xff\xfe")
+        .file("broken.yaml", "version: 1\npolicies: {a: [\n");
+    folder.file("key.yaml", "version: 1\nkeys:\n  pseudonyms: {file: no.key}\npolicies:\n  a: {phi_url: {preset: fhir-r4, on_query: tokenize}}\ndefault: a\n");
+    let cases = [
+        (
+            "nowhere.yaml",
+            "nowhere.yaml:1:1: error: the policy file can't be read: No such file or directory (os error 2); check the path\n",
+        ),
+        (
+            "empty.yaml",
+            "empty.yaml:1:1: error: the file is empty, begin with `version: 1`\n",
+        ),
+        (
+            "binary.yaml",
+            "binary.yaml:1:1: error: the policy file is not UTF-8 text; save it as UTF-8\n",
+        ),
+        (
+            "key.yaml",
+            "key.yaml:3:22: error: key file `no.key` can't be read: No such file or directory (os error 2); the path is relative to the policy file\n",
+        ),
+    ];
+    for (file, wanted) in cases {
+        for arguments in [
+            &["check", file][..],
+            &["explain", file, "GET", "/"],
+            &["render", "envoy", "--policy", file],
+        ] {
+            let said = folder.scrim(arguments);
+            assert_eq!(
+                (said.code, said.out.as_str(), said.err.as_str()),
+                (1, "", wanted),
+                "{arguments:?}"
+            );
+        }
+        let said = folder.scrim(&[
+            "serve",
+            "--policy",
+            file,
+            "--listen",
+            "127.0.0.1:0",
+            "--upstream",
+            "127.0.0.1:1",
+        ]);
+        assert_eq!((said.code, said.err.as_str()), (1, wanted), "serve {file}");
+    }
+    let said = folder.scrim(&["check", "broken.yaml"]);
+    assert!(
+        said.code == 1 && said.err.starts_with("broken.yaml:") && said.err.contains(": error: not YAML: "),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn serve_wants_its_keys() {
+    let folder = Folder::new("keys");
+    let policy = example("policy.yaml");
+    let said = folder.scrim(&[
+        "serve",
+        "--policy",
+        &policy,
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        "127.0.0.1:1",
+    ]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    let wanted =
+        "error: environment variable `SCRIM_PSEUDONYM_KEY` is not set; set it to 32 random bytes or more, in base64";
+    assert!(said.err.contains(wanted), "{}", said.err);
+}
+
+#[test]
+fn explain_tells_each_level_of_route_choice() {
+    let folder = Folder::new("explain");
+    let (policy, by_default) = (example("policy.yaml"), example("policy-default.yaml"));
+    let clinician = "https://fhir.example.org/fhir/Patient/1";
+    let cases: [(&str, &str, &[&str], &[&str]); 7] = [
+        (
+            &policy,
+            "/fhir/metadata",
+            &["--route-metadata", "strict"],
+            &["policy `strict`, because the proxy's route metadata names it"],
+        ),
+        (
+            &policy,
+            "/fhir/metadata",
+            &["--virtual-host-metadata", "strict"],
+            &["policy `strict`, because the proxy's virtual host metadata names it"],
+        ),
+        (
+            &policy,
+            clinician,
+            &[],
+            &[
+                "policy `clinician`, because routes[9] is the first that matches",
+                "oauth-scope refuses",
+                "401",
+            ],
+        ),
+        (
+            &policy,
+            "/fhir/x",
+            &["--route-name", "research"],
+            &["policy `research`, because routes[3] is the first that matches"],
+        ),
+        (
+            &by_default,
+            "/fhir/x",
+            &[],
+            &["policy `members`, because no route matches and `default` says so"],
+        ),
+        (
+            &policy,
+            "/admin",
+            &[],
+            &[
+                "no policy: the request is denied, because no route matches and `default` says so",
+                "answers 403 no_route",
+            ],
+        ),
+        (
+            &policy,
+            "/admin",
+            &["--route-metadata", "nope"],
+            &[
+                "a policy that does not exist: the request is denied",
+                "403 unknown_policy",
+            ],
+        ),
+    ];
+    for (policy, url, more, wanted) in cases {
+        let said = folder.scrim(&[&["explain", policy, "GET", url], more].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        for words in wanted {
+            assert!(said.out.contains(words), "{words:?} is not in {}", said.out);
+        }
+    }
+}
+
+#[test]
+fn explain_tells_what_the_url_really_is() {
+    let folder = Folder::new("explain-url");
+    let policy = example("policy.yaml");
+    let said = folder.scrim(&["explain", &policy, "GET", "/fhir/%2e%2e%2fPatient"]);
+    assert!(
+        said.code == 0 && said.out.contains("refused with 400 before any policy"),
+        "{}",
+        said.out
+    );
+    let said = folder.scrim(&["explain", &policy, "GET", "/fhir/x/..//metadat%61"]);
+    assert!(said.out.contains("canonical path  /fhir/metadata\n"), "{}", said.out);
+    // A PHI parameter is refused, and the log-safe path shows none of its value.
+    let said = folder.scrim(&[
+        "explain",
+        &policy,
+        "GET",
+        "https://fhir.example.org/fhir/Patient?birthdate=1974-12-25",
+    ]);
+    let safe = said
+        .out
+        .lines()
+        .find(|line| line.contains("log-safe path"))
+        .unwrap_or_default();
+    assert!(
+        said.out.contains("answers 400 phi_in_url") && !safe.is_empty() && !safe.contains("1974"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn explain_as_json_always_decides() {
+    let folder = Folder::new("explain-json");
+    let policy = example("policy.yaml");
+    let cases = [
+        ("/fhir/metadata", "allow", Value::Null, Value::from("public")),
+        (
+            "https://fhir.example.org/fhir/Patient/1",
+            "deny",
+            "oauth-scope".into(),
+            "clinician".into(),
+        ),
+        ("/admin", "deny", "route".into(), Value::Null),
+        ("/a%2fb", "deny", "route".into(), Value::Null),
+    ];
+    for (url, decision, by, governs) in cases {
+        let said = folder.scrim(&["explain", &policy, "GET", url, "--json"]);
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(report["decision"]["decision"], decision, "{}", said.out);
+        assert_eq!(
+            (&report["decision"]["denied_by"], &report["policy"]),
+            (&by, &governs),
+            "{}",
+            said.out
+        );
+        assert!(report["decision"]["does"].is_string(), "{}", said.out);
+    }
+}
+
+#[test]
+fn inspect_describes_modules_and_refuses_other_files() {
+    let folder = Folder::new("inspect");
+    folder
+        .file("suite.wasm", scrim::modules::SUITE.bytes)
+        .file("text.wasm", "hello")
+        .file("cut.wasm", &scrim::modules::SUITE.bytes[..1000]);
+    folder.file("other.wasm", wat::parse_str("(module (func (export \"f\")))").unwrap());
+    let said = folder.scrim(&["inspect", "suite.wasm"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    for words in [
+        "proxy-wasm ABI 0.2.1",
+        "simd       yes",
+        "envoy      has every import",
+        "env.proxy_get_buffer_bytes",
+    ] {
+        assert!(said.out.contains(words), "{words:?} is not in {}", said.out);
+    }
+    let report: Value = serde_json::from_str(&folder.scrim(&["inspect", "--json", "suite.wasm"]).out).unwrap();
+    assert_eq!(report["size"].as_u64(), Some(scrim::modules::SUITE.bytes.len() as u64));
+
+    assert_one_error(
+        &folder.scrim(&["inspect", "text.wasm"]),
+        2,
+        &["`text.wasm`", "not a WebAssembly module"],
+    );
+    assert_one_error(
+        &folder.scrim(&["inspect", "cut.wasm"]),
+        2,
+        &["`cut.wasm`", "not a valid WebAssembly module"],
+    );
+    assert_one_error(
+        &folder.scrim(&["inspect", "nowhere.wasm"]),
+        2,
+        &["`nowhere.wasm` can't be read", "check the path"],
+    );
+    let said = folder.scrim(&["inspect", "other.wasm"]);
+    assert!(
+        said.code == 1 && said.out.contains("no proxy-wasm module"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+}
+
+#[test]
+fn the_committed_schemas_are_fresh() {
+    let folder = Folder::new("schema");
+    for (of, known) in [
+        ("policy", "/$defs/PolicyFile/properties/default"),
+        ("cases", "/properties/cases"),
+    ] {
+        let said = folder.scrim(&["schema", of]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let schema: Value = serde_json::from_str(&said.out).unwrap();
+        assert!(
+            schema.pointer(known).is_some() && schema["$schema"].is_string(),
+            "{}",
+            said.out
+        );
+        let name = format!("schemas/{of}.schema.json");
+        let committed = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&name)).unwrap_or_default();
+        assert!(
+            committed == said.out,
+            "`host-tests/{name}` is stale; renew it: cargo run --release -q -- schema {of} > host-tests/{name}"
+        );
+    }
+}
+
+#[test]
+fn render_envoy_prints_a_configuration_without_urls_and_secrets() {
+    let folder = Folder::new("render");
+    let secret = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldC0=";
+    let policy = fs::read_to_string(example("policy.yaml")).unwrap();
+    folder.file(
+        "policy.yaml",
+        policy.replace("{env: SCRIM_PSEUDONYM_KEY}", "{file: pseudonym.key}"),
+    );
+    folder
+        .file("pseudonym.key", secret)
+        .file("jwks.json", fs::read(example("jwks.json")).unwrap());
+    let files = [
+        ("suite", &["suite"][..]),
+        ("chain", &["cache-control", "oauth-scope", "phi-url", "response-trim"]),
+    ];
+    for (modules, names) in files {
+        let arguments = [
+            "render",
+            "envoy",
+            "--policy",
+            "policy.yaml",
+            "--modules",
+            modules,
+            "--module-dir",
+            "modules",
+        ];
+        let said = folder.scrim(&arguments);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let yaml: Value = serde_saphyr::from_str(&said.out).unwrap();
+        let filters =
+            &yaml["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+        assert_eq!(filters.as_array().unwrap().len(), names.len() + 1, "{}", said.out);
+        for (filter, name) in filters.as_array().unwrap().iter().zip(names) {
+            let file = filter
+                .pointer("/typed_config/config/vm_config/code/local/filename")
+                .unwrap()
+                .as_str()
+                .unwrap();
+            assert!(
+                file.contains(&format!("/modules/{name}-")) && Path::new(file).is_file(),
+                "{file}"
+            );
+        }
+        // The access log has the safe path, never `:path`; keys come from the environment.
+        assert!(
+            !said.out.to_lowercase().contains("%req(:path") && !said.out.to_lowercase().contains("original-path"),
+            "{}",
+            said.out
+        );
+        assert!(
+            !said.out.contains(secret) && said.out.contains("SCRIM_KEY_PSEUDONYMS"),
+            "{}",
+            said.out
+        );
+
+        let there = [
+            &arguments[..6],
+            &["--module-path", "/etc/envoy/scrim", "--module-dir", "plain"],
+        ]
+        .concat();
+        let said = folder.scrim(&there);
+        for name in names {
+            assert!(
+                said.out.contains(&format!("filename: /etc/envoy/scrim/{name}.wasm\n")),
+                "{}",
+                said.out
+            );
+            assert!(folder.0.join("plain").join(format!("{name}.wasm")).is_file(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn render_says_what_is_not_there_yet() {
+    let folder = Folder::new("render-later");
+    for proxy in ["istio", "envoy-gateway"] {
+        let said = folder.scrim(&["render", proxy, "--policy", &example("policy.yaml")]);
+        assert_one_error(
+            &said,
+            2,
+            &[&format!("`render {proxy}` is not there yet; use `render envoy`")],
+        );
+    }
+}
+
+#[test]
+fn wrong_arguments_get_help() {
+    let folder = Folder::new("arguments");
+    let said = folder.scrim(&["chek", "x"]);
+    assert!(
+        said.code == 2 && said.err.contains("unrecognized subcommand 'chek'") && said.err.contains("'check'"),
+        "{}",
+        said.err
+    );
+    let said = folder.scrim(&[]);
+    assert!(
+        said.code == 2 && said.err.contains("scrim demo") && said.err.contains("Exit codes"),
+        "{}",
+        said.err
+    );
+    let said = folder.scrim(&["--help"]);
+    assert_eq!(said.code, 0);
+    for command in [
+        "demo", "check", "explain", "test", "serve", "render", "inspect", "schema",
+    ] {
+        assert!(said.out.contains(&format!("\n  {command} ")), "{command}: {}", said.out);
+        let help = folder.scrim(&[command, "--help"]);
+        assert!(help.code == 0 && help.out.contains("Usage: scrim"), "{}", help.out);
+    }
+    folder.file("warns.yaml", WARNS);
+    let said = folder.scrim(&[
+        "serve",
+        "--policy",
+        "warns.yaml",
+        "--listen",
+        "localhost",
+        "--upstream",
+        "127.0.0.1:1",
+    ]);
+    assert_one_error(
+        &said,
+        2,
+        &["`localhost` is no address to listen on, write it as `127.0.0.1:8080`"],
+    );
+    let said = folder.scrim(&[
+        "serve",
+        "--policy",
+        "warns.yaml",
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        "http://x",
+    ]);
+    assert_one_error(
+        &said,
+        2,
+        &["`http://x` is no upstream; write host:port, such as `127.0.0.1:8080`"],
+    );
+    assert_one_error(
+        &folder.scrim(&["explain", "warns.yaml", "GET", "/", "--header", "x"]),
+        2,
+        &["`Name: value`"],
+    );
+}
+
+#[test]
+fn test_exits_by_how_its_cases_went() {
+    let folder = Folder::new("test");
+    folder.file("warns.yaml", WARNS);
+    let case = |status: u16| {
+        format!(
+            "policy: warns.yaml\ncases:\n  - name: passes\n    request: {{url: /}}\n    expect: {{status: {status}}}\n"
+        )
+    };
+    folder.file("good.cases.yaml", case(200));
+    let said = folder.scrim(&["test", "good.cases.yaml", "--junit", "report.xml"]);
+    assert!(
+        said.code == 0 && said.out.contains("test result: ok. 3 passed; 0 failed"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    assert!(
+        fs::read_to_string(folder.0.join("report.xml"))
+            .unwrap()
+            .contains("<testsuite ")
+    );
+    folder.file("good.cases.yaml", case(404));
+    let said = folder.scrim(&["test", "."]);
+    assert!(
+        said.code == 1 && said.out.contains("test result: FAILED. 0 passed; 3 failed"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    folder.file("good.cases.yaml", "policy: nowhere.yaml\ncases: []\ncasez: 1\n");
+    let said = folder.scrim(&["test", "."]);
+    assert!(
+        said.code == 2 && said.out.contains("good.cases.yaml:3:1: error: "),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    assert_one_error(&folder.scrim(&["test", "nowhere"]), 2, &["cannot read `nowhere`"]);
+    fs::remove_file(folder.0.join("good.cases.yaml")).unwrap();
+    assert_one_error(
+        &folder.scrim(&["test", "."]),
+        2,
+        &["no case files under `.`", "`*.cases.yaml`"],
+    );
+}
+
+#[test]
+fn a_missing_envoy_is_told_with_its_mend() {
+    let folder = Folder::new("no-envoy");
+    folder.file("good.cases.yaml", "policy: ../nowhere.yaml\ncases: []\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scrim"));
+    command
+        .current_dir(&folder.0)
+        .env("ENVOY", "/nonexistent")
+        .args(["test", ".", "--engine", "envoy"]);
+    assert_one_error(
+        &run(&mut command),
+        2,
+        &["`$ENVOY` does not name an Envoy that runs; unset it", "`/nonexistent`"],
+    );
+}
+
+#[test]
+fn demo_shows_each_exchange() {
+    let said = Folder::new("demo").scrim(&["demo"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    for words in [
+        "\n1. ",
+        "\n8. ",
+        " 401",
+        " 403",
+        " 400",
+        " 502",
+        "no-store, private",
+        "--engine both",
+    ] {
+        assert!(said.out.contains(words), "{words:?} is not in {}", said.out);
+    }
+}

@@ -1,0 +1,66 @@
+//! What people copy from `envoy-config/` is what `scrim render` prints today, and Envoy takes it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use scrim::envoy::Envoy;
+
+/// What renders `envoy-config/envoy.yaml`, at the root of the repository.
+const RENDER: [&str; 6] = [
+    "render",
+    "envoy",
+    "--policy",
+    "examples/fhir-gateway/policy.yaml",
+    "--module-path",
+    "/etc/envoy/scrim",
+];
+
+#[test]
+fn the_committed_configuration_is_fresh() {
+    let committed = fs::read_to_string(root().join("envoy-config/envoy.yaml")).unwrap_or_default();
+    let rendered = render(&RENDER);
+    assert!(
+        committed == rendered,
+        "`envoy-config/envoy.yaml` is stale; renew it: cargo run --release -q -- {} > envoy-config/envoy.yaml",
+        RENDER.join(" ")
+    );
+}
+
+#[test]
+fn envoy_takes_it_once_the_modules_are_there() {
+    let Some(envoy) = Envoy::in_tests() else { return };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("envoy-config");
+    let _ = fs::remove_dir_all(&folder);
+    let place = folder.display().to_string();
+    for modules in ["suite", "chain"] {
+        let mut arguments = RENDER.to_vec();
+        *arguments.last_mut().unwrap() = &place;
+        let configuration = render(&[&arguments[..], &["--modules", modules, "--module-dir", &place]].concat());
+        let file = folder.join(format!("{modules}.yaml"));
+        fs::write(&file, configuration).unwrap();
+        let said = Command::new(&envoy.found().path)
+            .args(["--mode", "validate", "--config-path"])
+            .arg(&file)
+            .env("SCRIM_PSEUDONYM_KEY", "c3ludGhldGljLXRlc3Qta2V5LW5vdC1hLXNlY3JldCE=")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
+        assert!(said.status.success() && text.contains(" OK"), "{modules}: {text}");
+        assert!(!text.to_lowercase().contains("deprecated"), "{modules}: {text}");
+    }
+}
+
+fn render(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_scrim"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
