@@ -21,12 +21,26 @@ criterion_group! {
 criterion_main!(benches);
 
 fn all(criterion: &mut Criterion) {
-    let engine = Wasmtime::builder().clock(Clock::Fixed(Duration::from_secs(NOW))).build().expect("this machine runs WebAssembly");
+    let engine = Wasmtime::builder()
+        .clock(Clock::Fixed(Duration::from_secs(NOW)))
+        .build()
+        .expect("this machine runs WebAssembly");
     let policy = policy();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let mut stacks = [("none", None), ("suite", Some(Modules::Suite)), ("chain", Some(Modules::Chain))].map(|(name, modules)| {
-        let filters = modules.map_or_else(Vec::new, |modules| filters(&policy, modules, folder).expect("the modules can be written"));
-        let setup = Setup { filters, report: PUBLISHED.map(str::to_owned).into(), ..Setup::default() };
+    let mut stacks = [
+        ("none", None),
+        ("suite", Some(Modules::Suite)),
+        ("chain", Some(Modules::Chain)),
+    ]
+    .map(|(name, modules)| {
+        let filters = modules.map_or_else(Vec::new, |modules| {
+            filters(&policy, modules, folder).expect("the modules can be written")
+        });
+        let setup = Setup {
+            filters,
+            report: PUBLISHED.map(str::to_owned).into(),
+            ..Setup::default()
+        };
         (name, engine.start(&setup).expect("the modules start"))
     });
     let (clinician, patient) = (token("rs256", CLINICIAN), token("rs256", PATIENT));
@@ -34,12 +48,18 @@ fn all(criterion: &mut Criterion) {
     for (group, request, expected) in [
         ("wasm allowed, no body", request(SEARCH, Some(&clinician)), 200),
         ("wasm denied, no token", request(SEARCH, None), 401),
-        ("wasm denied, ssn in the url", request("/gate/Patient?_content=512-34-5678", Some(&clinician)), 400),
+        (
+            "wasm denied, ssn in the url",
+            request("/gate/Patient?_content=512-34-5678", Some(&clinician)),
+            400,
+        ),
     ] {
         let mut group = criterion.benchmark_group(group);
         for (name, gateway) in &mut stacks {
             let expected = if *name == "none" { 200 } else { expected };
-            group.bench_function(*name, |bench| bench.iter(|| exchange(gateway.as_mut(), &request, &no_body, expected)));
+            group.bench_function(*name, |bench| {
+                bench.iter(|| exchange(gateway.as_mut(), &request, &no_body, expected))
+            });
         }
     }
     let compact = bundle(1 << 20);
@@ -53,14 +73,24 @@ fn all(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(group);
         group.throughput(Throughput::Bytes(body.len() as u64));
         for (name, gateway) in &mut stacks {
-            group.bench_function(*name, |bench| bench.iter(|| exchange(gateway.as_mut(), &request, &answer, 200)));
+            group.bench_function(*name, |bench| {
+                bench.iter(|| exchange(gateway.as_mut(), &request, &answer, 200))
+            });
         }
     }
 }
 
 /// One exchange, which must end well; how many bytes of body came out.
 fn exchange(gateway: &mut dyn Gateway, request: &Request, answer: &scrim::exchange::Answer, expected: u16) -> usize {
-    let got = gateway.exchange(request, answer).expect("the exchange ends").client.expect("the client gets an answer");
-    assert!(got.complete && got.status == expected, "{} instead of {expected}", got.status);
+    let got = gateway
+        .exchange(request, answer)
+        .expect("the exchange ends")
+        .client
+        .expect("the client gets an answer");
+    assert!(
+        got.complete && got.status == expected,
+        "{} instead of {expected}",
+        got.status
+    );
     got.body.len()
 }

@@ -77,15 +77,35 @@ pub fn request(target: &str, token: Option<&str>) -> Request {
         ("x-request-id", "8d7f1e1a-5f0e-4d7c-9e7b-2f6a3a1b9c55"),
     ]);
     headers.extend(token.map(|token| ("authorization".to_owned(), format!("Bearer {token}").into_bytes())));
-    Request { method: "GET".into(), target: target.into(), authority: "fhir.example.org".into(), headers, body: Body::default() }
+    Request {
+        method: "GET".into(),
+        target: target.into(),
+        authority: "fhir.example.org".into(),
+        headers,
+        body: Body::default(),
+    }
 }
 
 /// The head of a request as filters see it.
 pub fn request_head(request: &Request) -> RequestHead {
-    let pseudo = [(":authority", request.authority.as_bytes()), (":path", &request.target), (":method", request.method.as_bytes()), (":scheme", b"http")];
-    let own = [("x-forwarded-for", b"192.0.2.7".as_slice()), ("x-forwarded-proto", b"http")];
+    let pseudo = [
+        (":authority", request.authority.as_bytes()),
+        (":path", &request.target),
+        (":method", request.method.as_bytes()),
+        (":scheme", b"http"),
+    ];
+    let own = [
+        ("x-forwarded-for", b"192.0.2.7".as_slice()),
+        ("x-forwarded-proto", b"http"),
+    ];
     let owned = |(name, value): (&str, &[u8])| (name.to_owned(), value.to_vec());
-    RequestHead::new(pseudo.map(owned).into_iter().chain(request.headers.clone()).chain(own.map(owned)))
+    RequestHead::new(
+        pseudo
+            .map(owned)
+            .into_iter()
+            .chain(request.headers.clone())
+            .chain(own.map(owned)),
+    )
 }
 
 /// An upstream's answer with this body, in pieces as a proxy delivers it.
@@ -98,8 +118,17 @@ pub fn answer(body: &[u8]) -> Answer {
         ("last-modified", "Wed, 11 Feb 2026 08:30:00 GMT"),
         ("vary", "accept"),
     ]);
-    let body = Body { chunks: body.chunks(CHUNK).map(<[u8]>::to_vec).collect(), end: End::Empty, trailers: Headers::new() };
-    Answer { status: 200, headers, body, fault: None }
+    let body = Body {
+        chunks: body.chunks(CHUNK).map(<[u8]>::to_vec).collect(),
+        end: End::Empty,
+        trailers: Headers::new(),
+    };
+    Answer {
+        status: 200,
+        headers,
+        body,
+        fault: None,
+    }
 }
 
 /// The head of an answer as filters see it.
@@ -109,7 +138,10 @@ pub fn response_head(answer: &Answer) -> ResponseHead {
 }
 
 fn lines(lines: &[(&str, &str)]) -> Headers {
-    lines.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect()
+    lines
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+        .collect()
 }
 
 /// A FHIR Bundle of synthetic patients, compact, of at least that many bytes and at most 3 KB more; always the same.
@@ -123,7 +155,9 @@ pub fn bundle(bytes: usize) -> Vec<u8> {
         size += entry.to_string().len() + 1;
         entries.push(entry);
     }
-    json!({"resourceType": "Bundle", "type": "searchset", "total": entries.len(), "entry": entries}).to_string().into_bytes()
+    json!({"resourceType": "Bundle", "type": "searchset", "total": entries.len(), "entry": entries})
+        .to_string()
+        .into_bytes()
 }
 
 /// The same document, indented by two spaces.
@@ -155,10 +189,28 @@ impl Seed {
     }
 
     fn patient(&mut self) -> serde_json::Value {
-        let family = self.pick(&["Chalmers", "Nguyen", "O'Brien", "Müller", "García", "Okafor", "Sørensen"]);
+        let family = self.pick(&[
+            "Chalmers",
+            "Nguyen",
+            "O'Brien",
+            "Müller",
+            "García",
+            "Okafor",
+            "Sørensen",
+        ]);
         let given = self.pick(&["Peter", "Anh", "Zoë", "Chidi", "Ana", "Lærke"]);
-        let born = format!("{}-{:02}-{:02}", 1930 + self.below(90), 1 + self.below(12), 1 + self.below(28));
-        let ssn = format!("{}-{}-{}", 100 + self.below(565), 10 + self.below(89), 1000 + self.below(8999));
+        let born = format!(
+            "{}-{:02}-{:02}",
+            1930 + self.below(90),
+            1 + self.below(12),
+            1 + self.below(28)
+        );
+        let ssn = format!(
+            "{}-{}-{}",
+            100 + self.below(565),
+            10 + self.below(89),
+            1000 + self.below(8999)
+        );
         let house = 1 + self.below(998);
         let narrative = format!(
             "<div xmlns=\"http://www.w3.org/1999/xhtml\"><table class=\"hapi\"><tbody>\n<tr><td>Name</td><td>{given} <b>{family}</b></td></tr>\n\
