@@ -18,7 +18,11 @@ fn main() -> ExitCode {
             if is_broken_pipe(&error) {
                 return ExitCode::SUCCESS;
             }
-            let (red, off) = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+            let (red, off) = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+                ("\x1b[1;31m", "\x1b[0m")
+            } else {
+                ("", "")
+            };
             let _ = writeln!(std::io::stderr(), "{red}error{off}: {error:#}");
             ExitCode::from(2)
         }

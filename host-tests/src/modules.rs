@@ -75,7 +75,12 @@ impl Module {
             };
             fs::create_dir_all(folder).with_context(failed)?;
             // Several threads may put it there at a time, and the last to finish changes nothing.
-            let temporary = folder.join(format!(".{}-{}-{:?}", self.name, std::process::id(), std::thread::current().id()));
+            let temporary = folder.join(format!(
+                ".{}-{}-{:?}",
+                self.name,
+                std::process::id(),
+                std::thread::current().id()
+            ));
             fs::write(&temporary, self.bytes).with_context(failed)?;
             fs::rename(&temporary, &path).with_context(failed)?;
         }

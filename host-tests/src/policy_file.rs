@@ -327,7 +327,10 @@ fn keys_to_environment(
                 source.value = by_environment(variable, at);
             }
             Err(error) => {
-                problems.error(at, format!("key file `{name}` can't be read: {error}; the path is relative to the policy file"));
+                problems.error(
+                    at,
+                    format!("key file `{name}` can't be read: {error}; the path is relative to the policy file"),
+                );
                 // A file that is missing would be told as a second problem.
                 let variable = variable(&key.name);
                 environment.insert(variable.clone(), STAND_IN.to_owned());
@@ -344,8 +347,17 @@ fn variable(key: &str) -> String {
 
 /// `{env: variable}`
 fn by_environment(variable: String, at: Span) -> Value {
-    let value = Node { span: at, value: Value::String(variable) };
-    Value::Mapping(vec![(Key { name: "env".into(), span: at }, value)])
+    let value = Node {
+        span: at,
+        value: Value::String(variable),
+    };
+    Value::Mapping(vec![(
+        Key {
+            name: "env".into(),
+            span: at,
+        },
+        value,
+    )])
 }
 
 /// The name in `{file: name}`.

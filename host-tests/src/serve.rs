@@ -16,9 +16,11 @@ use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
+
+use scrim_policy::audit::Timestamp;
 
 use crate::envoy::client;
 use crate::exchange::{Answer, Body, End, Fault, Got, Outcome, PROXY_HEADERS, Request, Seen, Setup};
@@ -246,7 +248,9 @@ fn broken_off() -> Got {
     let headers = [("content-type", "text/plain"), ("cache-control", "no-store, private")];
     Got {
         status: 502,
-        headers: headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).into(),
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+            .into(),
         body: b"the upstream broke off before its answer could be passed on\n".to_vec(),
         complete: true,
         trailers: Vec::new(),
@@ -320,15 +324,16 @@ fn plain(status: u16, text: &'static str) -> Response {
 }
 
 fn write_line(log: &AccessLog, method: &str, outcome: &Outcome, begun: (Instant, SystemTime)) {
-    let audit = outcome.filter_state.get("scrim.audit");
+    let since = begun.1.duration_since(UNIX_EPOCH).unwrap_or_default();
     let line = json!({
-        "time": begun.1.duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default(),
+        "time": Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)).rfc3339(),
         "method": method,
         "path": outcome.filter_state.get("scrim.path"),
         "status": outcome.client.as_ref().map(|got| got.status),
         "complete": outcome.client.as_ref().is_some_and(|got| got.complete),
         "duration_ms": u64::try_from(begun.0.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "audit": audit.and_then(|text| serde_json::from_str::<Value>(text).ok()),
+        // As text, as Envoy's JSON format prints it too.
+        "audit": outcome.filter_state.get("scrim.audit"),
     });
     let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
     // A log that can't be written must not stop the gateway; it is said once a line.

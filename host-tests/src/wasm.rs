@@ -178,7 +178,9 @@ impl Wasmtime {
         if let Some(module) = modules.get(&key) {
             return Ok(module.clone());
         }
-        let module = self.compile(&bytes).with_context(|| format!("the module `{}`", path.display()))?;
+        let module = self
+            .compile(&bytes)
+            .with_context(|| format!("the module `{}`", path.display()))?;
         modules.insert(key, module.clone());
         Ok(module)
     }

@@ -27,6 +27,13 @@ impl Timestamp {
     /// The host did not tell the time; no token is valid then.
     pub const UNKNOWN: Timestamp = Timestamp(u64::MAX);
 
+    /// RFC 3339 in UTC with milliseconds.
+    pub fn rfc3339(self) -> String {
+        let mut text = String::with_capacity(24);
+        push_time(&mut text, self);
+        text
+    }
+
     /// Whole seconds since 1970-01-01T00:00:00Z.
     pub fn seconds(self) -> u64 {
         self.0 / 1_000_000_000

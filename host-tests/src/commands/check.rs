@@ -1,5 +1,6 @@
 //! `scrim check`
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -41,13 +42,17 @@ impl Check {
                     json!({"file": self.policy, "line": problem.span.line.max(1), "column": problem.span.column.max(1), "severity": severity, "message": problem.message})
                 })
                 .collect();
-            println!("{}", serde_json::to_string_pretty(&list)?);
+            writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&list)?)?;
         } else if !diagnostics.is_empty() {
             eprintln!("{diagnostics}");
         }
         let failed = digest.is_none() || (self.strict && !diagnostics.is_empty());
         if let Some(digest) = digest.filter(|_| !self.json && !failed) {
-            println!("{}: ok, policy digest {digest}", self.policy.display());
+            writeln!(
+                std::io::stdout(),
+                "{}: ok, policy digest {digest}",
+                self.policy.display()
+            )?;
         }
         Ok(u8::from(failed))
     }

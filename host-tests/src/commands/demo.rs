@@ -60,9 +60,9 @@ enum Reply {
 
 const SCENES: [Scene; 8] = [
     Scene {
-        title: "A clinician reads a patient: photo, narrative and contacts go; no cache may keep the rest",
+        title: "A clinician reads a patient: narrative and contacts go, identifiers keep four digits; no cache may keep the rest",
         token: Some("user/Patient.rs"),
-        url: "/fhir/Patient/pat-001",
+        url: "/fhir/Patient/pat-0001",
         headers: &[
             ("x-envoy-original-path", "/fhir/Patient?ssn=123-45-6789"),
             ("referer", "https://portal.example.org/find?name=Quill"),
@@ -72,7 +72,7 @@ const SCENES: [Scene; 8] = [
     Scene {
         title: "The same record for research: pseudonyms and coarse values, as the policy's transforms say",
         token: Some("system/Patient.rs"),
-        url: "/fhir/Patient/pat-001?route=research",
+        url: "/fhir/Patient/pat-0001?route=research",
         headers: &[],
         body: Reply::File("patient.json"),
     },
@@ -93,7 +93,7 @@ const SCENES: [Scene; 8] = [
     Scene {
         title: "No token: 401 with a challenge",
         token: None,
-        url: "/fhir/Patient/pat-001",
+        url: "/fhir/Patient/pat-0001",
         headers: &[],
         body: Reply::File("patient.json"),
     },
@@ -107,7 +107,7 @@ const SCENES: [Scene; 8] = [
     Scene {
         title: "The upstream breaks off in the middle of a record: it can't be inspected, 502",
         token: Some("user/Patient.rs"),
-        url: "/fhir/Patient/pat-001",
+        url: "/fhir/Patient/pat-0001",
         headers: &[],
         body: Reply::CutOff,
     },

@@ -1,5 +1,6 @@
 //! `scrim explain`
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -84,7 +85,10 @@ impl Explain {
             Err(ambiguity) => {
                 let does = format!("answers 400 ambiguous_url ({})", ambiguity.code());
                 report["decision"] = json!({"decision": "deny", "denied_by": "route", "does": does});
-                lines.push(format!("refused with 400 before any policy: the URL can be read in more than one way ({})", ambiguity.code()));
+                lines.push(format!(
+                    "refused with 400 before any policy: the URL can be read in more than one way ({})",
+                    ambiguity.code()
+                ));
             }
             Ok(parsed) => {
                 let facts = Facts {
@@ -115,7 +119,11 @@ impl Explain {
                     Some(policy) => steps = self.steps(&compiled, policy, &head),
                     None => {
                         let (does, denies) = outcome(&mut self.open::<CACHE_CONTROL>(&compiled, &head).1);
-                        let (decision, by) = if denies { ("deny", Some("route")) } else { ("allow", None) };
+                        let (decision, by) = if denies {
+                            ("deny", Some("route"))
+                        } else {
+                            ("allow", None)
+                        };
                         report["decision"] = json!({"decision": decision, "denied_by": by, "does": does});
                         lines.push(format!("so              {does}"));
                     }
@@ -131,25 +139,39 @@ impl Explain {
         }
         let denied = steps.iter().find(|step| step.denies);
         if self.json {
-            report["filters"] = steps.iter().map(|step| json!({"filter": step.filter, "demands": step.demands, "does": step.does})).collect();
+            report["filters"] = steps
+                .iter()
+                .map(|step| json!({"filter": step.filter, "demands": step.demands, "does": step.does}))
+                .collect();
             if let Some(step) = denied {
                 report["decision"] = json!({"decision": "deny", "denied_by": step.filter, "does": step.does});
             } else if !steps.is_empty() {
                 report["decision"] = json!({"decision": "allow", "denied_by": null, "does": "the request goes on"});
             }
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
             return Ok(0);
         }
-        println!("{} {}", self.method, self.url);
+        writeln!(std::io::stdout(), "{} {}", self.method, self.url)?;
         for line in lines {
-            println!("  {line}");
+            writeln!(std::io::stdout(), "  {line}")?;
         }
         for step in &steps {
-            println!("  {:<15} {}\n  {:<15} -> {}", step.filter, step.demands, "", step.does);
+            writeln!(
+                std::io::stdout(),
+                "  {:<15} {}\n  {:<15} -> {}",
+                step.filter,
+                step.demands,
+                "",
+                step.does
+            )?;
         }
         match denied {
-            Some(step) => println!("  so              {} refuses the request", step.filter),
-            None if !steps.is_empty() => println!("  so              the request goes on"),
+            Some(step) => writeln!(
+                std::io::stdout(),
+                "  so              {} refuses the request",
+                step.filter
+            )?,
+            None if !steps.is_empty() => writeln!(std::io::stdout(), "  so              the request goes on")?,
             None => {}
         }
         Ok(0)
@@ -182,7 +204,14 @@ impl Explain {
             let Some((name, value)) = line.split_once(':') else {
                 bail!("`--header` takes `Name: value`, and one has no colon");
             };
-            lines.push((name.trim().to_ascii_lowercase(), value.trim().as_bytes().to_vec()));
+            let name = match name.trim().to_ascii_lowercase() {
+                host if host == "host" => {
+                    lines.retain(|(name, _)| name != ":authority");
+                    ":authority".to_owned()
+                }
+                name => name,
+            };
+            lines.push((name, value.trim().as_bytes().to_vec()));
         }
         Ok((RequestHead::new(lines), path.into_bytes()))
     }

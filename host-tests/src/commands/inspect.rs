@@ -1,5 +1,6 @@
 //! `scrim inspect`
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -21,9 +22,9 @@ impl Inspect {
             std::fs::read(&self.module).with_context(|| format!("{} can't be read; check the path", place()))?;
         let report = scrim::inspect::inspect(&bytes).with_context(place)?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
         } else {
-            println!("{}\n{report}", self.module.display());
+            writeln!(std::io::stdout(), "{}\n{report}", self.module.display())?;
         }
         Ok(u8::from(!report.missing.is_empty() || report.abi_version.is_none()))
     }

@@ -1,5 +1,6 @@
 //! `scrim render`
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -61,9 +62,13 @@ impl Render {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         match self.proxy {
             Proxy::Envoy => {}
-            Proxy::Istio => bail!("`render istio` is not there yet; use `render envoy`, whose filter section can be carried over by hand"),
+            Proxy::Istio => bail!(
+                "`render istio` is not there yet; use `render envoy`, whose filter section can be carried over by hand"
+            ),
             Proxy::EnvoyGateway => {
-                bail!("`render envoy-gateway` is not there yet; use `render envoy`, whose filter section can be carried over by hand")
+                bail!(
+                    "`render envoy-gateway` is not there yet; use `render envoy`, whose filter section can be carried over by hand"
+                )
             }
         }
         let policy = match PolicyFile::read(&self.place.policy) {
@@ -111,14 +116,20 @@ impl Render {
                 .comments
                 .push(format!("`{name}` stands for {file}: set it to the file's content"));
         }
-        print!("{}", bootstrap.to_yaml());
+        write!(std::io::stdout(), "{}", bootstrap.to_yaml())?;
         Ok(0)
     }
 }
 
 impl Place {
     /// What `render` prints and `serve --engine envoy` runs.
-    pub(super) fn bootstrap(&self, policy: &PolicyFile, filters: Vec<Filter>, listen: SocketAddr, upstream: Upstream) -> Bootstrap {
+    pub(super) fn bootstrap(
+        &self,
+        policy: &PolicyFile,
+        filters: Vec<Filter>,
+        listen: SocketAddr,
+        upstream: Upstream,
+    ) -> Bootstrap {
         let mut bootstrap = Bootstrap::new(listen, upstream);
         bootstrap.filters = filters;
         bootstrap.environment.host_keys = policy.environment_names.clone();
@@ -131,7 +142,12 @@ impl Place {
             if let Some(here) = &self.module_dir {
                 let file = here.join(module.file_name());
                 let written = std::fs::create_dir_all(here).and_then(|()| std::fs::write(&file, module.bytes));
-                written.with_context(|| format!("`{}` can't be written; choose another folder with --module-dir", file.display()))?;
+                written.with_context(|| {
+                    format!(
+                        "`{}` can't be written; choose another folder with --module-dir",
+                        file.display()
+                    )
+                })?;
             }
             Ok(there.join(module.file_name()))
         })

@@ -1,6 +1,7 @@
 //! `scrim schema`
 
 use clap::{Args, ValueEnum};
+use std::io::Write as _;
 
 #[derive(Args)]
 pub(crate) struct Schema {
@@ -25,7 +26,7 @@ impl Schema {
             }
             Kind::Cases => serde_json::to_value(scrim::cases::Suite::schema())?,
         };
-        println!("{}", serde_json::to_string_pretty(&schema)?);
+        writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&schema)?)?;
         Ok(0)
     }
 }

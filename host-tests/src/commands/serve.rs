@@ -82,7 +82,9 @@ impl Serve {
             ..Setup::default()
         };
         let log = match &self.access_log {
-            Some(path) => Some(Arc::new(Mutex::new(Box::new(open(path)?) as Box<dyn std::io::Write + Send>))),
+            Some(path) => Some(Arc::new(Mutex::new(
+                Box::new(open(path)?) as Box<dyn std::io::Write + Send>
+            ))),
             None => None,
         };
         let server = Server::start(&Arc::new(Wasmtime::new()?), &setup, self.listen, &self.upstream)?;
@@ -92,8 +94,13 @@ impl Serve {
     }
 
     fn envoy(&self, policy: &PolicyFile) -> anyhow::Result<u8> {
-        let mut bootstrap = self.place.bootstrap(policy, self.place.filters(policy)?, self.listen, self.upstream.clone());
-        bootstrap.environment.host_keys.retain(|name| !policy.environment.contains_key(name));
+        let mut bootstrap =
+            self.place
+                .bootstrap(policy, self.place.filters(policy)?, self.listen, self.upstream.clone());
+        bootstrap
+            .environment
+            .host_keys
+            .retain(|name| !policy.environment.contains_key(name));
         // What key files held stands in a file that only this user can read, and goes with the process.
         bootstrap.environment.values = policy.environment.clone();
         bootstrap.access_log = match &self.access_log {
@@ -118,7 +125,7 @@ impl Serve {
                 // Envoy's own talk about its VMs interests nobody here.
                 Ok(Some(Line::Log { level, .. })) if matches!(level.as_str(), "trace" | "debug") => {}
                 Ok(Some(Line::Plugin { level, text } | Line::Log { level, text })) => eprintln!("[{level}] {text}"),
-                Ok(Some(Line::Access(line))) => println!("{line}"),
+                Ok(Some(Line::Access(line))) => writeln!(std::io::stdout(), "{line}")?,
                 Ok(None) => {}
                 Err(error) => {
                     // Ctrl-C reaches Envoy too, and may be faster there.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::Wasmtime;
-use super::Wasmtime;
 use super::abi::Way;
 use super::headers::HeaderMap;
 use super::stream::Stream;
