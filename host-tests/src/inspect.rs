@@ -104,11 +104,7 @@ impl Report {
                 self.functions = count;
                 self.code_size = size.into();
             }
-            Payload::CodeSectionEntry(body) => {
-                if !self.simd {
-                    self.simd = uses_simd(&body)?;
-                }
-            }
+            Payload::CodeSectionEntry(body) if !self.simd => self.simd = uses_simd(&body)?,
             Payload::CustomSection(section) => {
                 self.custom_sections.push((section.name().to_owned(), section.data().len() as u64));
             }

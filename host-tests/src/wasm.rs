@@ -120,7 +120,9 @@ pub struct CallAnswer {
 
 /// A scripted cluster; none: the call fails.
 #[derive(Clone)]
-struct Cluster(Arc<dyn Fn(&Call) -> Option<CallAnswer> + Send + Sync>);
+struct Cluster(Arc<AnswerCall>);
+
+type AnswerCall = dyn Fn(&Call) -> Option<CallAnswer> + Send + Sync;
 
 #[derive(Clone, Debug)]
 struct Limits {
