@@ -302,21 +302,11 @@ fn keys_to_environment(
         return;
     };
     for (key, source) in keys {
-        if let Value::Mapping(members) = &source.value {
-            if let [
-                (
-                    how,
-                    Node {
-                        value: Value::String(name),
-                        ..
-                    },
-                ),
-            ] = members.as_slice()
-            {
-                if how.name == "env" {
-                    names.push(name.clone());
-                }
-            }
+        if let Value::Mapping(members) = &source.value
+            && let [(how, Node { value: Value::String(name), .. })] = members.as_slice()
+            && how.name == "env"
+        {
+            names.push(name.clone());
         }
         let Some((name, at)) = file_of(source) else { continue };
         match fs::read_to_string(folder.join(&name)) {

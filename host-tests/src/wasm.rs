@@ -120,9 +120,9 @@ pub struct CallAnswer {
 
 /// A scripted cluster; none: the call fails.
 #[derive(Clone)]
-struct Cluster(Arc<Answers>);
+struct Cluster(Arc<AnswerCall>);
 
-type Answers = dyn Fn(&Call) -> Option<CallAnswer> + Send + Sync;
+type AnswerCall = dyn Fn(&Call) -> Option<CallAnswer> + Send + Sync;
 
 #[derive(Clone, Debug)]
 struct Limits {

@@ -39,16 +39,29 @@ fn envoy_takes_it_once_the_modules_are_there() {
         let configuration = render(&[&arguments[..], &["--modules", modules, "--module-dir", &place]].concat());
         let file = folder.join(format!("{modules}.yaml"));
         fs::write(&file, configuration).unwrap();
-        let said = Command::new(&envoy.found().path)
-            .args(["--mode", "validate", "--config-path"])
-            .arg(&file)
-            .env("SCRIM_PSEUDONYM_KEY", "c3ludGhldGljLXRlc3Qta2V5LW5vdC1hLXNlY3JldCE=")
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
-        assert!(said.status.success() && text.contains(" OK"), "{modules}: {text}");
+        let key = "c3ludGhldGljLXRlc3Qta2V5LW5vdC1hLXNlY3JldCE=";
+        let (taken, text) = validate(&envoy, &file, Some(key));
+        assert!(taken && text.contains(" OK"), "{modules}: {text}");
         assert!(!text.to_lowercase().contains("deprecated"), "{modules}: {text}");
+        // A module that can't have its policy refuses to be configured, and Envoy says so: nothing is served unguarded.
+        let (taken, text) = validate(&envoy, &file, None);
+        assert!(
+            !taken && text.contains("scrim: policy: environment variable `SCRIM_PSEUDONYM_KEY` is not set; set it to"),
+            "{modules}: {text}"
+        );
     }
+}
+
+/// Whether Envoy takes the configuration, and what it says.
+fn validate(envoy: &Envoy, file: &Path, key: Option<&str>) -> (bool, String) {
+    let mut command = Command::new(&envoy.found().path);
+    command.args(["--mode", "validate", "--config-path"]).arg(file);
+    command
+        .env_remove("SCRIM_PSEUDONYM_KEY")
+        .envs(key.map(|key| ("SCRIM_PSEUDONYM_KEY", key)));
+    let said = command.output().unwrap();
+    let text = String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
+    (said.status.success(), text)
 }
 
 fn render(arguments: &[&str]) -> String {
