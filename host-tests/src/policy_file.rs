@@ -303,7 +303,15 @@ fn keys_to_environment(
     };
     for (key, source) in keys {
         if let Value::Mapping(members) = &source.value
-            && let [(how, Node { value: Value::String(name), .. })] = members.as_slice()
+            && let [
+                (
+                    how,
+                    Node {
+                        value: Value::String(name),
+                        ..
+                    },
+                ),
+            ] = members.as_slice()
             && how.name == "env"
         {
             names.push(name.clone());
