@@ -9,7 +9,7 @@
 //!    upstream that decodes it may serve what another route guards.
 //! 5. A path with dot segments or empty segments goes on in its canonical form, the one that was judged.
 //! 6. Headers by which an upstream could serve another URL than the judged one are removed; such as name another method are refused.
-//! 7. Modules placed one after another hand over the choice, the principal and the view ([`Handover`]) by the stream's filter state, which no client
+//! 7. Modules placed one after another hand over the choice, the principal and the view by the stream's filter state, which no client
 //!    can set. What can't be read denies.
 //! 8. Every request gets a log-safe path, denied ones too; a URL that can be read two ways gets `-`. A denied request's `:path` becomes
 //!    it, so that the proxy's own logs and traces don't show what was refused.
@@ -645,3 +645,6 @@ impl Handover {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,16 +68,18 @@ impl Compiled {
     /// is half of a module's size.
     pub fn new<const FILTERS: u8>(node: &Node, environment: Environment<'_>, problems: &mut Problems) -> Option<Self> {
         let file = decode(node, problems)?;
-        let pseudonyms = match file.keys.as_ref().and_then(|keys| keys.pseudonyms.as_ref()) {
-            Some(source) => Some(Arc::new(key(source, environment, problems)?)),
-            None => None,
-        };
+        // Where something could not be read, what seems to be missing may stand there.
+        let whole = !problems.has_errors();
+        let source = file.keys.as_ref().and_then(|keys| keys.pseudonyms.as_ref());
+        let pseudonyms = source
+            .and_then(|source| key(source, environment, problems))
+            .map(Arc::new);
         let issuers = match FILTERS & OAUTH_SCOPE {
             0 => Some(Vec::new()),
             _ => issuers(&file.issuers, problems),
         };
         let names: Vec<String> = file.policies.names().map(str::to_owned).collect();
-        for (name, _) in &file.policies.0 {
+        for (name, _) in &file.policies.entries {
             if ["allow", "deny"].contains(&name.value.as_str()) {
                 problems.error(
                     name.span,
@@ -88,10 +90,11 @@ impl Compiled {
         let entries = file.routes.as_deref().unwrap_or_default();
         let routes = RouteTable::compile(names, entries, file.default.as_ref(), problems);
         let mut policies = Vec::new();
-        for (name, entry) in &file.policies.0 {
+        for (name, entry) in &file.policies.entries {
             let section = Section {
                 file: &file,
                 pseudonyms: pseudonyms.as_ref(),
+                whole,
                 problems,
             };
             policies.push(section.policy(name, entry));
@@ -211,7 +214,7 @@ fn key(source: &At<KeySource>, environment: Environment<'_>, problems: &mut Prob
 fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Option<Vec<Issuer>> {
     let mut seen = BTreeSet::new();
     let mut list = Vec::new();
-    for (alias, issuer) in &named.0 {
+    for (alias, issuer) in &named.entries {
         if !seen.insert(issuer.issuer.value.as_str()) {
             problems.error(
                 issuer.issuer.span,
@@ -272,23 +275,23 @@ fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Optio
             }
         }
     }
-    (list.len() == named.0.len()).then_some(list)
+    (list.len() == named.entries.len()).then_some(list)
 }
 
 fn warn_of_unused(file: &PolicyFile, problems: &mut Problems) {
     let used: BTreeSet<&str> = file
         .policies
-        .0
+        .entries
         .iter()
         .filter_map(|(_, policy)| policy.oauth_scope.as_ref())
         .flat_map(|section| section.issuers.value.iter().map(|alias| alias.value.as_str()))
         .collect();
-    for (alias, _) in &file.issuers.0 {
+    for (alias, _) in &file.issuers.entries {
         if !used.contains(alias.value.as_str()) {
             problems.warn(alias.span, format!("no policy uses issuer `{}`", alias.value));
         }
     }
-    if file.policies.0.is_empty() {
+    if file.policies.entries.is_empty() {
         problems.warn(
             Span { line: 1, column: 1 },
             "no policy stands here, so only `default` governs",
@@ -300,6 +303,8 @@ fn warn_of_unused(file: &PolicyFile, problems: &mut Problems) {
 struct Section<'a> {
     file: &'a PolicyFile,
     pseudonyms: Option<&'a Arc<Pseudonymiser>>,
+    /// Whether all of the document could be read; only then does absence mean anything.
+    whole: bool,
     problems: &'a mut Problems,
 }
 
@@ -333,7 +338,7 @@ impl Section<'_> {
     }
 
     fn oauth(&mut self, section: &OauthScope) -> Option<Oauth> {
-        if section.issuers.value.is_empty() {
+        if section.issuers.value.is_empty() && self.whole {
             self.problems.error(
                 section.issuers.span,
                 "without an issuer no token can be valid; name at least one",
@@ -343,6 +348,8 @@ impl Section<'_> {
         for alias in &section.issuers.value {
             match self.file.issuers.position(&alias.value) {
                 Some(index) => issuers.push(index),
+                // Its own error was told at its own place.
+                None if self.file.issuers.unread.contains(&alias.value) => {}
                 None => {
                     let mend = suggestion(&alias.value, self.file.issuers.names());
                     self.problems
@@ -390,7 +397,7 @@ impl Section<'_> {
             on_detect.unwrap_or(phi::Action::Reject),
         );
         let mut query = Vec::new();
-        for (name, action) in &section.query.0 {
+        for (name, action) in &section.query.entries {
             if name.value.is_empty() || name.value.contains([':', '.', '&', '=', '%', ' ']) {
                 self.problems.error(
                     name.span,
@@ -409,25 +416,33 @@ impl Section<'_> {
             .flatten()
             .map(|detector| detector_of(detector.value))
             .collect();
-        if let Some(on_detect) = section.on_detect.as_ref().filter(|_| detect.is_empty()) {
+        if let Some(on_detect) = section.on_detect.as_ref().filter(|_| detect.is_empty() && self.whole) {
             self.problems.error(
                 on_detect.span,
                 "`on_detect` has no effect without `detect`, name recognisers or remove it",
             );
         }
-        if let Some(on_query) = section.on_query.as_ref().filter(|_| section.preset.is_none()) {
+        if let Some(on_query) = section
+            .on_query
+            .as_ref()
+            .filter(|_| section.preset.is_none() && self.whole)
+        {
             self.problems.error(
                 on_query.span,
                 "`on_query` has no effect without `preset`, which says what carries PHI; add `preset: fhir-r4`",
             );
         }
-        if let Some(on_path) = section.on_path.as_ref().filter(|_| section.preset.is_none()) {
+        if let Some(on_path) = section
+            .on_path
+            .as_ref()
+            .filter(|_| section.preset.is_none() && self.whole)
+        {
             self.problems.error(
                 on_path.span,
                 "`on_path` has no effect without `preset`, which says what carries PHI; add `preset: fhir-r4`",
             );
         }
-        if section.preset.is_none() && query.is_empty() && detect.is_empty() {
+        if section.preset.is_none() && query.is_empty() && detect.is_empty() && self.whole {
             self.problems.error(
                 at.span,
                 "this finds nothing, add `preset: fhir-r4`, `query` or `detect`",
@@ -472,7 +487,8 @@ impl Section<'_> {
     }
 
     fn needs_key(&mut self, tokenizes: bool, span: Span) {
-        if tokenizes && self.pseudonyms.is_none() {
+        let keyless = self.file.keys.as_ref().is_none_or(|keys| keys.pseudonyms.is_none());
+        if tokenizes && keyless && self.whole {
             self.problems.error(
                 span,
                 "`tokenize` needs a key, add `keys: {pseudonyms: {env: SCRIM_PSEUDONYM_KEY}}`",
@@ -482,7 +498,7 @@ impl Section<'_> {
 
     fn trim(&mut self, section: &policy_file::ResponseTrim, has_token: bool) -> Option<ResponseTrim> {
         let views = &section.views.value;
-        if views.is_empty() {
+        if views.is_empty() && self.whole {
             self.problems.error(
                 section.views.span,
                 "without a view every body is refused; add at least one",
@@ -508,13 +524,13 @@ impl Section<'_> {
 
     fn view(&mut self, at: &At<policy_file::View>, has_token: bool) -> Option<View> {
         let view = &at.value;
-        if view.when.is_some() && !has_token {
+        if view.when.is_some() && !has_token && self.whole {
             self.problems.error(
                 at.span,
                 "`when` asks for scopes, but this policy has no `oauth_scope` that would validate a token; add it",
             );
         }
-        if view.deny.is_none() && view.allow.is_none() && view.transform.0.is_empty() {
+        if view.deny.is_none() && view.allow.is_none() && view.transform.entries.is_empty() && self.whole {
             self.problems.warn(
                 at.span,
                 "this view lets the whole body pass; name what to `deny`, `allow` or `transform`",
@@ -526,7 +542,7 @@ impl Section<'_> {
         let deny = self.selectors(view.deny.as_deref().unwrap_or_default());
         let allow = view.allow.as_ref().map(|allow| self.selectors(allow));
         let mut transforms = Vec::new();
-        for (selector, transform) in &view.transform.0 {
+        for (selector, transform) in &view.transform.entries {
             self.needs_key(transform.value == policy_file::Transform::Tokenize, transform.span);
             transforms.push(
                 self.selector(selector)
@@ -612,5 +628,108 @@ fn transform_of(transform: policy_file::Transform) -> Transform {
         policy_file::Transform::Mask => Transform::Mask,
         policy_file::Transform::Tokenize => Transform::Tokenize,
         policy_file::Transform::Null => Transform::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::ALL;
+    use serde_json::{Value as Json, json};
+
+    fn told(document: Json) -> Vec<String> {
+        let mut problems = Problems::default();
+        let compiled = Compiled::new::<ALL>(&Node::from_json(&document), &|_| None, &mut problems);
+        assert_eq!(compiled.is_none(), problems.has_errors());
+        problems.iter().map(|problem| problem.message.clone()).collect()
+    }
+
+    fn of_policy(section: &str, body: Json) -> Vec<String> {
+        told(json!({"version": "1", "policies": {"p": {section: body}}}))
+    }
+
+    #[test]
+    fn what_has_no_effect_is_an_error() {
+        for (body, key) in [
+            (json!({"detect": ["ssn"], "on_query": "mask"}), "`on_query`"),
+            (json!({"detect": ["ssn"], "on_path": "mask"}), "`on_path`"),
+            (json!({"preset": "fhir-r4", "on_detect": "mask"}), "`on_detect`"),
+            (json!({}), "this finds nothing"),
+        ] {
+            let told = of_policy("phi_url", body);
+            assert!(
+                told.len() == 1 && told.iter().all(|line| line.starts_with(key)),
+                "{told:?}"
+            );
+        }
+        let told = of_policy(
+            "response_trim",
+            json!({"views": [{"when": "user/Patient.rs", "deny": ["$.a"]}]}),
+        );
+        assert!(told.iter().any(|line| line.contains("no `oauth_scope`")), "{told:?}");
+    }
+
+    #[test]
+    fn tokenize_needs_a_key_and_a_key_needs_its_bytes() {
+        let tokenize = json!({"preset": "fhir-r4", "on_query": "tokenize", "query": {"identifier": "tokenize"}});
+        let told_without = of_policy("phi_url", tokenize.clone());
+        assert_eq!(told_without.len(), 2, "{told_without:?}");
+        let document =
+            json!({"version": "1", "keys": {"pseudonyms": {"env": "K"}}, "policies": {"p": {"phi_url": tokenize}}});
+        assert_eq!(told(document.clone()).len(), 1, "the variable is not set");
+        let mut problems = Problems::default();
+        for (value, usable) in [
+            ("c2hvcnQ=", false),
+            ("no base64!", false),
+            ("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", true),
+        ] {
+            let compiled = Compiled::new::<ALL>(&Node::from_json(&document), &|_| Some(value.into()), &mut problems);
+            assert_eq!(compiled.is_some(), usable, "{value}");
+            problems = Problems::default();
+        }
+    }
+
+    #[test]
+    fn problems_of_shape_and_of_sense_come_in_one_run() {
+        let told = told(json!({
+            "version": "1",
+            "polcies": {},
+            "issuers": {"e": {"issuer": "i", "audiences": [], "algorithms": ["RS255"], "jwks": {"remote": {"cluster": "c", "url": "u"}}}},
+            "policies": {
+                "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?(@.b)]"]}]}},
+                "q": {"oauth_scope": {"issuers": ["f"], "require": "user/Patient.sr"}},
+            },
+            "routes": [{"match": {"path": "x"}, "policy": "r"}],
+            "default": "s",
+        }));
+        for part in [
+            "`polcies`",
+            "`RS255`",
+            "not supported yet",
+            "`phy`",
+            "$.a[?(@.b)]",
+            "`f`",
+            "user/Patient.sr",
+            "`x`",
+            "`r`",
+            "`s`",
+        ] {
+            assert!(told.iter().any(|line| line.contains(part)), "{part}: {told:#?}");
+        }
+    }
+
+    #[test]
+    fn the_digest_is_of_the_policy_not_of_the_host() {
+        let digest = |document: Json| {
+            let mut problems = Problems::default();
+            Compiled::new::<ALL>(&Node::from_json(&document), &|_| None, &mut problems)
+                .map(|compiled| compiled.digest().to_owned())
+        };
+        let one = digest(json!({"version": "1", "default": "deny"}));
+        assert_eq!(
+            one,
+            digest(json!({"version": "1", "default": "deny", "host": {"allow_on_headers_stop_iteration": true}}))
+        );
+        assert_ne!(one, digest(json!({"version": "1"})));
     }
 }

@@ -456,8 +456,9 @@ pub fn field<T: Decode>(record: &Node, members: &[(&Key, &Node)], key: &str, pro
 }
 
 impl<T: Decode> Decode for Option<T> {
+    /// What can't be read counts as absent, after its error was noted, so that the rest is still checked.
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        T::decode(node, problems).map(Some)
+        Some(T::decode(node, problems))
     }
     fn schema(definitions: &mut JsonMap<String, Json>) -> Json {
         T::schema(definitions)
@@ -477,13 +478,13 @@ impl<T: Decode> Decode for At<T> {
 }
 
 impl<T: Decode> Decode for Vec<T> {
+    /// Items that can't be read are left out, after their errors were noted, so that the others are still checked.
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         let Value::Sequence(list) = &node.value else {
             problems.error(node.span, format!("a list is wanted here, not {}", node.value.kind()));
             return None;
         };
-        let items: Vec<Option<T>> = list.iter().map(|item| T::decode(item, problems)).collect();
-        items.into_iter().collect()
+        Some(list.iter().filter_map(|item| T::decode(item, problems)).collect())
     }
     fn schema(definitions: &mut JsonMap<String, Json>) -> Json {
         json!({"type": "array", "items": T::schema(definitions)})
@@ -492,52 +493,58 @@ impl<T: Decode> Decode for Vec<T> {
 
 /// A mapping from free names to values, in the order of the file.
 #[derive(Clone, Debug)]
-pub struct Named<T>(pub Vec<(At<String>, T)>);
+pub struct Named<T> {
+    /// The names and values that could be read.
+    pub entries: Vec<(At<String>, T)>,
+    /// The names whose values could not; their errors were noted.
+    pub unread: Vec<String>,
+}
 
 impl<T> Default for Named<T> {
     fn default() -> Self {
-        Named(Vec::new())
+        Named {
+            entries: Vec::new(),
+            unread: Vec::new(),
+        }
     }
 }
 
 impl<T> Named<T> {
     /// The value of that name.
     pub fn get(&self, name: &str) -> Option<&T> {
-        self.0
+        self.entries
             .iter()
             .find(|(have, _)| have.value == name)
             .map(|(_, value)| value)
     }
 
-    /// The place of the name in the order of the file.
+    /// The place of the name among the entries.
     pub fn position(&self, name: &str) -> Option<usize> {
-        self.0.iter().position(|(have, _)| have.value == name)
+        self.entries.iter().position(|(have, _)| have.value == name)
     }
 
-    /// The names.
+    /// The names, those of the entries first.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.0.iter().map(|(name, _)| name.value.as_str())
+        let unread = self.unread.iter().map(String::as_str);
+        self.entries.iter().map(|(name, _)| name.value.as_str()).chain(unread)
     }
 }
 
 impl<T: Decode> Decode for Named<T> {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         let members = members(node, "this", problems)?;
-        let list: Vec<Option<_>> = members
-            .into_iter()
-            .map(|(key, value)| {
-                T::decode(value, problems).map(|value| {
-                    (
-                        At {
-                            value: key.name.clone(),
-                            span: key.span,
-                        },
-                        value,
-                    )
-                })
-            })
-            .collect();
-        list.into_iter().collect::<Option<Vec<_>>>().map(Named)
+        let mut named = Named::default();
+        for (key, value) in members {
+            let name = At {
+                value: key.name.clone(),
+                span: key.span,
+            };
+            match T::decode(value, problems) {
+                Some(value) => named.entries.push((name, value)),
+                None => named.unread.push(name.value),
+            }
+        }
+        Some(named)
     }
     fn schema(definitions: &mut JsonMap<String, Json>) -> Json {
         json!({"type": "object", "additionalProperties": T::schema(definitions)})

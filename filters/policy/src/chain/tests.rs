@@ -1,0 +1,302 @@
+use super::*;
+use crate::document::{Node, Problems};
+use crate::head::Line;
+
+fn compiled(document: Json) -> Rc<Compiled> {
+    let mut problems = Problems::default();
+    let key = "c2NyaW0gY2hlY2tzIHdpdGggYSBzdGFuZC1pbiBrZXk=".to_owned();
+    let compiled = Compiled::new::<ALL>(&Node::from_json(&document), &|_| Some(key.clone()), &mut problems);
+    let told: Vec<_> = problems.iter().map(|problem| problem.message.clone()).collect();
+    Rc::new(compiled.unwrap_or_else(|| panic!("{told:?}")))
+}
+
+/// One policy `p` of these sections for everything, and a second one without sections, `open`.
+fn policy(sections: Json) -> Rc<Compiled> {
+    compiled(json!({
+        "version": "1",
+        "keys": {"pseudonyms": {"env": "K"}},
+        "policies": {"p": sections, "open": {}},
+        "routes": [{"match": {"path_prefix": "/open"}, "policy": "open"}, {"match": {}, "policy": "p"}],
+        "host": {"allow_on_headers_stop_iteration": true},
+    }))
+}
+
+fn head(target: &str, more: &[(&str, &str)]) -> RequestHead {
+    let pseudo = [(":authority", "h"), (":path", target), (":method", "GET")];
+    let lines = pseudo
+        .iter()
+        .chain(more)
+        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
+    RequestHead::new(lines)
+}
+
+struct Opened<const FILTERS: u8> {
+    stream: Stream<FILTERS>,
+    head: RequestHead,
+    opening: Opening,
+}
+
+fn open<const FILTERS: u8>(compiled: &Rc<Compiled>, head: RequestHead, facts: &RequestFacts) -> Opened<FILTERS> {
+    let mut head = head;
+    let mut stream = Stream::new(Rc::clone(compiled));
+    let opening = stream.request_head(&mut head, facts, &mut Vault::default());
+    Opened { stream, head, opening }
+}
+
+fn denied(opening: &Opening) -> Option<Reason> {
+    match &opening.verdict {
+        Verdict::Deny(denial) => Some(denial.reason.clone()),
+        Verdict::Continue(_) | Verdict::Hold(_) => None,
+    }
+}
+
+fn reason(compiled: &Rc<Compiled>, target: &str, more: &[(&str, &str)], facts: &RequestFacts) -> Option<Reason> {
+    denied(&open::<ALL>(compiled, head(target, more), facts).opening)
+}
+
+#[test]
+fn a_denied_requests_url_is_hidden_from_the_proxys_own_logs() {
+    let compiled = policy(json!({"phi_url": {"preset": "fhir-r4"}}));
+    let facts = RequestFacts::default();
+    let target = "/fhir/Patient?birthdate=1946-07-07";
+    let opened = open::<ALL>(&compiled, head(target, &[("referer", "https://h/?name=Quill")]), &facts);
+    let Verdict::Deny(denial) = &opened.opening.verdict else {
+        panic!()
+    };
+    let shown = Line {
+        name: ":path".into(),
+        value: b"/fhir/Patient?birthdate=***".to_vec(),
+    };
+    assert!(denial.edits.contains(&Edit::Set(shown)));
+    assert!(denial.edits.contains(&Edit::Remove("referer".into())));
+    let Verdict::Deny(denial) = open::<ALL>(&compiled, head("/a%2fb", &[]), &facts).opening.verdict else {
+        panic!()
+    };
+    assert!(denial.edits.contains(&Edit::Set(Line {
+        name: ":path".into(),
+        value: b"/-".to_vec()
+    })));
+}
+
+#[test]
+fn headers_that_name_another_url_go_and_another_method_is_refused() {
+    let compiled = policy(json!({}));
+    let facts = RequestFacts::default();
+    for name in ["x-envoy-original-path", "x-original-url", "x-rewrite-url"] {
+        assert!(
+            !open::<ALL>(&compiled, head("/a", &[(name, "/b")]), &facts)
+                .head
+                .has(name),
+            "{name}"
+        );
+    }
+    for name in ["x-http-method-override", "x-http-method", "x-method-override"] {
+        let reason = reason(&compiled, "/a", &[(name, "DELETE")], &facts);
+        assert_eq!(reason, Some(Reason::AmbiguousUrl("method_override")), "{name}");
+    }
+}
+
+#[test]
+fn what_was_judged_is_what_goes_on() {
+    let compiled = policy(json!({"cache_control": {"class": "phi"}}));
+    for (raw, sent) in [
+        ("/a/../b//c?x=%20y", "/b/c?x=%20y"),
+        ("/b/%63?x", "/b/%63?x"),
+        ("/./", "/"),
+    ] {
+        let opened = open::<ALL>(&compiled, head(raw, &[]), &RequestFacts::default());
+        assert_eq!(String::from_utf8_lossy(opened.head.target()), sent);
+    }
+}
+
+#[test]
+fn a_policy_that_the_proxy_chose_needs_a_canonical_path() {
+    let compiled = policy(json!({}));
+    let facts = RequestFacts {
+        route_metadata: Some(b"open".to_vec()),
+        ..RequestFacts::default()
+    };
+    assert_eq!(reason(&compiled, "/a/b?x=%61", &[], &facts), None);
+    for spelled in ["/a/%62", "/a//b", "/a/./b"] {
+        assert_eq!(
+            reason(&compiled, spelled, &[], &facts),
+            Some(Reason::AmbiguousUrl("not_canonical")),
+            "{spelled}"
+        );
+    }
+}
+
+#[test]
+fn a_rewrite_must_not_lead_to_another_policy() {
+    let compiled = compiled(json!({
+        "version": "1",
+        "policies": {"p": {"phi_url": {"detect": ["ssn"], "on_detect": "strip"}}, "q": {}},
+        "routes": [{"match": {"path": "/x"}, "policy": "q"}, {"match": {}, "policy": "p"}],
+    }));
+    let facts = RequestFacts::default();
+    assert_eq!(
+        reason(&compiled, "/x/512-34-5678", &[], &facts),
+        Some(Reason::AmbiguousUrl("rewritten_route"))
+    );
+    assert_eq!(reason(&compiled, "/y/512-34-5678", &[], &facts), None);
+}
+
+#[test]
+fn modules_behind_take_over_what_was_chosen_and_deny_what_they_cannot_read() {
+    let compiled =
+        policy(json!({"cache_control": {"class": "phi"}, "phi_url": {"preset": "fhir-r4", "on_path": "tokenize"}}));
+    let first = open::<CACHE_CONTROL>(&compiled, head("/fhir/Patient/7", &[]), &RequestFacts::default());
+    assert_eq!(first.opening.log_safe.as_deref(), Some("/fhir/Patient/***"));
+    let handover = first.opening.handover.map(String::into_bytes);
+    let facts = RequestFacts {
+        handover,
+        route_metadata: Some(b"nobody".to_vec()),
+        ..RequestFacts::default()
+    };
+    let second = open::<PHI_URL>(&compiled, head("/fhir/Patient/7", &[]), &facts);
+    assert!(denied(&second.opening).is_none() && second.opening.log_safe.is_none());
+    assert!(second.head.target().starts_with(b"/fhir/Patient/ps1_"));
+    for garbled in [
+        "",
+        "{}",
+        "[]",
+        r#"{"policy": 1}"#,
+        r#"{"policy": "zz", "view": null, "issuer": null, "subject": null}"#,
+        r#"{"policy": "p", "view": -1, "issuer": null, "subject": null}"#,
+        r#"{"policy": "p", "view": null, "issuer": null, "subject": "512-34-5678"}"#,
+    ] {
+        let facts = RequestFacts {
+            handover: Some(garbled.as_bytes().to_vec()),
+            ..RequestFacts::default()
+        };
+        assert_eq!(
+            reason_of::<PHI_URL>(&compiled, &facts),
+            Some(Reason::UnknownPolicy),
+            "{garbled}"
+        );
+    }
+}
+
+fn reason_of<const FILTERS: u8>(compiled: &Rc<Compiled>, facts: &RequestFacts) -> Option<Reason> {
+    denied(&open::<FILTERS>(compiled, head("/a", &[]), facts).opening)
+}
+
+/// A stream whose response is being trimmed, after its head.
+fn trimming(may_wait: bool) -> Stream<ALL> {
+    let compiled = compiled(json!({
+        "version": "1",
+        "policies": {"p": {"response_trim": {"views": [{"deny": ["$.ssn"]}]}, "cache_control": {"class": "phi"}}},
+        "routes": [{"match": {}, "policy": "p"}],
+        "host": {"allow_on_headers_stop_iteration": may_wait},
+    }));
+    let mut stream = open::<ALL>(&compiled, head("/a", &[]), &RequestFacts::default()).stream;
+    let mut head = ResponseHead::new([
+        (":status".to_owned(), b"200".to_vec()),
+        ("content-length".to_owned(), b"9".to_vec()),
+    ]);
+    let verdict = stream.response_head(&mut head, false);
+    assert_eq!(matches!(verdict, Verdict::Hold(_)), may_wait);
+    assert!(!head.has("content-length") && head.has("cache-control"));
+    stream
+}
+
+#[test]
+fn headers_wait_for_the_first_bytes_and_a_body_that_breaks_by_then_is_answered() {
+    let mut stream = trimming(true);
+    assert!(stream.waits(10, false) && !stream.waits(10, true) && !stream.waits(HELD_BYTES, false));
+    assert!(matches!(stream.response_body(b"{\"a\":", false), BodyVerdict::Hold));
+    let BodyVerdict::Deny(denial) = stream.response_body(b"{\"a\":", true) else {
+        panic!()
+    };
+    assert_eq!(
+        (denial.answer.status, denial.reason),
+        (502, Reason::Uninspectable("json_truncated"))
+    );
+    assert!(matches!(stream.response_body(b"{}", true), BodyVerdict::Replace(rest) if rest.is_empty()));
+    assert!(stream.audit().is_denied());
+}
+
+#[test]
+fn a_body_that_breaks_later_is_reset_and_nothing_follows() {
+    let mut stream = trimming(true);
+    let long = format!("[\"{}\",", "x".repeat(HELD_BYTES));
+    assert!(matches!(
+        stream.response_body(long.as_bytes(), false),
+        BodyVerdict::Replace(_)
+    ));
+    assert!(matches!(stream.response_body(b"]", true), BodyVerdict::Reset(_)));
+    assert!(matches!(stream.response_body(b"\"late\"]", true), BodyVerdict::Replace(rest) if rest.is_empty()));
+    let mut stream = trimming(false);
+    assert!(!stream.waits(1, false));
+    assert!(matches!(
+        stream.response_body(b"nonsense", false),
+        BodyVerdict::Reset(_)
+    ));
+}
+
+#[test]
+fn a_body_is_trimmed_and_counted() {
+    let mut stream = trimming(true);
+    let BodyVerdict::Replace(out) = stream.response_body(b"{\"ssn\":1,\"b\":1.10}", true) else {
+        panic!()
+    };
+    assert_eq!(String::from_utf8_lossy(&out), "{\"b\":1.10}");
+    assert_eq!(stream.audit().counts.removed, 1);
+}
+
+#[test]
+fn our_own_denial_is_not_judged_as_a_response() {
+    let compiled = policy(json!({"phi_url": {"preset": "fhir-r4"}, "response_trim": {"views": [{"deny": ["$.a"]}]}}));
+    let opened = open::<ALL>(
+        &compiled,
+        head("/fhir/Patient?birthdate=1", &[]),
+        &RequestFacts::default(),
+    );
+    assert!(denied(&opened.opening).is_some());
+    assert!(!opened.stream.wants_response() && !opened.stream.wants_body());
+}
+
+#[test]
+fn heads_without_a_body_are_not_refused_for_it() {
+    let compiled = policy(json!({"response_trim": {"views": [{"deny": ["$.a"]}]}}));
+    for (method, status, end) in [("HEAD", "200", false), ("GET", "304", true), ("GET", "204", true)] {
+        let mut lines = head("/a", &[]);
+        lines.set(":method", method);
+        let mut stream = open::<ALL>(&compiled, lines, &RequestFacts::default()).stream;
+        let lines = [(":status", status), ("content-type", "application/fhir+xml")];
+        let mut head = ResponseHead::new(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+        assert!(
+            matches!(stream.response_head(&mut head, end), Verdict::Continue(_)),
+            "{method} {status}"
+        );
+    }
+}
+
+#[test]
+fn without_a_clock_no_token_is_valid() {
+    let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]});
+    let compiled = compiled(json!({
+        "version": "1",
+        "issuers": {"e": {"issuer": "i", "audiences": ["a"], "algorithms": ["EdDSA"], "jwks": {"inline": jwks}}},
+        "policies": {"p": {"oauth_scope": {"issuers": ["e"], "require": "s"}}},
+        "routes": [{"match": {}, "policy": "p"}],
+    }));
+    let facts = RequestFacts {
+        now: Timestamp::UNKNOWN,
+        ..RequestFacts::default()
+    };
+    assert_eq!(
+        reason(&compiled, "/a", &[("authorization", "Bearer a.b.c")], &facts),
+        Some(Reason::InvalidToken("no_clock"))
+    );
+    let facts = RequestFacts::default();
+    assert_eq!(reason(&compiled, "/a", &[], &facts), Some(Reason::NoToken));
+    assert_eq!(
+        reason(&compiled, "/a?access_token=x", &[], &facts),
+        Some(Reason::TwoTokens)
+    );
+    assert_eq!(
+        reason(&compiled, "/a", &[("authorization", "Bearer a.b.c,Bearer d")], &facts),
+        Some(Reason::TwoTokens)
+    );
+}
