@@ -190,9 +190,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             Ok(target) => {
                 let chosen = match &facts.handover {
                     Some(bytes) => self.take_over(bytes),
-                    None if head.lines().iter().any(|line| names_another_method(&line.name)) => {
-                        Err(Reason::AmbiguousUrl("method_override"))
-                    }
+                    None if head.has_any(names_another_method) => Err(Reason::AmbiguousUrl("method_override")),
                     None => self.choose(head, facts, &target),
                 };
                 let resolved =
@@ -586,14 +584,17 @@ fn authorize(
 
 /// Headers by which an upstream may serve another URL than the one that was judged. Access logs prefer the first to `:path`; only the
 /// proxy's own router, behind the filters, may set it.
-fn names_another_url(name: &str) -> bool {
-    matches!(name, "x-envoy-original-path" | "x-original-url" | "x-rewrite-url")
+fn names_another_url(name: &[u8]) -> bool {
+    matches!(name, b"x-envoy-original-path" | b"x-original-url" | b"x-rewrite-url")
 }
 
 /// Headers by which an upstream may take the request for one of another method. Without them it would be yet another request, so
 /// they are refused instead of removed.
-fn names_another_method(name: &str) -> bool {
-    matches!(name, "x-http-method-override" | "x-http-method" | "x-method-override")
+fn names_another_method(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"x-http-method-override" | b"x-http-method" | b"x-method-override"
+    )
 }
 
 fn has_empty_segments(target: &Target<'_>) -> bool {

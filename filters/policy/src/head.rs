@@ -41,14 +41,42 @@ pub struct ResponseHead {
 /// Lines and the edits made to them.
 #[derive(Clone, Default)]
 pub struct Head {
-    lines: Vec<Line>,
+    /// The bytes that the proxy handed over, once and whole: a line that nobody edits costs no allocation.
+    raw: Vec<u8>,
+    lines: Vec<Slot>,
     edits: Vec<Edit>,
+}
+
+/// Where a line stands in the bytes that the proxy handed over.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// Where the name begins.
+    pub name: u32,
+    /// How long it is.
+    pub name_length: u32,
+    /// Where the value begins.
+    pub value: u32,
+    /// How long it is.
+    pub value_length: u32,
+}
+
+#[derive(Clone)]
+enum Slot {
+    Raw(Place),
+    Own(Line),
 }
 
 impl RequestHead {
     /// A head of these lines; names must be lowercase, as every proxy gives them.
     pub fn new(lines: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         RequestHead { head: Head::new(lines) }
+    }
+
+    /// A head whose lines stand in `raw`; a place outside of it is an empty text.
+    pub fn at(raw: Vec<u8>, places: Vec<Place>) -> Self {
+        RequestHead {
+            head: Head::at(raw, places),
+        }
     }
 
     /// `:method`; empty when absent.
@@ -72,7 +100,15 @@ impl RequestHead {
 impl ResponseHead {
     /// A head of these lines; no readable `:status` counts as 0.
     pub fn new(lines: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
-        let head = Head::new(lines);
+        Self::of(Head::new(lines))
+    }
+
+    /// A head whose lines stand in `raw`; a place outside of it is an empty text.
+    pub fn at(raw: Vec<u8>, places: Vec<Place>) -> Self {
+        Self::of(Head::at(raw, places))
+    }
+
+    fn of(head: Head) -> Self {
         let status = head
             .first(":status")
             .and_then(|value| std::str::from_utf8(value).ok())
@@ -117,43 +153,69 @@ impl std::ops::DerefMut for ResponseHead {
 
 impl Head {
     fn new(lines: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
-        let lines = lines
-            .into_iter()
-            .map(|(name, value)| Line {
-                name: name.into(),
-                value,
-            })
-            .collect();
+        let own = |(name, value): (String, Vec<u8>)| {
+            let name = Cow::Owned(name);
+            Slot::Own(Line { name, value })
+        };
         Head {
-            lines,
+            lines: lines.into_iter().map(own).collect(),
+            ..Head::default()
+        }
+    }
+
+    fn at(raw: Vec<u8>, places: Vec<Place>) -> Self {
+        Head {
+            raw,
+            lines: places.into_iter().map(Slot::Raw).collect(),
             edits: Vec::new(),
         }
     }
 
-    /// The lines as they stand after the edits.
-    pub fn lines(&self) -> &[Line] {
-        &self.lines
+    fn name<'h>(&'h self, slot: &'h Slot) -> &'h [u8] {
+        match slot {
+            Slot::Raw(place) => self.cut(place.name, place.name_length),
+            Slot::Own(line) => line.name.as_bytes(),
+        }
+    }
+
+    fn value<'h>(&'h self, slot: &'h Slot) -> &'h [u8] {
+        match slot {
+            Slot::Raw(place) => self.cut(place.value, place.value_length),
+            Slot::Own(line) => &line.value,
+        }
+    }
+
+    fn cut(&self, start: u32, length: u32) -> &[u8] {
+        let wide = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let (start, length) = (wide(start), wide(length));
+        self.raw.get(start..start.saturating_add(length)).unwrap_or_default()
+    }
+
+    /// Names and values as they stand after the edits.
+    pub fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter().map(|slot| (self.name(slot), self.value(slot)))
     }
 
     /// The first line's value.
     pub fn first(&self, name: &str) -> Option<&[u8]> {
-        self.lines
-            .iter()
-            .find(|line| line.name == name)
-            .map(|line| line.value.as_slice())
+        let slot = self.lines.iter().find(|slot| self.name(slot) == name.as_bytes())?;
+        Some(self.value(slot))
     }
 
     /// The values of all lines of that name.
     pub fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
-        self.lines
-            .iter()
-            .filter(move |line| line.name == name)
-            .map(|line| line.value.as_slice())
+        let named = move |(have, value): (&[u8], &'h [u8])| (have == name.as_bytes()).then_some(value);
+        self.lines().filter_map(named)
     }
 
     /// Whether there is such a line.
     pub fn has(&self, name: &str) -> bool {
         self.first(name).is_some()
+    }
+
+    /// Whether any line's name is one of those.
+    pub fn has_any(&self, is: impl Fn(&[u8]) -> bool) -> bool {
+        self.lines().any(|(name, _)| is(name))
     }
 
     /// Makes all lines of that name this one; does nothing where that is so already.
@@ -168,44 +230,39 @@ impl Head {
             name: Cow::Borrowed(name),
             value,
         };
-        match self.lines.iter().position(|line| line.name == name) {
-            Some(first) => {
-                let mut index = 0_usize;
-                self.lines.retain(|line| {
-                    let stays = index == first || line.name != name;
-                    index = index.saturating_add(1);
-                    stays
-                });
-                if let Some(slot) = self.lines.get_mut(first) {
-                    *slot = line.clone();
-                }
-            }
-            None => self.lines.push(line.clone()),
+        let position = self.lines.iter().position(|slot| self.name(slot) == name.as_bytes());
+        self.take_out(name.as_bytes());
+        match position {
+            Some(first) if first <= self.lines.len() => self.lines.insert(first, Slot::Own(line.clone())),
+            _ => self.lines.push(Slot::Own(line.clone())),
         }
         self.edits.push(Edit::Set(line));
     }
 
     /// Removes all lines of that name, if there are any.
-    pub fn remove(&mut self, name: impl Into<Cow<'static, str>>) {
-        let name = name.into();
-        let before = self.lines.len();
-        self.lines.retain(|line| line.name != name);
-        if self.lines.len() != before {
-            self.edits.push(Edit::Remove(name));
+    pub fn remove(&mut self, name: &'static str) {
+        if self.take_out(name.as_bytes()) {
+            self.edits.push(Edit::Remove(Cow::Borrowed(name)));
         }
     }
 
     /// Removes every line whose name the judge condemns.
-    pub fn remove_where(&mut self, condemns: impl Fn(&str) -> bool) {
-        let mut names: Vec<Cow<'static, str>> = Vec::new();
-        for line in &self.lines {
-            if condemns(&line.name) && !names.contains(&line.name) {
-                names.push(line.name.clone());
-            }
+    pub fn remove_where(&mut self, condemns: impl Fn(&[u8]) -> bool) {
+        while let Some(slot) = self.lines.iter().find(|slot| condemns(self.name(slot))) {
+            let name = self.name(slot).to_vec();
+            self.take_out(&name);
+            // Header names are ASCII (RFC 9110 5.1); were one not, the proxy would refuse the edit, and so the stream.
+            let name = String::from_utf8_lossy(&name).into_owned();
+            self.edits.push(Edit::Remove(Cow::Owned(name)));
         }
-        for name in names {
-            self.remove(name);
-        }
+    }
+
+    fn take_out(&mut self, name: &[u8]) -> bool {
+        let mut lines = std::mem::take(&mut self.lines);
+        let before = lines.len();
+        lines.retain(|slot| self.name(slot) != name);
+        self.lines = lines;
+        self.lines.len() != before
     }
 
     /// The edits made so far, which are taken out.
@@ -227,9 +284,9 @@ mod tests {
     }
 
     fn shown(head: &Head) -> Vec<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         head.lines()
-            .iter()
-            .map(|line| format!("{}={}", line.name, String::from_utf8_lossy(&line.value)))
+            .map(|(name, value)| format!("{}={}", text(name), text(value)))
             .collect()
     }
 
@@ -263,5 +320,28 @@ mod tests {
     fn a_status_that_cannot_be_read_is_none() {
         let status = |value: &str| ResponseHead::new([(":status".to_owned(), value.as_bytes().to_vec())]).status();
         assert_eq!((status("200"), status("2x0"), status("")), (200, 0, 0));
+    }
+
+    #[test]
+    fn lines_in_raw_bytes_are_as_others_and_a_place_outside_is_empty() {
+        let place = |name, name_length, value, value_length| Place {
+            name,
+            name_length,
+            value,
+            value_length,
+        };
+        let places = vec![
+            place(0, 1, 1, 2),
+            place(3, 1, 4, 1),
+            place(0, 1, 4, 1),
+            place(3, 1, 5, 9),
+            place(9, 9, u32::MAX, u32::MAX),
+        ];
+        let mut head = RequestHead::at(b"a12b3".to_vec(), places);
+        assert_eq!(shown(&head), ["a=12", "b=3", "a=3", "b=", "="]);
+        head.set("a", "4");
+        head.remove_where(|name| name == b"b");
+        assert_eq!(shown(&head), ["a=4", "="]);
+        assert_eq!(head.take_edits().len(), 2);
     }
 }

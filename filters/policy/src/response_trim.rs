@@ -248,7 +248,7 @@ mod tests {
             ("accept-ranges", "bytes"),
         ];
         for body in [true, false] {
-            assert_eq!(fate(&lines, body).1.lines().len(), 1);
+            assert_eq!(fate(&lines, body).1.lines().count(), 1);
         }
         assert!(fate(&[(":status", "200"), ("etag", "W/\"3\"")], true).1.has("etag"));
         assert!(

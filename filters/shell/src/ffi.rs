@@ -9,6 +9,8 @@
 
 use std::ptr::null_mut;
 
+use scrim_policy::head::Place;
+
 /// Which header map.
 #[derive(Clone, Copy)]
 #[repr(u32)]
@@ -112,39 +114,40 @@ pub(crate) fn now() -> Option<u64> {
     Some(time)
 }
 
-/// A whole header map.
-pub(crate) fn headers(map: Map) -> Option<Vec<(String, Vec<u8>)>> {
+/// A whole header map: its bytes, and where the lines stand in them.
+pub(crate) fn headers(map: Map) -> Option<(Vec<u8>, Vec<Place>)> {
     // SAFETY: as above; `taken` gives live pointers.
     let bytes = taken(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })?;
-    pairs(&bytes)
+    let places = places(&bytes)?;
+    Some((bytes, places))
 }
 
 /// The ABI's map: count, then the sizes of all names and values, then each with a NUL behind.
-fn pairs(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
-    let word = |at: usize| -> Option<usize> {
-        let four = bytes.get(at..at.checked_add(4)?)?;
-        usize::try_from(u32::from_le_bytes(four.try_into().ok()?)).ok()
-    };
+fn places(bytes: &[u8]) -> Option<Vec<Place>> {
     if bytes.is_empty() {
         return Some(Vec::new());
     }
-    let count = word(0)?;
-    let mut sizes = 4_usize;
-    let mut data = count.checked_mul(8)?.checked_add(4)?;
-    let mut take = |size: usize| -> Option<&[u8]> {
-        let end = data.checked_add(size)?;
-        let slice = bytes.get(data..end)?;
-        data = end.checked_add(1)?;
-        Some(slice)
-    };
-    let mut list = Vec::with_capacity(count.min(1024));
+    let (count, mut rest) = bytes.split_first_chunk::<4>()?;
+    let count = u32::from_le_bytes(*count);
+    let mut next = count.checked_mul(8)?.checked_add(4)?;
+    let mut list = Vec::with_capacity(usize::try_from(count.min(1024)).ok()?);
     for _ in 0..count {
-        let name = take(word(sizes)?)?;
-        let value = take(word(sizes.checked_add(4)?)?)?;
-        sizes = sizes.checked_add(8)?;
-        list.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
+        let (name_length, more) = rest.split_first_chunk::<4>()?;
+        let (value_length, more) = more.split_first_chunk::<4>()?;
+        rest = more;
+        let (name_length, value_length) = (u32::from_le_bytes(*name_length), u32::from_le_bytes(*value_length));
+        let name = next;
+        let value = name.checked_add(name_length)?.checked_add(1)?;
+        next = value.checked_add(value_length)?.checked_add(1)?;
+        list.push(Place {
+            name,
+            name_length,
+            value,
+            value_length,
+        });
     }
-    Some(list)
+    // The last line's end is inside, and so is all before it.
+    (usize::try_from(next).ok()? <= bytes.len()).then_some(list)
 }
 
 /// Makes all lines of that name this one.

@@ -148,10 +148,10 @@ impl<const FILTERS: u8> Context for Http<FILTERS> {}
 
 impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let Some(lines) = ffi::headers(Map::Request) else {
+        let Some((raw, places)) = ffi::headers(Map::Request) else {
             return self.fail();
         };
-        let mut head = RequestHead::new(lines);
+        let mut head = RequestHead::at(raw, places);
         let facts = self.facts();
         let vault = Rc::clone(&self.vault);
         let Ok(mut vault) = vault.try_borrow_mut() else {
@@ -174,10 +174,10 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
         if !self.stream.wants_response() {
             return Action::Continue;
         }
-        let Some(lines) = ffi::headers(Map::Response) else {
+        let Some((raw, places)) = ffi::headers(Map::Response) else {
             return self.fail();
         };
-        let mut head = ResponseHead::new(lines);
+        let mut head = ResponseHead::at(raw, places);
         let verdict = self.stream.response_head(&mut head, end_of_stream);
         self.carry_out(Map::Response, verdict)
     }
