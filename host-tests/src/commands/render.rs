@@ -96,6 +96,10 @@ impl Render {
             None => Some(AccessLog::standard(Sink::Stdout)),
         };
         bootstrap.admin = self.admin.map(Admin::Tcp);
+        bootstrap.comments.push(
+            "TLS is not set up here: end it in front, or add a transport_socket to the listener and the cluster"
+                .to_owned(),
+        );
         bootstrap.comments.push(format!(
             "policy digest {}, from {}",
             compiled.digest(),
