@@ -96,10 +96,6 @@ impl Render {
             None => Some(AccessLog::standard(Sink::Stdout)),
         };
         bootstrap.admin = self.admin.map(Admin::Tcp);
-        bootstrap.comments.push(
-            "TLS is not set up here: end it in front, or add a transport_socket to the listener and the cluster"
-                .to_owned(),
-        );
         bootstrap.comments.push(format!(
             "policy digest {}, from {}",
             compiled.digest(),
@@ -120,6 +116,10 @@ impl Render {
                 .comments
                 .push(format!("`{name}` stands for {file}: set it to the file's content"));
         }
+        bootstrap.comments.push(
+            "TLS is not set up here: end it in front, or add a transport_socket to the listener and the cluster"
+                .to_owned(),
+        );
         write!(std::io::stdout(), "{}", bootstrap.to_yaml())?;
         Ok(0)
     }
