@@ -7,6 +7,7 @@
 
 #![allow(unsafe_code, reason = "the ABI is C: this is the one module that crosses it")]
 
+use std::cell::RefCell;
 use std::ptr::null_mut;
 
 use scrim_policy::head::Place;
@@ -227,15 +228,27 @@ pub(crate) fn reset_response() -> Result<(), Refused> {
     done(unsafe { proxy_close_stream(RESPONSE) })
 }
 
+thread_local! {
+    /// The VM's counters. Envoy keeps an entry for every definition, of one name too: to define at each count would leak.
+    static COUNTERS: RefCell<Vec<(String, u32)>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Adds one to a counter, which comes to be with the first call.
 pub(crate) fn count(name: &str) {
     const COUNTER: u32 = 0;
-    let mut id = 0;
-    // SAFETY: as above; `id` is a live u32.
-    unsafe {
-        if proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) == OK {
-            let _ = proxy_increment_metric(id, 1);
+    let counted = COUNTERS.with_borrow_mut(|counters| {
+        if let Some((_, id)) = counters.iter().find(|(have, _)| have == name) {
+            return Some(*id);
         }
+        let mut id = 0;
+        // SAFETY: as above; `id` is a live u32.
+        done(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) }).ok()?;
+        counters.push((name.to_owned(), id));
+        Some(id)
+    });
+    if let Some(id) = counted {
+        // SAFETY: no pointers.
+        let _ = unsafe { proxy_increment_metric(id, 1) };
     }
 }
 
