@@ -322,6 +322,7 @@ impl Section<'_> {
             && entry.phi_url.is_none()
             && entry.cache_control.is_none()
             && entry.response_trim.is_none()
+            && self.whole
         {
             self.problems.warn(
                 name.span,
