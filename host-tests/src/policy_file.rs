@@ -32,6 +32,8 @@ pub struct PolicyFile {
     pub environment_names: Vec<String>,
     /// What is wrong so far.
     problems: Problems,
+    /// Where key set files stand that could not be read: what follows from that is not told again.
+    unread: Vec<Span>,
 }
 
 /// All that is wrong with a policy file, a line each.
@@ -107,7 +109,8 @@ impl PolicyFile {
         let mut environment = BTreeMap::new();
         let mut environment_names = Vec::new();
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        inline_key_sets(&mut node, &folder, &mut problems);
+        let mut unread = Vec::new();
+        inline_key_sets(&mut node, &folder, &mut unread, &mut problems);
         keys_to_environment(
             &mut node,
             &folder,
@@ -120,6 +123,7 @@ impl PolicyFile {
             node,
             environment,
             environment_names,
+            unread,
             problems,
         })
     }
@@ -129,6 +133,9 @@ impl PolicyFile {
         let mut problems = self.problems.clone();
         let secrets = |name: &str| self.environment.get(name).cloned().or_else(|| environment(name));
         let compiled = Compiled::new::<{ scrim_policy::chain::ALL }>(&self.node, &secrets, &mut problems);
+        for span in &self.unread {
+            problems.forget(*span);
+        }
         let compiled = compiled.filter(|_| !problems.has_errors());
         (compiled, diagnostics(&self.path, &problems))
     }
@@ -242,7 +249,7 @@ fn convert(yaml: &MarkedYaml<'_>, problems: &mut Problems) -> Node {
     Node { span: at, value }
 }
 
-fn inline_key_sets(node: &mut Node, folder: &Path, problems: &mut Problems) {
+fn inline_key_sets(node: &mut Node, folder: &Path, unread: &mut Vec<Span>, problems: &mut Problems) {
     let Some(Node {
         value: Value::Mapping(issuers),
         ..
@@ -273,15 +280,7 @@ fn inline_key_sets(node: &mut Node, folder: &Path, problems: &mut Problems) {
             }
             Err(why) => {
                 problems.error(at, why);
-                // An empty set in its place would be told as a second problem.
-                let stand_in = serde_json::json!({"keys": []});
-                jwks.value = Value::Mapping(vec![(
-                    Key {
-                        name: "inline".into(),
-                        span: at,
-                    },
-                    Node::from_json(&stand_in),
-                )]);
+                unread.push(jwks.span);
             }
         }
     }

@@ -99,7 +99,9 @@ impl Compiled {
             };
             policies.push(section.policy(name, entry));
         }
-        warn_of_unused(&file, problems);
+        if whole {
+            warn_of_unused(&file, problems);
+        }
         if problems.has_errors() {
             return None;
         }

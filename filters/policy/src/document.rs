@@ -149,6 +149,11 @@ impl Problems {
         });
     }
 
+    /// Forgets what was noted at a place; for what only follows from a problem that was told elsewhere.
+    pub fn forget(&mut self, span: Span) {
+        self.list.retain(|problem| problem.span != span);
+    }
+
     /// Whether the document can't be used.
     pub fn has_errors(&self) -> bool {
         self.list.iter().any(|problem| problem.severity == Severity::Error)
