@@ -7,6 +7,7 @@
 //! 4. Requests lose what would bring such responses: `Accept-Encoding` becomes `identity`, `Range` and `If-Range` go.
 //! 5. Responses lose what tells of the untrimmed body: `Content-Length`, digests, `Accept-Ranges` and strong `ETag`s. FHIR's weak
 //!    version ETag stays, since If-Match needs it.
+//! 6. Trailers of a trimmed response go: nothing inspects them.
 
 use std::sync::Arc;
 

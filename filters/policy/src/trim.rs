@@ -21,7 +21,7 @@
 //!
 //! 8. `mask` makes any value `"***"`, `null` makes it `null`. `year`, `last4` and `tokenize` work on strings (unescaped) and
 //!    numbers (as written); of other values, `null` stays and all else is masked. What is replaced is not looked into.
-//! 9. `year` keeps the first four characters if they are digits, `last4` writes `***` before the last four characters if
+//! 9. `year` keeps the first four characters if they are digits and end the value or a dash follows, `last4` writes `***` before the last four characters if
 //!    there are more; else both mask.
 //! 10. A string or number longer than [`Limits::max_value`] is masked.
 //!

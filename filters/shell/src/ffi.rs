@@ -48,6 +48,7 @@ unsafe extern "C" {
     fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_header_map_pairs(map: u32, data: *const u8, size: usize) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
         key: *const u8,
@@ -161,6 +162,14 @@ pub(crate) fn set_header(map: Map, name: &str, value: &[u8]) -> Result<(), Refus
 pub(crate) fn remove_header(map: Map, name: &str) -> Result<(), Refused> {
     // SAFETY: as above.
     done(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+}
+
+/// Removes all trailers of the response.
+pub(crate) fn clear_response_trailers() -> Result<(), Refused> {
+    const RESPONSE_TRAILERS: u32 = 3;
+    let map = serialized(&[]);
+    // SAFETY: as above.
+    done(unsafe { proxy_set_header_map_pairs(RESPONSE_TRAILERS, map.as_ptr(), map.len()) })
 }
 
 /// A buffer's first bytes.

@@ -198,7 +198,12 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
         }
         // The end came with the trailers: what is held is here still, and nothing is where nothing was held.
         let held = ffi::buffer(Buffer::ResponseBody, usize::MAX).unwrap_or_default();
-        self.judge_body(&held, true)
+        let action = self.judge_body(&held, true);
+        // Nothing inspects trailers, so a trimmed response has none.
+        if matches!(action, Action::Continue) && ffi::clear_response_trailers().is_err() {
+            return self.reset();
+        }
+        action
     }
 
     fn on_log(&mut self) {

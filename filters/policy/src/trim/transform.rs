@@ -63,7 +63,10 @@ impl Transform {
         };
         let shown = match self {
             Transform::Year => match value {
-                [a, b, c, d, ..] if [a, b, c, d].iter().all(|byte| byte.is_ascii_digit()) => {
+                // FHIR dates go on with a dash or end; nine bare digits are no date but may be an SSN.
+                [a, b, c, d, rest @ ..]
+                    if [a, b, c, d].iter().all(|byte| byte.is_ascii_digit()) && matches!(rest, [] | [b'-', ..]) =>
+                {
                     String::from_utf8_lossy(&[*a, *b, *c, *d]).into_owned()
                 }
                 _ => String::from("***"),
@@ -167,8 +170,11 @@ mod tests {
             (r#""""#, r#""***""#),
             (r#"" 1974""#, r#""***""#),
             (r#""١٩٧٤""#, r#""***""#),
-            ("19741225", r#""1974""#),
-            ("1974.5", r#""1974""#),
+            (r#""123456789""#, r#""***""#),
+            (r#""19741225""#, r#""***""#),
+            ("19741225", r#""***""#),
+            ("1974", r#""1974""#),
+            ("1974.5", r#""***""#),
             ("-1974", r#""***""#),
             ("974", r#""***""#),
         ] {
