@@ -121,6 +121,8 @@ pub struct Stream<const FILTERS: u8> {
     compiled: Rc<Compiled>,
     /// The policy's index, where one governs.
     policy: Option<usize>,
+    /// Whether the policy file's own routes chose, and not the proxy's metadata.
+    by_file: bool,
     view: Option<usize>,
     format: Format,
     head_request: bool,
@@ -143,6 +145,7 @@ enum BodyState {
 struct Handover {
     /// `None`: no policy governs.
     policy: Option<String>,
+    by_file: bool,
     view: Option<usize>,
     issuer: Option<Rc<str>>,
     subject: Option<Pseudonym>,
@@ -163,6 +166,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         Stream {
             compiled,
             policy: None,
+            by_file: false,
             view: None,
             format: Format::Problem,
             head_request: false,
@@ -191,6 +195,10 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 let chosen = match &facts.handover {
                     Some(bytes) => self.take_over(bytes),
                     None if head.has_any(names_another_method) => Err(Reason::AmbiguousUrl("method_override")),
+                    None if names_another_host(&target, head) => Err(Reason::AmbiguousUrl("authority")),
+                    None if target.is_asterisk() && head.method() != b"OPTIONS" => {
+                        Err(Reason::AmbiguousUrl("not_a_target"))
+                    }
                     None => self.choose(head, facts, &target),
                 };
                 let resolved =
@@ -284,12 +292,12 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         };
         let (governs, why) = self.compiled.routes.choose(&routing);
         self.audit.route = Some(why);
+        self.by_file = matches!(why, Why::Route(_) | Why::Default);
         match governs {
             Governs::Policy(index) => {
                 self.policy = Some(index);
                 self.audit.policy = self.compiled.policies.get(index).map(|policy| Rc::clone(&policy.name));
-                let by_proxy = matches!(why, Why::RouteMetadata | Why::VirtualHostMetadata);
-                if by_proxy && !path_is_canonical(target) {
+                if !self.by_file && !path_is_canonical(target) {
                     return Err(Reason::AmbiguousUrl("not_canonical"));
                 }
                 Ok(())
@@ -302,6 +310,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
 
     fn take_over(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         let handover = Handover::parse(bytes).ok_or(Reason::UnknownPolicy)?;
+        self.by_file = handover.by_file;
         self.view = handover.view;
         self.audit.issuer = handover.issuer;
         self.audit.subject = handover.subject;
@@ -348,7 +357,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             }),
             Outcome::Rewrite(raw) => {
                 let again = Target::parse(&raw).map_err(|ambiguity| Reason::AmbiguousUrl(ambiguity.code()))?;
-                if again.path() != target.path() && facts.handover.is_none() {
+                if again.path() != target.path() && self.by_file {
                     let routing = Facts {
                         route_name: facts.route_name.as_deref(),
                         method: head.method(),
@@ -356,9 +365,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                         path: again.path(),
                         ..Facts::default()
                     };
-                    let by_file = matches!(self.audit.route, Some(Why::Route(_) | Why::Default));
                     let governs = self.compiled.routes.choose(&routing).0;
-                    if by_file && governs != self.policy.map_or(Governs::Allow, Governs::Policy) {
+                    if governs != self.policy.map_or(Governs::Allow, Governs::Policy) {
                         return Err(Reason::AmbiguousUrl("rewritten_route"));
                     }
                 }
@@ -400,6 +408,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
     fn handover(&self) -> Handover {
         Handover {
             policy: self.policy().map(|policy| policy.name.to_string()),
+            by_file: self.by_file,
             view: self.view,
             issuer: self.audit.issuer.clone(),
             subject: self.audit.subject.clone(),
@@ -597,6 +606,13 @@ fn names_another_method(name: &[u8]) -> bool {
     )
 }
 
+/// A server takes the host of an absolute-form target over `Host` (RFC 9112 3.2.2), and routes match on the latter.
+fn names_another_host(target: &Target<'_>, head: &RequestHead) -> bool {
+    target
+        .authority()
+        .is_some_and(|authority| !authority.as_bytes().eq_ignore_ascii_case(head.authority()))
+}
+
 fn has_empty_segments(target: &Target<'_>) -> bool {
     target
         .raw()
@@ -617,8 +633,11 @@ fn path_is_canonical(target: &Target<'_>) -> bool {
 impl Handover {
     fn render(&self) -> String {
         let subject = self.subject.as_ref().map(Pseudonym::as_str);
-        json!({"policy": self.policy, "view": self.view, "issuer": self.issuer.as_deref(), "subject": subject})
-            .to_string()
+        json!({
+            "policy": self.policy, "by_file": self.by_file, "view": self.view,
+            "issuer": self.issuer.as_deref(), "subject": subject,
+        })
+        .to_string()
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
@@ -640,6 +659,7 @@ impl Handover {
         };
         Some(Handover {
             policy: text("policy")?.map(str::to_owned),
+            by_file: members.get("by_file")?.as_bool()?,
             view,
             issuer: text("issuer")?.map(Rc::from),
             subject,

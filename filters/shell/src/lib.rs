@@ -230,7 +230,7 @@ impl<const FILTERS: u8> Http<FILTERS> {
         } else {
             ffi::property(VIRTUAL_HOST_POLICY)
         };
-        let route_name = if chosen || !self.needs_route_name {
+        let route_name = if !self.needs_route_name {
             None
         } else {
             ffi::property(ROUTE_NAME)

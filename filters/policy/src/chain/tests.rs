@@ -161,9 +161,9 @@ fn modules_behind_take_over_what_was_chosen_and_deny_what_they_cannot_read() {
         "{}",
         "[]",
         r#"{"policy": 1}"#,
-        r#"{"policy": "zz", "view": null, "issuer": null, "subject": null}"#,
-        r#"{"policy": "p", "view": -1, "issuer": null, "subject": null}"#,
-        r#"{"policy": "p", "view": null, "issuer": null, "subject": "512-34-5678"}"#,
+        r#"{"policy": "zz", "by_file": true, "view": null, "issuer": null, "subject": null}"#,
+        r#"{"policy": "p", "by_file": true, "view": -1, "issuer": null, "subject": null}"#,
+        r#"{"policy": "p", "by_file": true, "view": null, "issuer": null, "subject": "512-34-5678"}"#,
     ] {
         let facts = RequestFacts {
             handover: Some(garbled.as_bytes().to_vec()),
@@ -298,5 +298,50 @@ fn without_a_clock_no_token_is_valid() {
     assert_eq!(
         reason(&compiled, "/a", &[("authorization", "Bearer a.b.c,Bearer d")], &facts),
         Some(Reason::TwoTokens)
+    );
+}
+
+#[test]
+fn modules_refuse_the_same_rewrites_as_the_suite() {
+    let compiled = compiled(json!({
+        "version": "1",
+        "policies": {"p": {"phi_url": {"detect": ["ssn"], "on_detect": "strip"}}, "q": {}},
+        "routes": [{"match": {"path": "/x"}, "policy": "q"}, {"match": {}, "policy": "p"}],
+    }));
+    let target = "/x/512-34-5678";
+    let behind = |facts: RequestFacts| {
+        let handover = open::<CACHE_CONTROL>(&compiled, head(target, &[]), &facts)
+            .opening
+            .handover;
+        let facts = RequestFacts {
+            handover: handover.map(String::into_bytes),
+            ..RequestFacts::default()
+        };
+        denied(&open::<PHI_URL>(&compiled, head(target, &[]), &facts).opening)
+    };
+    assert_eq!(
+        behind(RequestFacts::default()),
+        Some(Reason::AmbiguousUrl("rewritten_route"))
+    );
+    // The proxy's metadata chose, so the file's routes have no say.
+    let by_metadata = RequestFacts {
+        route_metadata: Some(b"p".to_vec()),
+        ..RequestFacts::default()
+    };
+    assert_eq!(behind(by_metadata), None);
+}
+
+#[test]
+fn a_target_with_a_host_of_its_own_must_name_the_same_one() {
+    let compiled = policy(json!({}));
+    let facts = RequestFacts::default();
+    assert_eq!(reason(&compiled, "http://H/a", &[], &facts), None);
+    assert_eq!(
+        reason(&compiled, "http://other/a", &[], &facts),
+        Some(Reason::AmbiguousUrl("authority"))
+    );
+    assert_eq!(
+        reason(&compiled, "*", &[], &facts),
+        Some(Reason::AmbiguousUrl("not_a_target"))
     );
 }
