@@ -6,12 +6,15 @@
 //! 3. 403 where no policy governs, or one that does not exist.
 //! 4. 502 when a response can't be inspected; an error response keeps its status, its body is replaced.
 //! 5. Bodies are a FHIR `OperationOutcome` where the client takes FHIR, else `application/problem+json` (RFC 9457).
-//! 6. Every denial is `no-store, private`, with HSTS where the policy has it: a denial in the response phase passes no filter, so it
+//! 6. gRPC clients get a status of theirs (<https://grpc.github.io/grpc/core/md_doc_statuscodes.html>), with the same text.
+//! 7. Where the policy names the protected resource metadata, challenges do too (RFC 9728 5.1).
+//! 8. Every denial is `no-store, private`, with HSTS where the policy has it: a denial in the response phase passes no filter, so it
 //!    carries its own headers.
 
 use std::borrow::Cow;
 
 use crate::cache_control::{CacheControl, NO_STORE_PRIVATE};
+use crate::cors::Cors;
 use crate::head::RequestHead;
 
 /// Which filter decided.
@@ -59,6 +62,14 @@ pub enum Reason {
     InvalidToken(&'static str),
     /// The token's scopes are not enough; these would be, space-separated, from the policy file.
     InsufficientScope(String),
+    /// The token is valid and its scopes may do, and yet it is not permitted; the code says why, to the audit record only.
+    NotPermitted(&'static str),
+    /// What the request does can't be told; the code says why.
+    UnclearRequest(&'static str),
+    /// The request's body would have to be read, and is too large for that.
+    BodyTooLarge,
+    /// A preflight from an origin, or for a method or header, that is not listed.
+    Preflight,
     /// PHI in the URL.
     PhiInUrl {
         /// The parameter's name, where the FHIR table or the policy file knows it.
@@ -79,9 +90,14 @@ impl Reason {
     pub fn filter(&self) -> FilterKind {
         match self {
             Reason::NoRoute | Reason::UnknownPolicy | Reason::AmbiguousUrl(_) => FilterKind::Route,
-            Reason::NoToken | Reason::TwoTokens | Reason::InvalidToken(_) | Reason::InsufficientScope(_) => {
-                FilterKind::OauthScope
-            }
+            Reason::NoToken
+            | Reason::TwoTokens
+            | Reason::InvalidToken(_)
+            | Reason::InsufficientScope(_)
+            | Reason::NotPermitted(_)
+            | Reason::UnclearRequest(_)
+            | Reason::BodyTooLarge
+            | Reason::Preflight => FilterKind::OauthScope,
             Reason::PhiInUrl { .. } => FilterKind::PhiUrl,
             Reason::NoView | Reason::Uninspectable(_) | Reason::ErrorBody(_) => FilterKind::ResponseTrim,
         }
@@ -90,8 +106,14 @@ impl Reason {
     /// The status code.
     pub fn status(&self) -> u16 {
         match self {
-            Reason::NoRoute | Reason::UnknownPolicy | Reason::InsufficientScope(_) | Reason::NoView => 403,
-            Reason::AmbiguousUrl(_) | Reason::TwoTokens | Reason::PhiInUrl { .. } => 400,
+            Reason::NoRoute
+            | Reason::UnknownPolicy
+            | Reason::InsufficientScope(_)
+            | Reason::NotPermitted(_)
+            | Reason::Preflight
+            | Reason::NoView => 403,
+            Reason::AmbiguousUrl(_) | Reason::TwoTokens | Reason::UnclearRequest(_) | Reason::PhiInUrl { .. } => 400,
+            Reason::BodyTooLarge => 413,
             Reason::NoToken | Reason::InvalidToken(_) => 401,
             Reason::Uninspectable(_) => 502,
             Reason::ErrorBody(status) => *status,
@@ -108,6 +130,10 @@ impl Reason {
             Reason::TwoTokens => "invalid_request",
             Reason::InvalidToken(_) => "invalid_token",
             Reason::InsufficientScope(_) => "insufficient_scope",
+            Reason::NotPermitted(_) => "not_permitted",
+            Reason::UnclearRequest(_) => "unclear_request",
+            Reason::BodyTooLarge => "body_too_large",
+            Reason::Preflight => "preflight",
             Reason::PhiInUrl { .. } => "phi_in_url",
             Reason::NoView => "no_view",
             Reason::Uninspectable(_) => "uninspectable_response",
@@ -118,23 +144,46 @@ impl Reason {
     /// The finer code, for audit records; never anything from the request.
     pub fn detail(&self) -> Option<&'static str> {
         match self {
-            Reason::AmbiguousUrl(code) | Reason::InvalidToken(code) | Reason::Uninspectable(code) => Some(code),
+            Reason::AmbiguousUrl(code)
+            | Reason::InvalidToken(code)
+            | Reason::NotPermitted(code)
+            | Reason::UnclearRequest(code)
+            | Reason::Uninspectable(code) => Some(code),
             Reason::PhiInUrl { place, .. } => Some(place),
             _ => None,
         }
     }
 
-    /// The `WWW-Authenticate` value, where there is one (RFC 6750 3).
-    fn challenge(&self) -> Option<String> {
+    /// The `WWW-Authenticate` value, where there is one (RFC 6750 3, RFC 9728 5.1).
+    fn challenge(&self, resource_metadata: Option<&str>) -> Option<String> {
+        let mut parts = Vec::new();
         match self {
-            Reason::NoToken => Some("Bearer".to_owned()),
-            Reason::TwoTokens => Some("Bearer error=\"invalid_request\"".to_owned()),
-            Reason::InvalidToken(_) => Some("Bearer error=\"invalid_token\"".to_owned()),
+            Reason::NoToken => {}
+            Reason::TwoTokens => parts.push("error=\"invalid_request\"".to_owned()),
+            Reason::InvalidToken(_) => parts.push("error=\"invalid_token\"".to_owned()),
             // A scope-token has neither quote nor backslash (RFC 6749 3.3), which the compiler of the policy checks.
             Reason::InsufficientScope(scopes) => {
-                Some(format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\""))
+                parts.push("error=\"insufficient_scope\"".to_owned());
+                if !scopes.is_empty() {
+                    parts.push(format!("scope=\"{scopes}\""));
+                }
             }
-            _ => None,
+            _ => return None,
+        }
+        // The compiler of the policy refuses a quote in it.
+        parts.extend(resource_metadata.map(|url| format!("resource_metadata=\"{url}\"")));
+        Some(format!("Bearer {}", parts.join(", ")).trim_end().to_owned())
+    }
+
+    /// The status of a gRPC call.
+    fn grpc_status(&self) -> u8 {
+        match self.status() {
+            400 | 413 => 3,
+            401 => 16,
+            403 => 7,
+            404 => 5,
+            502..=504 => 14,
+            _ => 13,
         }
     }
 
@@ -152,6 +201,7 @@ impl Reason {
             401 => ("Unauthorized", "login"),
             403 => ("Forbidden", "forbidden"),
             404 => ("Not Found", "not-found"),
+            413 => ("Content Too Large", "too-long"),
             502 => ("Bad Gateway", "exception"),
             503 => ("Service Unavailable", "transient"),
             504 => ("Gateway Timeout", "timeout"),
@@ -170,6 +220,11 @@ impl Reason {
             Reason::NoToken => "an access token is needed: send `Authorization: Bearer`",
             Reason::TwoTokens => "exactly one access token may be sent, in one Authorization header",
             Reason::InvalidToken(_) => "the access token is not valid here",
+            Reason::InsufficientScope(scopes) if scopes.is_empty() => "the access token does not grant this request",
+            Reason::NotPermitted(_) => "the access token does not grant this request",
+            Reason::UnclearRequest(_) => "the request can't be read as a FHIR interaction; write it as FHIR's HTTP API has it",
+            Reason::BodyTooLarge => "the request's body is too large to be judged here; send it in smaller parts",
+            Reason::Preflight => "this origin, method or header is not allowed here",
             Reason::InsufficientScope(scopes) => {
                 return Cow::Owned(format!("the access token lacks a scope; needed: {scopes}"));
             }
@@ -204,11 +259,21 @@ pub enum Format {
     Problem,
     /// `application/fhir+json` with an `OperationOutcome`.
     OperationOutcome,
+    /// A gRPC status.
+    Grpc,
 }
 
 impl Format {
-    /// What the client takes: FHIR when `Accept` or `_format` names it.
+    /// What the client takes: a gRPC status for a gRPC call, FHIR when `Accept` or `_format` names it.
     pub fn of(head: &RequestHead) -> Self {
+        let grpc = |value: &[u8]| {
+            value
+                .strip_prefix(b"application/grpc")
+                .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+        };
+        if head.first("content-type").is_some_and(grpc) {
+            return Format::Grpc;
+        }
         let fhir = |bytes: &[u8]| {
             let text = bytes.to_ascii_lowercase();
             memchr::memmem::find(&text, b"application/fhir+").is_some()
@@ -238,42 +303,62 @@ pub struct Answer {
     pub status: u16,
     /// The header lines.
     pub headers: Vec<(&'static str, String)>,
-    /// The body.
+    /// The body; for a gRPC call its message.
     pub body: String,
+    /// The status of a gRPC call.
+    pub grpc_status: Option<u8>,
+}
+
+/// What the policy adds to denials.
+#[derive(Clone, Copy, Default)]
+pub struct Additions<'a> {
+    /// The `cache_control` section.
+    pub cache: Option<&'a CacheControl>,
+    /// The URL of the protected resource metadata.
+    pub resource_metadata: Option<&'a str>,
+    /// The origin of the web page that may read the answer.
+    pub origin: Option<&'a str>,
 }
 
 /// Renders the answer to a denied caller.
-pub fn answer(reason: &Reason, format: Format, cache: Option<&CacheControl>) -> Answer {
+pub fn answer(reason: &Reason, format: Format, additions: &Additions<'_>) -> Answer {
     let mut headers = Vec::with_capacity(4);
-    headers.push((
-        "content-type",
-        match format {
-            Format::Problem => "application/problem+json".to_owned(),
-            Format::OperationOutcome => "application/fhir+json".to_owned(),
-        },
-    ));
+    match format {
+        Format::Problem => headers.push(("content-type", "application/problem+json".to_owned())),
+        Format::OperationOutcome => headers.push(("content-type", "application/fhir+json".to_owned())),
+        // The proxy writes it.
+        Format::Grpc => {}
+    }
     headers.push(("cache-control", NO_STORE_PRIVATE.to_owned()));
-    if let Some(hsts) = cache.and_then(CacheControl::hsts) {
+    if let Some(hsts) = additions.cache.and_then(CacheControl::hsts) {
         headers.push(("strict-transport-security", hsts.to_owned()));
     }
-    if let Some(challenge) = reason.challenge() {
+    if let Some(challenge) = reason.challenge(additions.resource_metadata) {
         headers.push(("www-authenticate", challenge));
+    }
+    if let Some(origin) = additions.origin {
+        headers.extend(Cors::lines(origin));
+        headers.push(("vary", "origin".to_owned()));
     }
     let (title, issue) = reason.kinds();
     let (status, text, code) = (reason.status(), reason.text(), reason.code());
     let body = match format {
+        Format::Grpc => text.into_owned(),
         Format::Problem => {
             serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": text, "code": code})
+                .to_string()
         }
         Format::OperationOutcome => serde_json::json!({
             "resourceType": "OperationOutcome",
             "issue": [{"severity": "error", "code": issue, "details": {"text": text}, "diagnostics": code}],
-        }),
+        })
+        .to_string(),
     };
     Answer {
         status,
         headers,
-        body: body.to_string(),
+        body,
+        grpc_status: (format == Format::Grpc).then(|| reason.grpc_status()),
     }
 }
 
@@ -315,7 +400,7 @@ mod tests {
             (Reason::NoRoute, 403, None),
             (Reason::Uninspectable("json"), 502, None),
         ] {
-            let answer = answer(&reason, Format::Problem, None);
+            let answer = answer(&reason, Format::Problem, &Additions::default());
             assert_eq!(
                 (answer.status, header(&answer, "www-authenticate")),
                 (status, challenge)
@@ -325,8 +410,54 @@ mod tests {
     }
 
     #[test]
+    fn challenges_name_the_resource_metadata_where_the_policy_does() {
+        let additions = Additions {
+            resource_metadata: Some("https://fhir.example.org/.well-known/oauth-protected-resource"),
+            origin: Some("https://app.example.org"),
+            ..Additions::default()
+        };
+        for (reason, challenge) in [
+            (Reason::NoToken, Some("Bearer resource_metadata=\"https://fhir.example.org/.well-known/oauth-protected-resource\"")),
+            (
+                Reason::InvalidToken("expired"),
+                Some("Bearer error=\"invalid_token\", resource_metadata=\"https://fhir.example.org/.well-known/oauth-protected-resource\""),
+            ),
+            (Reason::NotPermitted("other_patient"), None),
+        ] {
+            let answer = answer(&reason, Format::Problem, &additions);
+            assert_eq!(header(&answer, "www-authenticate"), challenge);
+            assert_eq!(header(&answer, "access-control-allow-origin"), Some("https://app.example.org"));
+            assert!(!answer.body.contains("other_patient"));
+        }
+    }
+
+    #[test]
+    fn a_grpc_call_gets_a_grpc_status() {
+        let of = |value: &str| Format::of(&head(&[("content-type", value), ("accept", "application/fhir+json")]));
+        for (value, grpc) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;x", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+        ] {
+            assert_eq!(of(value) == Format::Grpc, grpc, "{value}");
+        }
+        for (reason, status) in [
+            (Reason::NoToken, 16),
+            (Reason::InsufficientScope(String::new()), 7),
+            (Reason::TwoTokens, 3),
+            (Reason::Uninspectable("json"), 14),
+        ] {
+            let answer = answer(&reason, Format::Grpc, &Additions::default());
+            assert_eq!(answer.grpc_status, Some(status));
+            assert!(header(&answer, "content-type").is_none() && !answer.body.starts_with('{'));
+        }
+    }
+
+    #[test]
     fn the_finer_code_of_a_bad_token_is_not_told_to_the_caller() {
-        let answer = answer(&Reason::InvalidToken("expired"), Format::OperationOutcome, None);
+        let answer = answer(&Reason::InvalidToken("expired"), Format::OperationOutcome, &Additions::default());
         assert!(!answer.body.contains("expired"));
         assert!(answer.headers.iter().all(|(_, value)| !value.contains("expired")));
     }
@@ -351,7 +482,7 @@ mod tests {
                 "{accept} {target}"
             );
         }
-        let outcome = answer(&Reason::NoRoute, Format::OperationOutcome, None);
+        let outcome = answer(&Reason::NoRoute, Format::OperationOutcome, &Additions::default());
         assert_eq!(header(&outcome, "content-type"), Some("application/fhir+json"));
         assert!(outcome.body.contains("OperationOutcome"));
     }
@@ -362,7 +493,7 @@ mod tests {
             parameter: Some("birthdate".into()),
             place: "query",
         };
-        let answer = answer(&reason, Format::Problem, None);
+        let answer = answer(&reason, Format::Problem, &Additions::default());
         assert!(answer.body.contains("`birthdate`") && answer.body.contains("_search"));
     }
 }

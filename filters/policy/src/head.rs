@@ -220,18 +220,19 @@ impl Head {
 
     /// Makes all lines of that name this one; does nothing where that is so already.
     pub fn set(&mut self, name: &'static str, value: impl Into<Vec<u8>>) {
-        let value = value.into();
-        let mut same = self.all(name);
+        self.put(Cow::Borrowed(name), value.into());
+    }
+
+    /// As [`Self::set`], for a name that is not known when this is compiled.
+    pub fn put(&mut self, name: Cow<'static, str>, value: Vec<u8>) {
+        let mut same = self.all(&name);
         if same.next() == Some(value.as_slice()) && same.next().is_none() {
             return;
         }
         drop(same);
-        let line = Line {
-            name: Cow::Borrowed(name),
-            value,
-        };
         let position = self.lines.iter().position(|slot| self.name(slot) == name.as_bytes());
         self.take_out(name.as_bytes());
+        let line = Line { name, value };
         match position {
             Some(first) if first <= self.lines.len() => self.lines.insert(first, Slot::Own(line.clone())),
             _ => self.lines.push(Slot::Own(line.clone())),

@@ -6,7 +6,7 @@
 use serde_json::{Map as JsonMap, Value as Json, json};
 
 use crate::document::{
-    At, Decode, Named, Node, Problems, Seconds, Value, Verbatim, choice, members, one_of, record, suggestion,
+    At, Decode, Named, Node, Problems, Seconds, Span, Value, Verbatim, choice, members, one_of, record, suggestion,
 };
 
 record! {
@@ -18,6 +18,8 @@ record! {
         pub keys: Option<Keys>,
         /// Who issues access tokens, by alias. The alias stands in audit records.
         pub issuers: Named<Issuer>,
+        /// What the roles of tokens mean here, by name.
+        pub roles: Named<Role>,
         /// What a route can demand, by name.
         pub policies: Named<PolicyEntry>,
         /// Which policy governs which requests; the first match wins.
@@ -52,6 +54,32 @@ record! {
         pub jwks: At<KeySetSource>,
         /// How far clocks may differ when `exp` and `nbf` are checked. Absent: 0s.
         pub leeway: Option<Seconds>,
+        /// The most that may lie between `iat` and `exp`; a token without `iat` is then refused. Absent: no bound.
+        pub max_lifetime: Option<Seconds>,
+        /// What `typ` a token must have. Absent: any that an access token may have.
+        pub token_type: Option<TokenType>,
+        /// Where the issuer writes what this policy file asks of its tokens.
+        pub claims: Option<Claims>,
+    }
+
+    /// Where an issuer writes what this policy file asks of its tokens. A string is the exact name of one claim, a list the way through nested objects.
+    pub struct Claims {
+        /// Scopes: a space-separated string or a list. Absent: `scope` and `scp` together.
+        pub scopes: Option<ClaimPath>,
+        /// Roles: a string or a list. Absent: `roles` (RFC 9068 2.2.3.1).
+        pub roles: Option<ClaimPath>,
+        /// Purposes of use: a string, an object with `code`, or a list of such. Absent: `extensions`, `ihe_iua`, `purpose_of_use` (IHE IUA 3.71).
+        pub purpose: Option<ClaimPath>,
+        /// The id of the patient in context: a string. Absent: `patient` (SMART App Launch).
+        pub patient: Option<ClaimPath>,
+    }
+
+    /// What a role means here.
+    pub struct Role {
+        /// How tokens write the role. Absent: by its name here.
+        pub values: Option<At<Vec<At<String>>>>,
+        /// What the role permits, for `{permission: ..}` in requirements.
+        pub permissions: Option<Vec<At<String>>>,
     }
 
     /// A key set that is fetched through a cluster of the proxy.
@@ -82,8 +110,68 @@ record! {
     pub struct OauthScope {
         /// The issuers whose tokens count here, by alias.
         pub issuers: At<Vec<At<String>>>,
-        /// The scopes that the token must have.
+        /// What the token must grant.
         pub require: Need,
+        /// Whether decisions count. Absent: enforce.
+        pub mode: Option<At<Mode>>,
+        /// How `{smart: auto}` reads requests.
+        pub smart: Option<At<Smart>>,
+        /// Lets some callers past `require` in an emergency, marked and recorded.
+        pub break_glass: Option<At<BreakGlass>>,
+        /// Claims that the upstream gets as headers, by header name. What a client sends under such a name is removed, on every route.
+        pub identity: Named<ClaimPath>,
+        /// How the token is bound to the one who sends it.
+        pub sender: Option<At<Sender>>,
+        /// The URL of the protected resource metadata (RFC 9728), for `WWW-Authenticate`.
+        pub resource_metadata: Option<At<String>>,
+        /// Which web pages may call, and the answer to their preflights. Absent: a preflight is a request like any other.
+        pub cors: Option<At<Cors>>,
+    }
+
+    /// How `{smart: auto}` reads requests.
+    pub struct Smart {
+        /// Where the FHIR service begins. Absent: before the first part of the path from which on all of it is FHIR's.
+        pub base: Option<At<String>>,
+        /// Which contexts' scopes count. Absent: all.
+        pub contexts: Option<At<Vec<ScopeContext>>>,
+        /// What becomes of a patient's own request whose answer can't be shown to belong to the patient. Absent: deny.
+        pub unproven: Option<At<Unproven>>,
+    }
+
+    /// Lets some callers past `require` in an emergency, marked and recorded. Signature, issuer, audience and times hold all the same.
+    pub struct BreakGlass {
+        /// The header by which the client asks, with a code as its value. The upstream gets it only where it was granted.
+        pub header: At<String>,
+        /// The codes that count.
+        pub reasons: At<Vec<At<String>>>,
+        /// The roles that may; the token must have one.
+        pub roles: At<Vec<At<String>>>,
+        /// The purposes of use that may; the token must have one. Absent: ETREAT and BTG (HL7 v3 PurposeOfUse).
+        pub purposes: Option<At<Vec<At<String>>>>,
+        /// The most that may lie between `iat` and now. Absent: 5m.
+        pub max_age: Option<Seconds>,
+        /// How often one subject may within an hour, for each worker of the proxy. Absent: 10.
+        pub per_hour: Option<u64>,
+    }
+
+    /// How the token is bound to the one who sends it.
+    pub struct Sender {
+        /// Whether tokens must be bound to a client certificate (RFC 8705). Absent: only those that say so are.
+        pub certificate: Option<CertificateBinding>,
+        /// The URI names (RFC 5280 4.2.1.6) of proxies whose `X-Forwarded-Client-Cert` counts, when they show it in their own certificate. Absent: none.
+        pub trusted_hops: Option<At<Vec<At<String>>>>,
+    }
+
+    /// Which web pages may call, and the answer to their preflights.
+    pub struct Cors {
+        /// The origins, exactly.
+        pub origins: At<Vec<At<String>>>,
+        /// The methods. Absent: GET, HEAD, POST.
+        pub methods: Option<At<Vec<At<String>>>>,
+        /// The request headers. Absent: accept, authorization, content-type.
+        pub headers: Option<At<Vec<At<String>>>>,
+        /// How long browsers may remember the answer. Absent: 10m.
+        pub max_age: Option<Seconds>,
     }
 
     /// No PHI in URLs.
@@ -126,7 +214,7 @@ record! {
 
     /// What callers of some kind see.
     pub struct View {
-        /// The scopes that the token must have. Absent: the view always applies.
+        /// What the token must grant. Absent: the view always applies.
         pub when: Option<Need>,
         /// What goes.
         pub deny: Option<Vec<At<String>>>,
@@ -164,6 +252,50 @@ choice! {
     pub enum Version {
         /// The only one.
         One = "1",
+    }
+
+    /// What `typ` a token must have.
+    pub enum TokenType {
+        /// `at+jwt` (RFC 9068 2.1).
+        AtJwt = "at+jwt",
+        /// `at+jwt`, `JWT` or none.
+        Any = "any",
+    }
+
+    /// Whether decisions count.
+    pub enum Mode {
+        /// They do.
+        Enforce = "enforce",
+        /// They are made, recorded and counted, and the request passes all the same.
+        Shadow = "shadow",
+        /// None is made.
+        Off = "off",
+    }
+
+    /// Whose access a SMART scope is about.
+    pub enum ScopeContext {
+        /// The patient in context.
+        Patient = "patient",
+        /// What the user may.
+        User = "user",
+        /// A system of its own.
+        System = "system",
+    }
+
+    /// What becomes of what can't be proven.
+    pub enum Unproven {
+        /// It is denied.
+        Deny = "deny",
+        /// It passes: the upstream vouches for it.
+        Upstream = "upstream",
+    }
+
+    /// Whether tokens must be bound to a client certificate.
+    pub enum CertificateBinding {
+        /// They must.
+        Required = "required",
+        /// Those that say so are held to it.
+        IfBound = "if_bound",
     }
 
     /// A table of what carries PHI.
@@ -259,11 +391,22 @@ one_of! {
     }
 }
 
-/// A tree of needed scopes: a scope, or a mapping with one of `any_of`, `all_of`, `none_of` to a list of such trees.
+/// A tree of what a token must grant: a scope, a mapping with one of `any_of`, `all_of`, `none_of` to a list of such trees, or with one of `smart`, `role`,
+/// `permission`, `purpose`, `break_glass`.
 #[derive(Clone, Debug)]
 pub enum Need {
     /// This scope.
     Scope(At<String>),
+    /// The SMART scopes for what the request does.
+    Smart(Span),
+    /// This role.
+    Role(At<String>),
+    /// A role that permits this.
+    Permission(At<String>),
+    /// This purpose of use.
+    Purpose(At<String>),
+    /// Whether the glass was broken.
+    BreakGlass(At<bool>),
     /// At least one.
     AnyOf(At<Vec<Need>>),
     /// Every one.
@@ -274,18 +417,27 @@ pub enum Need {
 
 impl Decode for Need {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        const KEYS: [&str; 3] = ["any_of", "all_of", "none_of"];
+        const KEYS: [&str; 8] = [
+            "any_of",
+            "all_of",
+            "none_of",
+            "smart",
+            "role",
+            "permission",
+            "purpose",
+            "break_glass",
+        ];
         if let Value::String(scope) = &node.value {
             return Some(Need::Scope(At {
                 value: scope.clone(),
                 span: node.span,
             }));
         }
-        let members = members(node, "a scope requirement that is not a single scope", problems)?;
+        let members = members(node, "a requirement that is not a single scope", problems)?;
         let [(key, value)] = members.as_slice() else {
             problems.error(
                 node.span,
-                "exactly one of `any_of`, `all_of`, `none_of` stands here; nest them to combine",
+                format!("exactly one of `{}` stands here; nest them to combine", KEYS.join("`, `")),
             );
             return None;
         };
@@ -293,6 +445,19 @@ impl Decode for Need {
             "any_of" => Need::AnyOf,
             "all_of" => Need::AllOf,
             "none_of" => Need::NoneOf,
+            "smart" => {
+                return match &value.value {
+                    Value::String(word) if word == "auto" => Some(Need::Smart(key.span)),
+                    _ => {
+                        problems.error(value.span, "`smart` takes `auto`; name single scopes as they are");
+                        None
+                    }
+                };
+            }
+            "role" => return At::<String>::decode(value, problems).map(Need::Role),
+            "permission" => return At::<String>::decode(value, problems).map(Need::Permission),
+            "purpose" => return At::<String>::decode(value, problems).map(Need::Purpose),
+            "break_glass" => return At::<bool>::decode(value, problems).map(Need::BreakGlass),
             other => {
                 problems.error(key.span, format!("unknown key `{other}`{}", suggestion(other, KEYS)));
                 return None;
@@ -311,23 +476,56 @@ impl Decode for Need {
 
     fn schema(definitions: &mut JsonMap<String, Json>) -> Json {
         if !definitions.contains_key("Need") {
-            let list = json!({"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Need"}});
-            let way = |key: &str, text: &str| {
-                let mut list = list.clone();
-                if let Some(object) = list.as_object_mut() {
+            let way = |key: &str, text: &str, mut value: Json| {
+                if let Some(object) = value.as_object_mut() {
                     object.insert("description".into(), text.into());
                 }
-                json!({"type": "object", "properties": {key: list}, "required": [key], "additionalProperties": false})
+                json!({"type": "object", "properties": {key: value}, "required": [key], "additionalProperties": false})
             };
+            let list = || json!({"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Need"}});
+            let text = || json!({"type": "string"});
             let schema = json!({
-                "description": "A tree of needed scopes; SMART v1 and v2 spellings mean the same.",
+                "description": "A tree of what a token must grant; SMART v1 and v2 spellings mean the same.",
                 "oneOf": [
                     {"type": "string", "description": "This scope."},
-                    way("any_of", "At least one."), way("all_of", "Every one."), way("none_of", "Not one."),
+                    way("any_of", "At least one.", list()),
+                    way("all_of", "Every one.", list()),
+                    way("none_of", "Not one.", list()),
+                    way("smart", "The SMART scopes for what the request does.", json!({"const": "auto"})),
+                    way("role", "This role.", text()),
+                    way("permission", "A role that permits this.", text()),
+                    way("purpose", "This purpose of use.", text()),
+                    way("break_glass", "Whether the glass was broken.", json!({"type": "boolean"})),
                 ],
             });
             definitions.insert("Need".into(), schema);
         }
         json!({"$ref": "#/$defs/Need"})
+    }
+}
+
+/// Where a claim stands: its exact name, or the way through nested objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimPath(pub Vec<String>);
+
+impl Decode for ClaimPath {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let names = match &node.value {
+            Value::String(name) => vec![name.clone()],
+            Value::Sequence(_) => Vec::<String>::decode(node, problems)?,
+            _ => {
+                problems.error(node.span, "a claim's name or a list of names stands here");
+                return None;
+            }
+        };
+        if names.is_empty() || names.iter().any(String::is_empty) {
+            problems.error(node.span, "an empty name is no claim");
+            return None;
+        }
+        Some(ClaimPath(names))
+    }
+
+    fn schema(_: &mut JsonMap<String, Json>) -> Json {
+        json!({"oneOf": [{"type": "string", "minLength": 1}, {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}]})
     }
 }

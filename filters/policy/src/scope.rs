@@ -138,13 +138,48 @@ pub enum ScopeError {
     TooMany,
 }
 
-/// What a policy demands of a token's scopes.
+/// What a caller holds, for a [`Requirement`] to ask.
+pub trait Holder {
+    /// The token's scopes.
+    fn scopes(&self) -> &ScopeSet;
+
+    /// Whether this holds of the caller; `None`: nobody can tell, which denies.
+    fn holds(&self, fact: &Fact) -> Option<bool>;
+}
+
+/// Scopes alone: of all else nobody can tell.
+impl Holder for ScopeSet {
+    fn scopes(&self) -> &ScopeSet {
+        self
+    }
+
+    fn holds(&self, _: &Fact) -> Option<bool> {
+        None
+    }
+}
+
+/// What a policy can demand beyond a scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The token has the SMART scopes for what the request does.
+    Smart,
+    /// The token has one of these roles, as tokens write them.
+    Role(Vec<Box<str>>),
+    /// The token has this purpose of use.
+    Purpose(Box<str>),
+    /// The glass was broken for this request, or was not.
+    BreakGlass(bool),
+}
+
+/// What a policy demands of a token.
 ///
 /// A list without members is never met; [`Requirement::check`] tells a policy's author where that is surely a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requirement {
     /// This scope.
     Scope(Need),
+    /// What is no scope.
+    Fact(Fact),
     /// At least one of these. Empty, it is never met.
     AnyOf(Vec<Requirement>),
     /// Each of these.
@@ -154,10 +189,19 @@ pub enum Requirement {
 }
 
 impl Requirement {
-    /// Whether a token with these scopes meets the requirement.
+    /// Whether who holds this meets the requirement.
     #[must_use]
-    pub fn is_met_by(&self, held: &ScopeSet) -> bool {
+    pub fn is_met_by<H: Holder + ?Sized>(&self, held: &H) -> bool {
         self.holds(held, Reading::Whole)
+    }
+
+    /// Whether any of the tree is such.
+    pub fn any(&self, is: &impl Fn(&Fact) -> bool) -> bool {
+        match self {
+            Self::Scope(_) => false,
+            Self::Fact(fact) => is(fact),
+            Self::AnyOf(list) | Self::AllOf(list) | Self::NoneOf(list) => list.iter().any(|each| each.any(is)),
+        }
     }
 
     /// The scopes that would meet the requirement, joined by spaces and each named once, for the `scope` attribute of `WWW-Authenticate`
@@ -175,7 +219,7 @@ impl Requirement {
     /// An empty `all_of` or `none_of`, anywhere in the tree, with the mend.
     pub fn check(&self) -> Result<(), String> {
         match self {
-            Self::Scope(_) => Ok(()),
+            Self::Scope(_) | Self::Fact(_) => Ok(()),
             Self::AllOf(list) if list.is_empty() => {
                 Err("`all_of` is empty and would demand nothing; name the scopes that the route needs".to_owned())
             }
@@ -186,12 +230,13 @@ impl Requirement {
         }
     }
 
-    fn holds(&self, held: &ScopeSet, reading: Reading) -> bool {
+    fn holds<H: Holder + ?Sized>(&self, held: &H, reading: Reading) -> bool {
         match self {
             Self::Scope(need) => match reading {
-                Reading::Whole => held.covers(need),
-                Reading::Part => held.touches(need),
+                Reading::Whole => held.scopes().covers(need),
+                Reading::Part => held.scopes().touches(need),
             },
+            Self::Fact(fact) => held.holds(fact).unwrap_or(reading == Reading::Part),
             Self::AnyOf(list) => list.iter().any(|each| each.holds(held, reading)),
             // Empty lists are a policy error; should one come this far, it denies: it is unmet where that denies and met where that does.
             Self::AllOf(list) if list.is_empty() => reading == Reading::Part,
@@ -204,7 +249,7 @@ impl Requirement {
     fn collect<'a>(&'a self, names: &mut Vec<&'a str>) {
         match self {
             Self::Scope(need) if !names.contains(&need.as_str()) => names.push(need.as_str()),
-            Self::Scope(_) | Self::NoneOf(_) => {}
+            Self::Scope(_) | Self::Fact(_) | Self::NoneOf(_) => {}
             Self::AnyOf(list) | Self::AllOf(list) => list.iter().for_each(|each| each.collect(names)),
         }
     }

@@ -17,6 +17,10 @@
 //!     before `exp` and not before `nbf`, with the issuer's leeway.
 //! 11. `aud` has one of the issuer's audiences, exactly.
 //! 12. `sub`, `client_id`, `azp` and `jti`, where present, are strings; `scope` is a string, `scp` a string or an array of strings.
+//! 13. Where the issuer must write `at+jwt` in `typ`, RFC 9068 section 2.2 holds: `sub`, `client_id`, `iat` and `jti` are there.
+//! 14. Where the issuer's tokens have a longest lifetime, `iat` is there, and `exp` is not further from it, nor from now, than that.
+//! 15. `cnf` binds it to a certificate or a key, or is not there ([`Binding`]); who enforces the policy holds the sender to it.
+//! 16. Claims that the policy asks for have the shape they should ([`Asked`]).
 //!
 //! A token that passed is found again by its exact bytes; then only the issuer and rule 10's times are checked anew. Failures are not remembered.
 //!
@@ -30,6 +34,7 @@ use crate::scope::ScopeSet;
 
 mod bearer;
 mod cache;
+mod claims;
 #[cfg(test)]
 mod fixtures;
 pub mod foreign;
@@ -41,6 +46,7 @@ mod signature;
 mod testing;
 
 pub use bearer::{BearerError, bearer, query_has_token};
+pub use claims::{Asked, Binding, ClaimPath, ClaimPaths};
 pub use cache::{CacheStats, DEFAULT_BYTES, DEFAULT_ENTRIES, TokenCache};
 pub use key::{Algorithm, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, SkippedKey};
 pub use signature::{HostVerdict, HostVerifier, VerifiedBy, self_test};
@@ -72,12 +78,19 @@ pub struct Issuer {
     pub keys: KeySet,
     /// How far its clock may be off, in seconds, at most [`MAX_LEEWAY`].
     pub leeway: u64,
+    /// The most seconds from `iat` to `exp`.
+    pub max_lifetime: Option<u64>,
+    /// Whether `typ` must be `at+jwt` and RFC 9068's claims must be there.
+    pub only_at_jwt: bool,
+    /// Where it writes what policies ask for.
+    pub claims: ClaimPaths,
 }
 
 /// All issuers of a policy, and how their tokens are verified.
 pub struct TokenPolicy {
     issuers: Vec<Issuer>,
     max_token_bytes: usize,
+    asked: Asked,
     /// Unique in the process, so that a cache shared between policies, or kept over a change of keys, never answers with another's verdict.
     generation: u64,
 }
@@ -101,6 +114,7 @@ impl TokenPolicy {
         Ok(Self {
             issuers,
             max_token_bytes: DEFAULT_MAX_TOKEN_BYTES,
+            asked: Asked::default(),
             generation: next_generation(),
         })
     }
@@ -109,6 +123,13 @@ impl TokenPolicy {
     #[must_use]
     pub fn with_max_token_bytes(mut self, bytes: usize) -> Self {
         self.max_token_bytes = bytes;
+        self
+    }
+
+    /// Reads these claims too; none beyond the usual ones where this is not called.
+    #[must_use]
+    pub fn with_claims(mut self, asked: Asked) -> Self {
+        self.asked = asked;
         self
     }
 
@@ -199,10 +220,17 @@ impl TokenPolicy {
         if is_other_token(&claims, header.is_access_token) {
             return Err(TokenError::NotAccessToken);
         }
+        if issuer.only_at_jwt && !header.is_access_token {
+            return Err(TokenError::TokenType);
+        }
         let times = Times::read(&claims)?;
         issuer.check_times(&times, now)?;
+        issuer.check_lifetime(&times, now)?;
         issuer.check_audience(&claims)?;
         optional_text(&claims, "jti")?;
+        if issuer.only_at_jwt && ["sub", "client_id", "iat", "jti"].into_iter().any(|name| !claims.has(name)) {
+            return Err(TokenError::Claims);
+        }
         let private = |name| optional_text(&claims, name).map(|text| text.map(|text| Private(text.as_bytes().into())));
         Ok(Grant {
             issuer: index,
@@ -214,7 +242,9 @@ impl TokenPolicy {
                 }
                 None => private("azp")?,
             },
-            scopes: read_scopes(&claims)?,
+            scopes: read_scopes(&claims, issuer.claims.scopes.as_deref())?,
+            attributes: claims::Attributes::read(&claims, &issuer.claims, &self.asked)?,
+            binding: Binding::read(&claims)?,
             times,
             verified_by,
         })
@@ -246,6 +276,7 @@ impl Issuer {
             algorithms,
             keys,
             leeway,
+            ..
         } = self;
         if issuer.is_empty() {
             return Err(format!(
@@ -289,6 +320,19 @@ impl Issuer {
         Ok(())
     }
 
+    /// A token from the future would live on after its time from now, so both ends count.
+    fn check_lifetime(&self, times: &Times, now: u64) -> Result<(), TokenError> {
+        let Some(most) = self.max_lifetime else {
+            return Ok(());
+        };
+        let issued_at = times.issued_at.ok_or(TokenError::Lifetime)?;
+        let latest = issued_at.min(now.saturating_add(self.leeway)).saturating_add(most);
+        if times.expires_at > latest {
+            return Err(TokenError::Lifetime);
+        }
+        Ok(())
+    }
+
     /// RFC 7519 section 4.1.3: a string, or an array of strings.
     fn check_audience(&self, claims: &Object<'_>) -> Result<(), TokenError> {
         let is_ours = |name: &str| self.audiences.iter().any(|audience| audience == name);
@@ -313,6 +357,8 @@ pub struct Grant {
     subject: Option<Private>,
     client: Option<Private>,
     scopes: ScopeSet,
+    attributes: claims::Attributes,
+    binding: Binding,
     times: Times,
     verified_by: VerifiedBy,
 }
@@ -336,7 +382,37 @@ impl Grant {
         self.client.as_ref()
     }
 
-    /// The union of `scope` and `scp`.
+    /// The roles, as the token writes them; empty where nothing asks for roles.
+    #[must_use]
+    pub fn roles(&self) -> &[Box<str>] {
+        &self.attributes.roles
+    }
+
+    /// The purposes of use: codes of HL7 v3 ActReason, or `system|code`.
+    #[must_use]
+    pub fn purposes(&self) -> &[Box<str>] {
+        &self.attributes.purposes
+    }
+
+    /// The FHIR id of the patient in context. It is PHI.
+    #[must_use]
+    pub fn patient(&self) -> Option<&str> {
+        self.attributes.patient.as_deref()
+    }
+
+    /// A claim as a header value, by its place in [`Asked::identity`].
+    #[must_use]
+    pub fn identity(&self, index: usize) -> Option<&Private> {
+        self.attributes.identity.get(index)?.as_ref()
+    }
+
+    /// What the token is bound to.
+    #[must_use]
+    pub fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
+    /// The union of `scope` and `scp`, or what stands where the issuer writes scopes.
     #[must_use]
     pub fn scopes(&self) -> &ScopeSet {
         &self.scopes
@@ -413,6 +489,10 @@ pub enum TokenError {
     NotYetValid,
     /// `aud` is missing or has none of the issuer's audiences.
     Audience,
+    /// It lives longer than its issuer's tokens may, or does not say since when.
+    Lifetime,
+    /// `cnf` binds it to what can't be checked here.
+    Confirmation,
 }
 
 impl TokenError {
@@ -436,6 +516,8 @@ impl TokenError {
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::Audience => "audience",
+            Self::Lifetime => "lifetime",
+            Self::Confirmation => "confirmation",
         }
     }
 }
@@ -467,6 +549,10 @@ impl fmt::Display for TokenError {
             Self::Expired => "the token has expired; get a new one",
             Self::NotYetValid => "the token is not valid yet; wait, or mend the issuer's clock",
             Self::Audience => "the token is for another audience; ask the issuer for one for this API",
+            Self::Lifetime => "the token lives longer than its issuer's may; ask for a shorter one, with `iat`",
+            Self::Confirmation => {
+                "the token is bound to a key in a way that is not supported; bind it by `x5t#S256` or `jkt`"
+            }
         })
     }
 }
@@ -529,26 +615,34 @@ fn optional_text<'c>(claims: &'c Object<'_>, name: &str) -> Result<Option<&'c st
         .transpose()
 }
 
-fn read_scopes(claims: &Object<'_>) -> Result<ScopeSet, TokenError> {
+fn read_scopes(claims: &Object<'_>, path: Option<&[String]>) -> Result<ScopeSet, TokenError> {
+    let mut scopes = ScopeSet::default();
+    match path {
+        Some(path) => add_scopes(&mut scopes, claims::find(claims, path))?,
+        None => {
+            // RFC 9068 section 2.2.3 has a string only.
+            if let Some(text) = optional_text(claims, "scope")? {
+                add_scopes(&mut scopes, Some(&Json::Text(text.into())))?;
+            }
+            add_scopes(&mut scopes, claims.get("scp"))?;
+        }
+    }
+    Ok(scopes)
+}
+
+fn add_scopes(scopes: &mut ScopeSet, claim: Option<&Json<'_>>) -> Result<(), TokenError> {
     let refuse = |error| match error {
         crate::scope::ScopeError::TooMany => TokenError::TooLarge,
         crate::scope::ScopeError::InvalidCharacter => TokenError::Claims,
     };
-    let mut scopes = ScopeSet::default();
-    if let Some(text) = optional_text(claims, "scope")? {
-        scopes.add_text(text).map_err(refuse)?;
+    match claim {
+        None => Ok(()),
+        Some(Json::Text(text)) => scopes.add_text(text).map_err(refuse),
+        Some(Json::Array(list)) => list
+            .iter()
+            .try_for_each(|scope| scopes.add(scope.as_text().ok_or(TokenError::Claims)?).map_err(refuse)),
+        Some(_) => Err(TokenError::Claims),
     }
-    match claims.get("scp") {
-        None => {}
-        Some(Json::Text(text)) => scopes.add_text(text).map_err(refuse)?,
-        Some(Json::Array(list)) => {
-            for scope in list {
-                scopes.add(scope.as_text().ok_or(TokenError::Claims)?).map_err(refuse)?;
-            }
-        }
-        Some(_) => return Err(TokenError::Claims),
-    }
-    Ok(scopes)
 }
 
 #[cfg(test)]

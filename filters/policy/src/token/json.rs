@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 /// A JSON value, as far as anybody here asks, that borrows from the text where it has no escapes. Has no `Debug`: it holds claims.
 pub(crate) enum Json<'a> {
     Null,
-    Bool,
+    Bool(bool),
     Unsigned(u64),
     /// Below zero.
     Negative,
@@ -28,6 +28,10 @@ pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 impl<'a> Object<'a> {
     pub(crate) fn get(&self, name: &str) -> Option<&Json<'a>> {
         self.0.iter().find(|(each, _)| each == name).map(|(_, value)| value)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -141,8 +145,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(Json::Null)
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Json<'de>, E> {
-        Ok(Json::Bool)
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Bool(value))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Json<'de>, E> {
@@ -242,7 +246,7 @@ mod tests {
         .ok()
         .unwrap();
         assert!(matches!(object.get("a"), Some(Json::Null)));
-        assert!(matches!(object.get("b"), Some(Json::Bool)));
+        assert!(matches!(object.get("b"), Some(Json::Bool(_))));
         assert!(matches!(object.get("c"), Some(Json::Unsigned(1))));
         assert!(matches!(object.get("d"), Some(Json::Negative)));
         assert!(matches!(object.get("e"), Some(Json::Float(_))));

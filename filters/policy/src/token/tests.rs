@@ -32,6 +32,9 @@ fn policy() -> TokenPolicy {
         algorithms: algorithms.to_vec(),
         keys: KeySet::parse(keys.as_bytes()).ok().unwrap(),
         leeway: 30,
+        max_lifetime: None,
+        only_at_jwt: false,
+        claims: ClaimPaths::default(),
     };
     let all = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
     TokenPolicy::new(vec![

@@ -1,0 +1,285 @@
+//! Who may call: the compiled `oauth_scope` section, and its judgement of a request.
+//!
+//! 1. The token comes first: found, verified, its sender held to what it is bound to. Nothing of the request's body is waited for before that.
+//! 2. Then `require`. What a token meets without SMART's reading of the request is met, and nothing is narrowed then.
+//! 3. `{smart: auto}` reads what the request does ([`crate::fhir`]) and demands the scopes for it; it may narrow a search, and it may ask that the response be
+//!    shown to belong to the patient.
+//! 4. Who does not meet `require` may break the glass, where the policy lets them ([`crate::break_glass`]).
+//! 5. What is granted goes to the upstream in headers that no client can send: they are removed from every request first, on every route, in any spelling that
+//!    an upstream may take for them.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::answer::Reason;
+use crate::audit::Timestamp;
+use crate::break_glass::{BreakGlass, Ledger};
+use crate::chain::Vault;
+use crate::cors::Cors;
+use crate::fhir::{self, Contexts, Lack, Reading};
+use crate::head::RequestHead;
+use crate::scope::{Fact, Holder, Requirement, ScopeSet};
+use crate::sender::{Connection, Sender};
+use crate::token::{self, Grant, TokenPolicy};
+use crate::url::Target;
+
+/// The compiled section.
+pub struct OauthScope {
+    /// Indexes of the issuers.
+    pub(crate) issuers: Vec<usize>,
+    pub(crate) require: Requirement,
+    pub(crate) mode: Mode,
+    pub(crate) smart: Smart,
+    pub(crate) break_glass: Option<BreakGlass>,
+    /// Header names, and the claims' places among those that the policy file asks for.
+    pub(crate) identity: Vec<(Cow<'static, str>, usize)>,
+    pub(crate) sender: Sender,
+    pub(crate) resource_metadata: Option<String>,
+    pub(crate) cors: Option<Cors>,
+}
+
+/// Whether decisions count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// They do.
+    Enforce,
+    /// They are made, recorded and counted, and the request passes all the same.
+    Shadow,
+    /// None is made.
+    Off,
+}
+
+/// How `{smart: auto}` reads requests.
+#[derive(Clone, Debug, Default)]
+pub struct Smart {
+    /// Where the FHIR service begins; none: found in the path.
+    pub(crate) base: Option<String>,
+    /// Whose scopes count.
+    pub(crate) contexts: Contexts,
+    /// Whether the upstream vouches for what can't be proven.
+    pub(crate) upstream_vouches: bool,
+}
+
+/// A request, as far as it is judged here.
+pub(crate) struct Call<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) target: &'a Target<'a>,
+    pub(crate) now: Timestamp,
+    /// The whole body, where it was waited for.
+    pub(crate) body: Option<&'a [u8]>,
+    pub(crate) connection: &'a dyn Connection,
+}
+
+/// What the token is worth.
+pub(crate) enum Finding {
+    /// What the request does stands in its body.
+    NeedsBody,
+    /// It is enough.
+    Allow(Allowed),
+}
+
+/// What a token that is enough grants.
+pub(crate) struct Allowed {
+    pub(crate) grant: Rc<Grant>,
+    pub(crate) caller: Caller,
+    /// Search parameters that narrow the request to what is granted.
+    pub(crate) append: Vec<(String, String)>,
+    /// Whether the response must be shown to belong to the patient.
+    pub(crate) check_response: bool,
+    /// The code under which the glass was broken.
+    pub(crate) break_glass: Option<String>,
+}
+
+/// Who calls, as requirements see it.
+pub(crate) struct Caller {
+    grant: Rc<Grant>,
+    smart: Option<bool>,
+    broke_glass: bool,
+}
+
+impl Holder for Caller {
+    fn scopes(&self) -> &ScopeSet {
+        self.grant.scopes()
+    }
+
+    fn holds(&self, fact: &Fact) -> Option<bool> {
+        match fact {
+            Fact::Smart => self.smart,
+            Fact::Role(values) => Some(self.grant.roles().iter().any(|role| values.contains(role))),
+            Fact::Purpose(purpose) => Some(self.grant.purposes().contains(purpose)),
+            Fact::BreakGlass(broken) => Some(*broken == self.broke_glass),
+        }
+    }
+}
+
+/// A verified token and what it says of whom.
+pub(crate) type Verified = Rc<Grant>;
+
+impl OauthScope {
+    /// Finds and verifies the token, and holds its sender to it.
+    pub(crate) fn authenticate(
+        &self,
+        tokens: &TokenPolicy,
+        call: &Call<'_>,
+        vault: &mut Vault,
+    ) -> Result<Verified, Reason> {
+        if call.now == Timestamp::UNKNOWN {
+            return Err(Reason::InvalidToken("no_clock"));
+        }
+        // RFC 6750 2.3 and RFC 9700 4.3.2: a token in the URL reaches logs and histories.
+        if token::query_has_token(call.target.parameters().iter().map(|parameter| parameter.name().as_bytes())) {
+            return Err(Reason::TwoTokens);
+        }
+        let lines: Vec<&[u8]> = call.head.all("authorization").collect();
+        let bearer = match token::bearer(&lines) {
+            Ok(Some(bearer)) => bearer,
+            Ok(None) => return Err(Reason::NoToken),
+            Err(error) if error.status() == 400 => return Err(Reason::TwoTokens),
+            Err(error) => return Err(Reason::InvalidToken(error.code())),
+        };
+        let host = vault.host.clone();
+        let grant = tokens
+            .verify(bearer, &self.issuers, call.now.seconds(), &mut vault.cache, host.as_deref())
+            .map_err(|error| Reason::InvalidToken(error.code()))?;
+        let forwarded: Vec<&[u8]> = call.head.all("x-forwarded-client-cert").collect();
+        self.sender
+            .check(grant.binding(), &forwarded, call.connection)
+            .map_err(Reason::InvalidToken)?;
+        Ok(grant)
+    }
+
+    /// Judges what a verified token grants of the request.
+    pub(crate) fn authorize(&self, grant: &Verified, call: &Call<'_>, ledger: &mut Ledger) -> Result<Finding, Reason> {
+        let mut caller = Caller {
+            grant: Rc::clone(grant),
+            smart: Some(false),
+            broke_glass: false,
+        };
+        let allow = |caller, append, check_response, break_glass| {
+            Ok(Finding::Allow(Allowed {
+                grant: Rc::clone(grant),
+                caller,
+                append,
+                check_response,
+                break_glass,
+            }))
+        };
+        if self.require.is_met_by(&caller) {
+            caller.smart = None;
+            return allow(caller, Vec::new(), false, None);
+        }
+        let mut lacking = self.require.scopes();
+        let denied = if self.require.any(&|fact| *fact == Fact::Smart) {
+            let request = match fhir::read(
+                call.head.method(),
+                call.target,
+                self.smart.base.as_deref(),
+                &|name| call.head.first(name),
+            ) {
+                Ok(Reading::Interactions(request)) => Ok(request),
+                Ok(Reading::NeedsBody(pending)) => match call.body {
+                    None => return Ok(Finding::NeedsBody),
+                    Some(body) => pending.with_body(call.head.first("content-type"), body),
+                },
+                Err(unclear) => Err(unclear),
+            };
+            let request = request.map_err(|unclear| Reason::UnclearRequest(unclear.code()))?;
+            let judged = fhir::judge(&request, grant.scopes(), self.smart.contexts, grant.patient());
+            let vouched = self.smart.upstream_vouches && matches!(judged, Err(Lack::Unprovable(_)));
+            caller.smart = Some(judged.is_ok() || vouched);
+            let met = self.require.is_met_by(&caller);
+            match judged {
+                Ok(judged) if met => {
+                    let check = judged.check_response && !self.smart.upstream_vouches;
+                    return allow(caller, judged.append, check, None);
+                }
+                Err(Lack::Unprovable(_)) if met => return allow(caller, Vec::new(), false, None),
+                Err(Lack::OtherPatient) => Reason::NotPermitted("other_patient"),
+                Err(Lack::Unprovable(code)) => Reason::NotPermitted(code),
+                Err(Lack::Constraint) => Reason::NotPermitted("constraint"),
+                Err(Lack::Scope(scopes)) => {
+                    for scope in scopes.split(' ') {
+                        if !lacking.split(' ').any(|have| have == scope) {
+                            lacking.push_str(if lacking.is_empty() { "" } else { " " });
+                            lacking.push_str(scope);
+                        }
+                    }
+                    Reason::InsufficientScope(lacking)
+                }
+                Ok(_) => Reason::InsufficientScope(lacking),
+            }
+        } else {
+            Reason::InsufficientScope(lacking)
+        };
+        let Some(glass) = &self.break_glass else {
+            return Err(denied);
+        };
+        let lines: Vec<&[u8]> = call.head.all(&glass.header).collect();
+        match glass.judge(&lines, grant, call.target, call.now.seconds(), ledger) {
+            Ok(None) => Err(denied),
+            Ok(Some(reason)) => {
+                caller.broke_glass = true;
+                caller.smart = None;
+                allow(caller, Vec::new(), false, Some(reason.to_owned()))
+            }
+            Err(code) => Err(Reason::NotPermitted(code)),
+        }
+    }
+
+    /// Tells the upstream who calls.
+    pub(crate) fn identify(&self, allowed: &Allowed, head: &mut RequestHead) {
+        for (name, claim) in &self.identity {
+            if let Some(value) = allowed.grant.identity(*claim) {
+                head.put(name.clone(), value.expose().to_vec());
+            }
+        }
+        if let (Some(glass), Some(reason)) = (&self.break_glass, &allowed.break_glass) {
+            head.put(Cow::Owned(glass.header.clone()), reason.clone().into_bytes());
+        }
+    }
+}
+
+/// Headers that only the filter may send on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reserved(Vec<String>);
+
+impl Reserved {
+    pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Self {
+        let mut names: Vec<String> = names.into_iter().collect();
+        names.sort();
+        names.dedup();
+        Self(names)
+    }
+
+    /// Whether an upstream may take a header of this name for a reserved one: some take `_` for `-`.
+    pub(crate) fn holds(&self, name: &[u8]) -> bool {
+        let same = |reserved: &String| {
+            reserved.len() == name.len()
+                && reserved.bytes().zip(name).all(|(reserved, byte)| {
+                    let byte = if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+                    (if reserved == b'_' { b'-' } else { reserved }) == byte
+                })
+        };
+        self.0.iter().any(same)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserved_name_is_reserved_in_every_spelling() {
+        let reserved = Reserved::new(["x-user-id".to_owned()]);
+        for name in ["x-user-id", "x_user_id", "x-user_id", "X-User-ID"] {
+            assert!(reserved.holds(name.as_bytes()), "{name}");
+        }
+        for name in ["x-user-i", "x-user-ids", "x.user.id", ""] {
+            assert!(!reserved.holds(name.as_bytes()), "{name}");
+        }
+    }
+}
