@@ -51,6 +51,7 @@ pub mod cache_control;
 pub mod chain;
 pub mod compile;
 pub mod document;
+pub mod fhir;
 pub mod head;
 pub mod phi;
 pub mod policy_file;

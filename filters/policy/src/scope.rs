@@ -392,7 +392,7 @@ impl NearSmart {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Context {
+pub(crate) enum Context {
     Patient,
     User,
     System,
@@ -452,7 +452,7 @@ impl Resource {
 
 /// A subset of create, read, update, delete, search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Permissions(u8);
+pub(crate) struct Permissions(u8);
 
 impl Permissions {
     const NONE: Self = Self(0);

@@ -1,0 +1,2 @@
+//! Search parameters.
+pub(super) struct Parameters;
