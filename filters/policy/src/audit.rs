@@ -110,6 +110,10 @@ pub struct AuditEvent {
     pub issuer: Option<Rc<str>>,
     /// The token's subject.
     pub subject: Option<Pseudonym>,
+    /// FHIR's word for what the request does (`read`, `search-type`), and the type it is about, where the policy reads that.
+    pub interaction: Option<(&'static str, Option<&'static str>)>,
+    /// The code, from the policy file, under which the glass was broken.
+    pub break_glass: Option<Rc<str>>,
     /// What was changed.
     pub counts: Counts,
     pub(crate) decisions: Vec<Decision>,
@@ -118,9 +122,27 @@ pub struct AuditEvent {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decision {
     filter: FilterKind,
-    allow: bool,
+    verdict: Verdict,
     reason: Option<&'static str>,
     detail: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Allow,
+    Deny,
+    /// It would deny, and its policy only looks on.
+    ShadowDeny,
+}
+
+impl Verdict {
+    fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Allow => "allow",
+            Verdict::Deny => "deny",
+            Verdict::ShadowDeny => "shadow_deny",
+        }
+    }
 }
 
 impl AuditEvent {
@@ -129,7 +151,7 @@ impl AuditEvent {
         if !self.decisions.iter().any(|decision| decision.filter == filter) {
             self.decisions.push(Decision {
                 filter,
-                allow: true,
+                verdict: Verdict::Allow,
                 reason: None,
                 detail: None,
             });
@@ -138,11 +160,20 @@ impl AuditEvent {
 
     /// Notes why a filter denied; it replaces that filter's earlier `allow`.
     pub fn deny(&mut self, reason: &Reason) {
+        self.note(reason, Verdict::Deny);
+    }
+
+    /// Notes why a filter would have denied, were it not only looking on.
+    pub fn shadow(&mut self, reason: &Reason) {
+        self.note(reason, Verdict::ShadowDeny);
+    }
+
+    fn note(&mut self, reason: &Reason, verdict: Verdict) {
         let filter = reason.filter();
         self.decisions.retain(|decision| decision.filter != filter);
         self.decisions.push(Decision {
             filter,
-            allow: false,
+            verdict,
             reason: Some(reason.code()),
             detail: reason.detail(),
         });
@@ -150,7 +181,7 @@ impl AuditEvent {
 
     /// Whether any filter denied.
     pub fn is_denied(&self) -> bool {
-        self.decisions.iter().any(|decision| !decision.allow)
+        self.decisions.iter().any(|decision| decision.verdict == Verdict::Deny)
     }
 
     /// The record as one line of JSON.
@@ -184,7 +215,7 @@ impl AuditEvent {
                 out,
                 "\"{}\":{{\"decision\":\"{}\"",
                 decision.filter.as_str(),
-                if decision.allow { "allow" } else { "deny" }
+                decision.verdict.as_str()
             );
             for (key, value) in [("reason", decision.reason), ("detail", decision.detail)] {
                 if let Some(value) = value {
@@ -197,6 +228,16 @@ impl AuditEvent {
         push_optional(&mut out, self.issuer.as_deref());
         out.push_str(",\"subject\":");
         push_optional(&mut out, self.subject.as_ref().map(Pseudonym::as_str));
+        if let Some((interaction, resource)) = self.interaction {
+            let _ = write!(out, ",\"interaction\":\"{interaction}\"");
+            if let Some(resource) = resource {
+                let _ = write!(out, ",\"resource\":\"{resource}\"");
+            }
+        }
+        if let Some(reason) = &self.break_glass {
+            out.push_str(",\"break_glass\":");
+            push_optional(&mut out, Some(reason));
+        }
         out.push_str(",\"counts\":{");
         let mut first = true;
         for (name, count) in self.counts.named() {

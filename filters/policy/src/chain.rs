@@ -13,24 +13,35 @@
 //!    can set. What can't be read denies.
 //! 8. Every request gets a log-safe path, denied ones too; a URL that can be read two ways gets `-`. A denied request's `:path` becomes
 //!    it, so that the proxy's own logs and traces don't show what was refused.
-//! 9. Response headers wait, where the proxy allows it, until [`HELD_BYTES`] of the body were judged or it ended, so that a body that fails
+//! 9. Where what a request does stands in its body, its head waits for all of the body, up to [`MAX_REQUEST_BODY`], and is judged anew with it.
+//! 10. Search parameters that bind a request to what its token grants are appended behind what `phi-url` judges: they are the policy's, not the client's.
+//! 11. A response that must be shown to belong to a patient waits as a whole. It is shown before it is trimmed: by `response-trim` where that is in the chain,
+//!     else by `oauth-scope`.
+//! 12. Response headers wait, where the proxy allows it, until [`HELD_BYTES`] of the body were judged or it ended, so that a body that fails
 //!    by then is answered with 502; one that fails later is reset, so that the client sees a broken body, never an untrimmed one.
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
 
-use crate::answer::{Answer, FilterKind, Format, Reason, answer};
+use crate::answer::{Additions, Answer, FilterKind, Format, Reason, answer};
 use crate::audit::{AuditEvent, RequestId, Timestamp};
-use crate::compile::{Compiled, Oauth, Policy};
+use crate::break_glass::Ledger;
+use crate::compile::{Compiled, Policy};
+use crate::cors::{self, Cors};
+use crate::fhir;
 use crate::head::{Edit, RequestHead, ResponseHead};
+use crate::oauth_scope::{Call, Finding, Mode};
 use crate::phi::{self, HeaderJudgement, Judgement, Outcome};
 use crate::pseudonym::Pseudonym;
-use crate::response_trim::Fate;
+use crate::response_trim::{Fate, inspectable, prepare};
 use crate::route::{Facts, Governs, Why};
 use crate::scope::ScopeSet;
-use crate::token::{self, HostVerifier, TokenCache};
+use crate::sender::Connection;
+use crate::token::{HostVerifier, TokenCache};
 use crate::trim::{Limits, Trimmer};
 use crate::url::Target;
 
@@ -48,6 +59,9 @@ pub const ALL: u8 = CACHE_CONTROL | OAUTH_SCOPE | PHI_URL | RESPONSE_TRIM;
 /// How many bytes of a body are judged before held response headers go out.
 pub const HELD_BYTES: usize = 16 * 1024;
 
+/// The most bytes of a request's body that are waited for. Envoy's own buffers end there too, unless they are told otherwise.
+pub const MAX_REQUEST_BODY: usize = 1024 * 1024;
+
 /// What the proxy says of a request beyond its head.
 #[derive(Default)]
 pub struct RequestFacts {
@@ -61,6 +75,8 @@ pub struct RequestFacts {
     pub route_name: Option<Vec<u8>>,
     /// What the module before handed over, where there is one.
     pub handover: Option<Vec<u8>>,
+    /// The whole body, once it has come. A request that has none has an empty one.
+    pub body: Option<Vec<u8>>,
 }
 
 /// What outlives requests: verified tokens, and the host's way to verify signatures.
@@ -70,6 +86,44 @@ pub struct Vault {
     pub cache: TokenCache,
     /// The host's verifier, if it passed its self-test.
     pub host: Option<Rc<dyn HostVerifier>>,
+    /// What the proxy knows of client certificates.
+    pub connection: Option<Rc<dyn Connection>>,
+    /// Who broke the glass of late.
+    pub ledger: Ledger,
+}
+
+/// A proxy that knows of no client certificate.
+struct Certificateless;
+
+impl Connection for Certificateless {
+    fn peer_certificate_digest(&self) -> Option<Vec<u8>> {
+        None
+    }
+    fn peer_uri(&self) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// What is to be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// A request was denied, for the reason of that code.
+    Denied(&'static str),
+    /// It would have been, were the policy not only looking on.
+    ShadowDenied(&'static str),
+    /// The glass was broken.
+    BreakGlass,
+}
+
+impl Counter {
+    /// The metric's name.
+    pub fn name(self) -> String {
+        match self {
+            Counter::Denied(code) => format!("scrim_denied_{code}"),
+            Counter::ShadowDenied(code) => format!("scrim_shadow_denied_{code}"),
+            Counter::BreakGlass => "scrim_break_glass".to_owned(),
+        }
+    }
 }
 
 /// What becomes of a head.
@@ -78,6 +132,10 @@ pub enum Verdict {
     Continue(Vec<Edit>),
     /// It waits, with these edits, for the body's first bytes.
     Hold(Vec<Edit>),
+    /// It waits for the request's whole body, to be judged anew with it.
+    AwaitBody,
+    /// The stream is answered with this; it is no denial.
+    Reply(Answer),
     /// The stream is answered with this.
     Deny(Denial),
 }
@@ -126,10 +184,28 @@ pub struct Stream<const FILTERS: u8> {
     view: Option<usize>,
     format: Format,
     head_request: bool,
-    /// The request was denied: what comes as a response is our own answer.
-    denied: bool,
+    /// The request was answered here: what comes as a response is our own.
+    answered: bool,
+    /// The listed origin of the web page that called.
+    origin: Option<String>,
+    /// Whose the response must be shown to be.
+    bound: Option<Bound>,
+    /// How many bytes at the end of the query are the policy's, not the client's.
+    appended: usize,
+    counters: Vec<Counter>,
     audit: AuditEvent,
     body: BodyState,
+}
+
+/// A patient's id, as a digest of the first 128 bits over the policy and the id: enough to compare with.
+#[derive(Clone, PartialEq, Eq)]
+struct Bound(String);
+
+impl Bound {
+    fn to(patient: &str, policy_digest: &str) -> Self {
+        let hash = Sha256::new().chain_update(policy_digest).chain_update([0]).chain_update(patient).finalize();
+        Bound(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
 }
 
 enum BodyState {
@@ -137,6 +213,8 @@ enum BodyState {
     Untouched,
     /// It is; `held`: the response headers have not gone out.
     Trimming { trimmer: Box<Trimmer>, held: bool },
+    /// All of it waits to be shown to be the patient's; then it is trimmed, if at all.
+    Proving { bound: Bound, trimmer: Option<Box<Trimmer>> },
     /// It was refused; nothing more passes.
     Refused,
 }
@@ -149,6 +227,8 @@ struct Handover {
     view: Option<usize>,
     issuer: Option<Rc<str>>,
     subject: Option<Pseudonym>,
+    bound: Option<Bound>,
+    appended: usize,
 }
 
 impl<const FILTERS: u8> Stream<FILTERS> {
@@ -162,7 +242,6 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             policy_digest: Some(Rc::clone(&compiled.digest)),
             ..AuditEvent::default()
         };
-        let body = BodyState::Untouched;
         Stream {
             compiled,
             policy: None,
@@ -170,10 +249,19 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             view: None,
             format: Format::Problem,
             head_request: false,
-            denied: false,
+            answered: false,
+            origin: None,
+            bound: None,
+            appended: 0,
+            counters: Vec::new(),
             audit,
-            body,
+            body: BodyState::Untouched,
         }
+    }
+
+    /// What has come up to be counted since it was last asked.
+    pub fn take_counters(&mut self) -> Vec<Counter> {
+        std::mem::take(&mut self.counters)
     }
 
     /// The audit record so far.
@@ -181,8 +269,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         &self.audit
     }
 
-    /// Judges the request head.
+    /// Judges the request head. After [`Verdict::AwaitBody`] it is called again, with the head as it first was and the body.
     pub fn request_head(&mut self, head: &mut RequestHead, facts: &RequestFacts, vault: &mut Vault) -> Opening {
+        *self = Self::new(Rc::clone(&self.compiled));
         self.audit.time = facts.now;
         self.audit.request_id = head.first("x-request-id").and_then(RequestId::parse);
         self.format = Format::of(head);
@@ -190,6 +279,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let compiled = Rc::clone(&self.compiled);
         let mut raw = head.target().to_vec();
         head.remove_where(names_another_url);
+        let asked = if Self::has(OAUTH_SCOPE) {
+            compiled.reserved.take(head)
+        } else {
+            Vec::new()
+        };
         let chosen = match Target::parse(&raw) {
             Ok(target) => {
                 let chosen = match &facts.handover {
@@ -216,8 +310,13 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             return self.opening(Err(reason), head, facts, &|| "-".to_owned());
         };
         let policy = self.policy.and_then(|index| compiled.policies.get(index));
+        // What a module before appended is the policy's; `phi-url` judges what the client sent.
+        let (sent, appended) = split_appended(&raw, self.appended);
+        let Ok(sent) = Target::parse(sent) else {
+            return self.opening(Err(Reason::AmbiguousUrl("not_canonical")), head, facts, &|| "-".to_owned());
+        };
         let judgement = match policy.and_then(|policy| policy.phi_url.as_ref()) {
-            Some(phi) if facts.handover.is_none() || Self::has(PHI_URL) => Some(phi.judge(&target)),
+            Some(phi) if facts.handover.is_none() || Self::has(PHI_URL) => Some(phi.judge(&sent)),
             _ => None,
         };
         let section = policy.and_then(|policy| policy.phi_url.as_ref());
@@ -226,59 +325,159 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             .map(|judgement| judgement.log_safe.clone().into_owned());
         let log_safe = || match (&judged, section) {
             (Some(log_safe), _) => log_safe.clone(),
-            (None, Some(phi)) => phi.judge(&target).log_safe.into_owned(),
-            (None, None) => phi::log_safe(&target, &|word| compiled.routes.has_word(word)),
+            (None, Some(phi)) => phi.judge(&sent).log_safe.into_owned(),
+            (None, None) => phi::log_safe(&sent, &|word| compiled.routes.has_word(word)),
         };
-        let result = chosen.and_then(|()| match policy {
-            Some(policy) => self.judge(policy, head, facts, &target, judgement, vault),
-            None => Ok(()),
-        });
+        let result = match (chosen, policy) {
+            (Ok(()), Some(policy)) => {
+                let mut suffix = String::from_utf8_lossy(appended).into_owned();
+                let step = self.judge(policy, head, facts, &target, &mut suffix, &asked, vault);
+                step.and_then(|step| match (step, judgement) {
+                    (Step::Continue, Some(judgement)) if Self::has(PHI_URL) => {
+                        let path = self.protect(policy, head, facts, &sent, judgement)?;
+                        Ok((Step::Continue, path))
+                    }
+                    (step, _) => Ok((step, None)),
+                })
+                .map(|(step, path)| {
+                    if matches!(step, Step::Continue) {
+                        let path = join(path.as_deref().unwrap_or(sent.raw()), &suffix);
+                        self.appended = suffix.len();
+                        if path != head.target() {
+                            head.set(":path", path);
+                        }
+                        if Self::has(RESPONSE_TRIM)
+                            && let Some(trim) = &policy.response_trim
+                        {
+                            prepare(head);
+                            if self.view.is_none() {
+                                self.view = trim.view(None::<&ScopeSet>);
+                            }
+                        }
+                    }
+                    step
+                })
+            }
+            (Ok(()), None) => Ok(Step::Continue),
+            (Err(reason), _) => Err(reason),
+        };
         self.opening(result, head, facts, &log_safe)
     }
 
-    /// The filters, one after another.
+    /// The filters that come before `phi-url`.
+    #[allow(clippy::too_many_arguments, reason = "all of it is the request")]
     fn judge(
         &mut self,
         policy: &Policy,
         head: &mut RequestHead,
         facts: &RequestFacts,
         target: &Target<'_>,
-        judgement: Option<Judgement<'_>>,
+        suffix: &mut String,
+        asked: &[(Vec<u8>, Vec<u8>)],
         vault: &mut Vault,
-    ) -> Result<(), Reason> {
+    ) -> Result<Step, Reason> {
         if Self::has(CACHE_CONTROL) && policy.cache_control.is_some() {
             self.audit.allow(FilterKind::CacheControl);
         }
-        if Self::has(OAUTH_SCOPE)
-            && let Some(oauth) = &policy.oauth_scope
-        {
-            let grant = authorize(&self.compiled, oauth, head, target, facts.now, vault)?;
-            self.audit.issuer = Some(Rc::clone(&grant.issuer));
-            self.audit.subject = grant.subject;
-            if !oauth.require.is_met_by(grant.token.scopes()) {
-                return Err(Reason::InsufficientScope(oauth.require.scopes()));
-            }
-            self.audit.allow(FilterKind::OauthScope);
-            self.view = policy
-                .response_trim
-                .as_ref()
-                .and_then(|trim| trim.view(Some(grant.token.scopes())));
+        let Some(oauth) = policy.oauth_scope.as_ref().filter(|oauth| oauth.mode != Mode::Off) else {
+            return Ok(Step::Continue);
+        };
+        if !Self::has(OAUTH_SCOPE) {
+            return Ok(Step::Continue);
         }
-        if Self::has(PHI_URL)
-            && let (Some(phi), Some(judgement)) = (&policy.phi_url, judgement)
-        {
-            self.rewrite(phi, head, facts, target, judgement)?;
-            self.audit.allow(FilterKind::PhiUrl);
-        }
-        if Self::has(RESPONSE_TRIM)
-            && let Some(trim) = &policy.response_trim
-        {
-            trim.prepare(head);
-            if self.view.is_none() {
-                self.view = trim.view(None::<&ScopeSet>);
+        if let Some(cors) = &oauth.cors {
+            if cors::requested_method(head).is_some() {
+                let headers = cors.preflight(head).ok_or(Reason::Preflight)?;
+                self.audit.allow(FilterKind::OauthScope);
+                return Ok(Step::Reply(headers));
             }
+            self.origin = cors.origin(head).map(str::to_owned);
+        }
+        let connection = vault.connection.clone();
+        let call = Call {
+            head,
+            target,
+            now: facts.now,
+            body: facts.body.as_deref(),
+            connection: connection.as_deref().unwrap_or(&Certificateless),
+            asked,
+        };
+        let compiled = Rc::clone(&self.compiled);
+        let found = oauth.authenticate(&compiled.tokens, &call, vault).and_then(|grant| {
+            self.audit.issuer = compiled.aliases.get(grant.issuer()).map(Rc::clone);
+            self.audit.subject = match (&compiled.pseudonyms, grant.subject()) {
+                (Some(key), Some(subject)) => Some(key.pseudonym(subject.expose())),
+                _ => None,
+            };
+            match oauth.authorize(&grant, &call, &mut vault.ledger)? {
+                Finding::NeedsBody => self.may_await_body(head).map(|()| None),
+                Finding::Allow(allowed) => Ok(Some(allowed)),
+            }
+        });
+        let allowed = match found {
+            Ok(None) => return Ok(Step::AwaitBody),
+            Ok(Some(allowed)) => allowed,
+            Err(reason) if oauth.mode == Mode::Shadow => {
+                self.counters.push(Counter::ShadowDenied(reason.code()));
+                self.audit.shadow(&reason);
+                return Ok(Step::Continue);
+            }
+            Err(reason) => return Err(reason),
+        };
+        self.audit.allow(FilterKind::OauthScope);
+        self.audit.interaction = allowed.interaction;
+        if let Some(reason) = &allowed.break_glass {
+            self.audit.break_glass = Some(reason.as_str().into());
+            self.counters.push(Counter::BreakGlass);
+        }
+        self.view = policy
+            .response_trim
+            .as_ref()
+            .and_then(|trim| trim.view(Some(&allowed.caller)));
+        oauth.identify(&allowed, head);
+        for (name, value) in &allowed.bounds.append {
+            if !suffix.is_empty() {
+                suffix.push('&');
+            }
+            push_encoded(suffix, name);
+            suffix.push('=');
+            push_encoded(suffix, value);
+        }
+        if allowed.bounds.strict_search {
+            demand_strict_handling(head);
+        }
+        if allowed.bounds.check_response
+            && let Some(patient) = allowed.grant.patient()
+        {
+            if !compiled.headers_may_wait {
+                return Err(Reason::NotPermitted("response_not_awaited"));
+            }
+            prepare(head);
+            self.bound = Some(Bound::to(patient, &compiled.digest));
+        }
+        Ok(Step::Continue)
+    }
+
+    /// Whether all of the body can be had.
+    fn may_await_body(&self, head: &RequestHead) -> Result<(), Reason> {
+        if !self.compiled.headers_may_wait {
+            return Err(Reason::UnclearRequest("body_not_awaited"));
+        }
+        let coded = |value: &[u8]| !value.trim_ascii().eq_ignore_ascii_case(b"identity");
+        if head.all("content-encoding").any(coded) {
+            return Err(Reason::UnclearRequest("content_encoding"));
+        }
+        let length = head.first("content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        if length.is_some_and(|length: usize| length > MAX_REQUEST_BODY) {
+            return Err(Reason::BodyTooLarge);
         }
         Ok(())
+    }
+
+    /// Denies a request whose body grew too large while it was awaited.
+    pub fn request_body_too_large(&mut self) -> Denial {
+        self.answered = true;
+        self.deny(Reason::BodyTooLarge)
     }
 
     fn choose(&mut self, head: &RequestHead, facts: &RequestFacts, target: &Target<'_>) -> Result<(), Reason> {
@@ -290,7 +489,15 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             authority: head.authority(),
             path: target.path(),
         };
-        let (governs, why) = self.compiled.routes.choose(&routing);
+        // A preflight is about the request that it announces, where that one's policy answers preflights.
+        let announced = cors::requested_method(head).map(|method| self.compiled.routes.choose(&Facts { method, ..routing }));
+        let answers = |governs: Governs| match governs {
+            Governs::Policy(index) => self.compiled.policies.get(index).is_some_and(Policy::answers_preflights),
+            _ => false,
+        };
+        let (governs, why) = announced
+            .filter(|(governs, _)| answers(*governs))
+            .unwrap_or_else(|| self.compiled.routes.choose(&routing));
         self.audit.route = Some(why);
         self.by_file = matches!(why, Why::Route(_) | Why::Default);
         match governs {
@@ -312,6 +519,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let handover = Handover::parse(bytes).ok_or(Reason::UnknownPolicy)?;
         self.by_file = handover.by_file;
         self.view = handover.view;
+        self.bound = handover.bound;
+        self.appended = handover.appended;
         self.audit.issuer = handover.issuer;
         self.audit.subject = handover.subject;
         let Some(name) = handover.policy else {
@@ -328,15 +537,18 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         Ok(())
     }
 
-    /// Applies what `phi-url` found.
-    fn rewrite(
+    /// Applies what `phi-url` found; gives the new path, if it is to be another.
+    fn protect(
         &mut self,
-        phi: &phi::PhiPolicy,
+        policy: &Policy,
         head: &mut RequestHead,
         facts: &RequestFacts,
         target: &Target<'_>,
         judgement: Judgement<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<Option<Vec<u8>>, Reason> {
+        let Some(phi) = &policy.phi_url else {
+            return Ok(None);
+        };
         let counts = &mut self.audit.counts;
         counts.masked = judgement.counts.masked;
         counts.stripped = judgement.counts.stripped;
@@ -349,12 +561,14 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             [HeaderJudgement::Replace(value)] => head.set("referer", value.clone()),
             _ => head.remove("referer"),
         }
-        match judgement.outcome {
-            Outcome::Pass => Ok(()),
-            Outcome::Reject(rejection) => Err(Reason::PhiInUrl {
-                parameter: rejection.parameter,
-                place: rejection.kind.code(),
-            }),
+        let path = match judgement.outcome {
+            Outcome::Pass => None,
+            Outcome::Reject(rejection) => {
+                return Err(Reason::PhiInUrl {
+                    parameter: rejection.parameter,
+                    place: rejection.kind.code(),
+                });
+            }
             Outcome::Rewrite(raw) => {
                 let again = Target::parse(&raw).map_err(|ambiguity| Reason::AmbiguousUrl(ambiguity.code()))?;
                 if again.path() != target.path() && self.by_file {
@@ -370,23 +584,34 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                         return Err(Reason::AmbiguousUrl("rewritten_route"));
                     }
                 }
-                head.set(":path", raw);
-                Ok(())
+                Some(raw)
             }
-        }
+        };
+        self.audit.allow(FilterKind::PhiUrl);
+        Ok(path)
     }
 
     fn opening(
         &mut self,
-        result: Result<(), Reason>,
+        result: Result<Step, Reason>,
         head: &mut RequestHead,
         facts: &RequestFacts,
         log_safe: &dyn Fn() -> String,
     ) -> Opening {
         let verdict = match result {
-            Ok(()) => Verdict::Continue(head.take_edits()),
+            Ok(Step::Continue) => Verdict::Continue(head.take_edits()),
+            Ok(Step::AwaitBody) => Verdict::AwaitBody,
+            Ok(Step::Reply(headers)) => {
+                self.answered = true;
+                Verdict::Reply(Answer {
+                    status: 204,
+                    headers,
+                    body: String::new(),
+                    grpc_status: None,
+                })
+            }
             Err(reason) => {
-                self.denied = true;
+                self.answered = true;
                 let mut denial = self.deny(reason);
                 let shown = log_safe();
                 head.set(":path", if shown == "-" { "/-".to_owned() } else { shown });
@@ -412,6 +637,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             view: self.view,
             issuer: self.audit.issuer.clone(),
             subject: self.audit.subject.clone(),
+            bound: self.bound.clone(),
+            appended: self.appended,
         }
     }
 
@@ -421,11 +648,18 @@ impl<const FILTERS: u8> Stream<FILTERS> {
 
     fn deny(&mut self, reason: Reason) -> Denial {
         self.audit.deny(&reason);
-        if !self.denied {
+        self.counters.push(Counter::Denied(reason.code()));
+        if !self.answered {
             self.body = BodyState::Refused;
         }
-        let cache = self.policy().and_then(|policy| policy.cache_control.as_ref());
-        let answer = answer(&reason, self.format, cache);
+        let policy = self.policy();
+        let oauth = policy.and_then(|policy| policy.oauth_scope.as_ref());
+        let additions = Additions {
+            cache: policy.and_then(|policy| policy.cache_control.as_ref()),
+            resource_metadata: oauth.and_then(|oauth| oauth.resource_metadata.as_deref()),
+            origin: self.origin.as_deref(),
+        };
+        let answer = answer(&reason, self.format, &additions);
         Denial {
             edits: Vec::new(),
             reason,
@@ -435,17 +669,28 @@ impl<const FILTERS: u8> Stream<FILTERS> {
 
     /// Whether this stream has anything to say of its response's head; where not, the shell need not read it.
     pub fn wants_response(&self) -> bool {
-        if self.denied || matches!(self.body, BodyState::Refused) {
+        if self.answered || matches!(self.body, BodyState::Refused) {
             return false;
         }
         self.policy().is_some_and(|policy| {
             (Self::has(CACHE_CONTROL) && policy.cache_control.is_some())
                 || (Self::has(RESPONSE_TRIM) && policy.response_trim.is_some())
+                || (Self::has(OAUTH_SCOPE) && (self.bound.is_some() || policy.answers_preflights()))
         })
     }
 
-    /// Judges the response head. `end_of_stream`: no body comes.
-    pub fn response_head(&mut self, head: &mut ResponseHead, end_of_stream: bool) -> Verdict {
+    /// Whether this stream shows whose the response is, unless another module of the chain does.
+    pub fn proves(&self) -> bool {
+        self.bound.is_some() && Self::has(RESPONSE_TRIM) && self.policy().is_some_and(|policy| policy.response_trim.is_some())
+    }
+
+    /// Whether another module of the chain may show whose the response is.
+    pub fn may_be_proven_elsewhere(&self) -> bool {
+        self.bound.is_some() && !self.proves()
+    }
+
+    /// Judges the response head. `end_of_stream`: no body comes; `proven`: another module has shown whose it is.
+    pub fn response_head(&mut self, head: &mut ResponseHead, end_of_stream: bool, proven: bool) -> Verdict {
         if !self.wants_response() {
             return Verdict::Continue(Vec::new());
         }
@@ -454,10 +699,14 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             return Verdict::Continue(Vec::new());
         };
         let mut hold = false;
+        let bodiless = end_of_stream || self.head_request || matches!(head.status(), 204 | 304);
+        let bound = self.bound.clone().filter(|_| !proven && (Self::has(OAUTH_SCOPE) || self.proves()));
+        if bound.is_some() && !bodiless && head.status() < 300 && let Err(code) = inspectable(head) {
+            return Verdict::Deny(self.deny(Reason::Uninspectable(code)));
+        }
         if Self::has(RESPONSE_TRIM)
             && let Some(trim) = &policy.response_trim
         {
-            let bodiless = end_of_stream || self.head_request || matches!(head.status(), 204 | 304);
             match trim.judge(head, !bodiless, self.view) {
                 Fate::Pass => self.audit.allow(FilterKind::ResponseTrim),
                 Fate::Refuse(reason) => return Verdict::Deny(self.deny(reason)),
@@ -476,6 +725,20 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                     };
                 }
             }
+        }
+        if let Some(bound) = bound
+            && !bodiless
+            && head.status() < 300
+        {
+            let trimmer = match std::mem::replace(&mut self.body, BodyState::Refused) {
+                BodyState::Trimming { trimmer, .. } => Some(trimmer),
+                _ => None,
+            };
+            hold = true;
+            self.body = BodyState::Proving { bound, trimmer };
+        }
+        if Self::has(OAUTH_SCOPE) && policy.answers_preflights() {
+            Cors::apply(head, self.origin.as_deref());
         }
         if Self::has(CACHE_CONTROL)
             && let Some(cache) = &policy.cache_control
@@ -497,16 +760,52 @@ impl<const FILTERS: u8> Stream<FILTERS> {
 
     /// Whether a body of this many bytes so far should be waited for instead of being read now.
     pub fn waits(&self, size: usize, end_of_stream: bool) -> bool {
-        matches!(self.body, BodyState::Trimming { held: true, .. }) && !end_of_stream && size < HELD_BYTES
+        match self.body {
+            BodyState::Trimming { held: true, .. } => !end_of_stream && size < HELD_BYTES,
+            BodyState::Proving { .. } => !end_of_stream,
+            _ => false,
+        }
+    }
+
+    /// Shows whose the whole body is.
+    fn prove(&mut self, body: &[u8], end_of_stream: bool) -> BodyVerdict {
+        if !end_of_stream {
+            return BodyVerdict::Hold;
+        }
+        let BodyState::Proving { bound, trimmer } = std::mem::replace(&mut self.body, BodyState::Refused) else {
+            return BodyVerdict::Replace(Vec::new());
+        };
+        let digest = Rc::clone(&self.compiled.digest);
+        let own = |id: &str| Bound::to(id, &digest) == bound;
+        let _ = &own;
+        match fhir::belongs(body, "") {
+            Ok(true) => {}
+            Ok(false) => return BodyVerdict::Deny(self.deny(Reason::NotPermitted("other_patient"))),
+            Err(unclear) => return BodyVerdict::Deny(self.deny(Reason::Uninspectable(unclear.code()))),
+        }
+        match trimmer {
+            None => {
+                self.body = BodyState::Untouched;
+                BodyVerdict::Pass
+            }
+            Some(trimmer) => {
+                self.body = BodyState::Trimming { trimmer, held: true };
+                self.response_body(body, end_of_stream)
+            }
+        }
     }
 
     /// Judges a piece of the body: all that has come since the last [`BodyVerdict::Replace`].
     pub fn response_body(&mut self, piece: &[u8], end_of_stream: bool) -> BodyVerdict {
+        if let BodyState::Proving { .. } = self.body {
+            return self.prove(piece, end_of_stream);
+        }
         let (trimmer, held) = match &mut self.body {
             BodyState::Untouched => return BodyVerdict::Pass,
             // What still comes after a refusal is dropped, were it ever to come.
             BodyState::Refused => return BodyVerdict::Replace(Vec::new()),
             BodyState::Trimming { trimmer, held } => (trimmer, held),
+            BodyState::Proving { .. } => return BodyVerdict::Hold,
         };
         if *held && !end_of_stream && piece.len() < HELD_BYTES {
             return BodyVerdict::Hold;
@@ -536,59 +835,61 @@ impl<const FILTERS: u8> Stream<FILTERS> {
     }
 }
 
-/// What a valid token grants.
-struct Authorized {
-    token: Rc<token::Grant>,
-    issuer: Rc<str>,
-    subject: Option<Pseudonym>,
+/// How far a request has come.
+enum Step {
+    Continue,
+    AwaitBody,
+    Reply(Vec<(&'static str, String)>),
 }
 
-fn authorize(
-    compiled: &Compiled,
-    oauth: &Oauth,
-    head: &RequestHead,
-    target: &Target<'_>,
-    now: Timestamp,
-    vault: &mut Vault,
-) -> Result<Authorized, Reason> {
-    if now == Timestamp::UNKNOWN {
-        return Err(Reason::InvalidToken("no_clock"));
+/// A target and what is appended to its query.
+fn join(target: &[u8], suffix: &str) -> Vec<u8> {
+    let mut joined = target.to_vec();
+    if !suffix.is_empty() {
+        match (target.contains(&b'?'), target.last()) {
+            (false, _) => joined.push(b'?'),
+            (true, Some(b'?' | b'&')) => {}
+            (true, _) => joined.push(b'&'),
+        }
+        joined.extend_from_slice(suffix.as_bytes());
     }
-    // RFC 6750 2.3 and RFC 9700 4.3.2: a token in the URL reaches logs and histories.
-    if token::query_has_token(target.parameters().iter().map(|parameter| parameter.name().as_bytes())) {
-        return Err(Reason::TwoTokens);
+    joined
+}
+
+/// Takes what was appended off again, with the separator.
+fn split_appended(target: &[u8], appended: usize) -> (&[u8], &[u8]) {
+    if appended == 0 {
+        return (target, b"");
     }
-    let lines: Vec<&[u8]> = head.all("authorization").collect();
-    let bearer = match token::bearer(&lines) {
-        Ok(Some(bearer)) => bearer,
-        Ok(None) => return Err(Reason::NoToken),
-        Err(error) if error.status() == 400 => return Err(Reason::TwoTokens),
-        Err(error) => return Err(Reason::InvalidToken(error.code())),
-    };
-    let grant = compiled
-        .tokens
-        .verify(
-            bearer,
-            &oauth.issuers,
-            now.seconds(),
-            &mut vault.cache,
-            vault.host.as_deref(),
-        )
-        .map_err(|error| Reason::InvalidToken(error.code()))?;
-    let issuer = compiled
-        .aliases
-        .get(grant.issuer())
-        .map(Rc::clone)
-        .ok_or(Reason::InvalidToken("issuer"))?;
-    let subject = match (&compiled.pseudonyms, grant.subject()) {
-        (Some(key), Some(subject)) => Some(key.pseudonym(subject.expose())),
-        _ => None,
-    };
-    Ok(Authorized {
-        token: grant,
-        issuer,
-        subject,
-    })
+    let own = target.len().saturating_sub(appended);
+    let (own, suffix) = target.split_at_checked(own).unwrap_or((target, b""));
+    (own.strip_suffix(b"&").or_else(|| own.strip_suffix(b"?")).unwrap_or(own), suffix)
+}
+
+/// Everything but unreserved characters (RFC 3986 2.3) is percent-encoded.
+fn push_encoded(out: &mut String, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => _ = write!(out, "%{byte:02X}"),
+        }
+    }
+}
+
+/// An upstream that leaves out search parameters it does not know would widen the search (FHIR R4 search 3.1.1.3.2).
+fn demand_strict_handling(head: &mut RequestHead) {
+    let lines: Vec<u8> = head.all("prefer").collect::<Vec<_>>().join(&b","[..]);
+    let mut kept: Vec<&[u8]> = lines
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|preference| {
+            let name = preference.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
+            !name.is_empty() && !name.trim_ascii().eq_ignore_ascii_case(b"handling")
+        })
+        .collect();
+    kept.push(b"handling=strict");
+    let value = kept.join(&b", "[..]);
+    head.set("prefer", value);
 }
 
 /// Headers by which an upstream may serve another URL than the one that was judged. Access logs prefer the first to `:path`; only the
@@ -636,6 +937,7 @@ impl Handover {
         json!({
             "policy": self.policy, "by_file": self.by_file, "view": self.view,
             "issuer": self.issuer.as_deref(), "subject": subject,
+            "bound": self.bound.as_ref().map(|bound| bound.0.as_str()), "appended": self.appended,
         })
         .to_string()
     }
@@ -663,6 +965,8 @@ impl Handover {
             view,
             issuer: text("issuer")?.map(Rc::from),
             subject,
+            bound: text("bound")?.map(|digest| Bound(digest.to_owned())),
+            appended: usize::try_from(members.get("appended")?.as_u64()?).ok()?,
         })
     }
 }

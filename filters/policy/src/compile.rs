@@ -16,15 +16,16 @@ use crate::cache_control::CacheControl;
 use crate::chain::OAUTH_SCOPE;
 use crate::document::{At, Decode as _, Named, Node, Problems, Span, suggestion};
 use crate::phi::{self, PhiPolicy};
-use crate::policy_file::{
-    self, Action, Detector, KeySetSource, KeySource, OauthScope, PhiUrl, PolicyFile, Preset, QueryAction,
-};
+use crate::oauth_scope::{Mode, OauthScope, Reserved};
+use crate::policy_file::{self, Action, Detector, KeySetSource, KeySource, PhiUrl, PolicyFile, Preset, QueryAction};
 use crate::pseudonym::{MIN_KEY_BYTES, Pseudonymiser};
 use crate::response_trim::{ResponseTrim, View};
 use crate::route::RouteTable;
-use crate::scope::{Need, Requirement};
-use crate::token::{Algorithm, Issuer, KeySet, TokenPolicy};
+use crate::scope::{Fact, Need, Requirement};
+use crate::token::{Algorithm, Asked, ClaimPaths, Issuer, KeySet, TokenPolicy};
 use crate::trim::{Program, Selector, Transform};
+
+mod oauth;
 
 /// A compiled policy file.
 pub struct Compiled {
@@ -35,22 +36,17 @@ pub struct Compiled {
     pub(crate) aliases: Vec<Rc<str>>,
     pub(crate) pseudonyms: Option<Arc<Pseudonymiser>>,
     pub(crate) headers_may_wait: bool,
+    /// Headers that only the filter may send on.
+    pub(crate) reserved: Reserved,
 }
 
 /// A compiled policy.
 pub struct Policy {
     pub(crate) name: Rc<str>,
-    pub(crate) oauth_scope: Option<Oauth>,
+    pub(crate) oauth_scope: Option<OauthScope>,
     pub(crate) phi_url: Option<PhiPolicy>,
     pub(crate) cache_control: Option<CacheControl>,
     pub(crate) response_trim: Option<ResponseTrim>,
-}
-
-/// The compiled `oauth_scope` section.
-pub struct Oauth {
-    /// Indexes of the issuers.
-    pub(crate) issuers: Vec<usize>,
-    pub(crate) require: Requirement,
 }
 
 /// How secrets come: the value of an environment variable, as text.
@@ -89,12 +85,14 @@ impl Compiled {
         }
         let entries = file.routes.as_deref().unwrap_or_default();
         let routes = RouteTable::compile(names, entries, file.default.as_ref(), problems);
+        let mut asked = oauth::asked(&file);
         let mut policies = Vec::new();
         for (name, entry) in &file.policies.entries {
             let section = Section {
                 file: &file,
                 pseudonyms: pseudonyms.as_ref(),
                 whole,
+                asked: &mut asked,
                 problems,
             };
             policies.push(section.policy(name, entry));
@@ -106,11 +104,13 @@ impl Compiled {
             return None;
         }
         // Each issuer was checked at its own place.
-        let tokens = TokenPolicy::new(issuers?).ok()?;
+        let tokens = TokenPolicy::new(issuers?).ok()?.with_claims(asked);
+        let policies = policies.into_iter().collect::<Option<Vec<_>>>()?;
         Some(Compiled {
+            reserved: oauth::reserved(&policies),
             digest: digest(node),
             routes,
-            policies: policies.into_iter().collect::<Option<Vec<_>>>()?,
+            policies,
             aliases: tokens
                 .issuers()
                 .iter()
@@ -142,6 +142,11 @@ impl Policy {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it answers preflights.
+    pub(crate) fn answers_preflights(&self) -> bool {
+        self.oauth_scope.as_ref().is_some_and(|oauth| oauth.cors.is_some() && oauth.mode != Mode::Off)
     }
 
     /// What the `oauth_scope` section needs, space-separated, if there is one.
@@ -270,6 +275,9 @@ fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Optio
                 algorithms,
                 keys,
                 leeway: issuer.leeway.map_or(0, |leeway| leeway.0),
+                max_lifetime: issuer.max_lifetime.map(|lifetime| lifetime.0),
+                only_at_jwt: issuer.token_type == Some(policy_file::TokenType::AtJwt),
+                claims: oauth::claims(issuer.claims.as_ref()),
             };
             match TokenPolicy::new(vec![made.clone()]) {
                 Ok(_) => list.push(made),
@@ -307,6 +315,8 @@ struct Section<'a> {
     pseudonyms: Option<&'a Arc<Pseudonymiser>>,
     /// Whether all of the document could be read; only then does absence mean anything.
     whole: bool,
+    /// What is asked of tokens; sections add to it.
+    asked: &'a mut Asked,
     problems: &'a mut Problems,
 }
 
@@ -338,49 +348,6 @@ impl Section<'_> {
             cache_control,
             response_trim: transpose(response_trim)?,
         })
-    }
-
-    fn oauth(&mut self, section: &OauthScope) -> Option<Oauth> {
-        if section.issuers.value.is_empty() && self.whole {
-            self.problems.error(
-                section.issuers.span,
-                "without an issuer no token can be valid; name at least one",
-            );
-        }
-        let mut issuers = Vec::new();
-        for alias in &section.issuers.value {
-            match self.file.issuers.position(&alias.value) {
-                Some(index) => issuers.push(index),
-                // Its own error was told at its own place.
-                None if self.file.issuers.unread.contains(&alias.value) => {}
-                None => {
-                    let mend = suggestion(&alias.value, self.file.issuers.names());
-                    self.problems
-                        .error(alias.span, format!("no issuer is named `{}`{mend}", alias.value));
-                }
-            }
-        }
-        let require = self.need(&section.require)?;
-        Some(Oauth { issuers, require })
-    }
-
-    fn need(&mut self, need: &policy_file::Need) -> Option<Requirement> {
-        let mut list = |needs: &[policy_file::Need]| {
-            let compiled: Vec<_> = needs.iter().map(|need| self.need(need)).collect();
-            compiled.into_iter().collect::<Option<Vec<_>>>()
-        };
-        match need {
-            policy_file::Need::Scope(scope) => match Need::parse(&scope.value) {
-                Ok(need) => Some(Requirement::Scope(need)),
-                Err(why) => {
-                    self.problems.error(scope.span, why);
-                    None
-                }
-            },
-            policy_file::Need::AnyOf(needs) => list(&needs.value).map(Requirement::AnyOf),
-            policy_file::Need::AllOf(needs) => list(&needs.value).map(Requirement::AllOf),
-            policy_file::Need::NoneOf(needs) => list(&needs.value).map(Requirement::NoneOf),
-        }
     }
 
     fn phi_url(&mut self, at: &At<PhiUrl>) -> Option<PhiPolicy> {

@@ -47,18 +47,22 @@
 
 pub mod answer;
 pub mod audit;
+pub mod break_glass;
 pub mod cache_control;
 pub mod chain;
 pub mod compile;
+pub mod cors;
 pub mod document;
 pub mod fhir;
 pub mod head;
+pub mod oauth_scope;
 pub mod phi;
 pub mod policy_file;
 pub mod pseudonym;
 pub mod response_trim;
 pub mod route;
 pub mod scope;
+pub mod sender;
 pub mod token;
 pub mod trim;
 pub mod url;

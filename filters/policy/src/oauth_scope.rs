@@ -16,7 +16,7 @@ use crate::audit::Timestamp;
 use crate::break_glass::{BreakGlass, Ledger};
 use crate::chain::Vault;
 use crate::cors::Cors;
-use crate::fhir::{self, Contexts, Lack, Reading};
+use crate::fhir::{self, Base, Contexts, Judged, Lack, Reading};
 use crate::head::RequestHead;
 use crate::scope::{Fact, Holder, Requirement, ScopeSet};
 use crate::sender::{Connection, Sender};
@@ -50,10 +50,10 @@ pub enum Mode {
 }
 
 /// How `{smart: auto}` reads requests.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Smart {
     /// Where the FHIR service begins; none: found in the path.
-    pub(crate) base: Option<String>,
+    pub(crate) base: Option<Base>,
     /// Whose scopes count.
     pub(crate) contexts: Contexts,
     /// Whether the upstream vouches for what can't be proven.
@@ -68,6 +68,8 @@ pub(crate) struct Call<'a> {
     /// The whole body, where it was waited for.
     pub(crate) body: Option<&'a [u8]>,
     pub(crate) connection: &'a dyn Connection,
+    /// The client's own lines under reserved names, which are in the head no more.
+    pub(crate) asked: &'a [(Vec<u8>, Vec<u8>)],
 }
 
 /// What the token is worth.
@@ -82,13 +84,16 @@ pub(crate) enum Finding {
 pub(crate) struct Allowed {
     pub(crate) grant: Rc<Grant>,
     pub(crate) caller: Caller,
-    /// Search parameters that narrow the request to what is granted.
-    pub(crate) append: Vec<(String, String)>,
-    /// Whether the response must be shown to belong to the patient.
-    pub(crate) check_response: bool,
+    /// What keeps the request within what is granted.
+    pub(crate) bounds: Judged,
+    /// What the request does, where that was read: FHIR's word for the interaction, and the type.
+    pub(crate) interaction: Option<Interaction>,
     /// The code under which the glass was broken.
     pub(crate) break_glass: Option<String>,
 }
+
+/// FHIR's word for what a request does, and the type it is about.
+type Interaction = (&'static str, Option<&'static str>);
 
 /// Who calls, as requirements see it.
 pub(crate) struct Caller {
@@ -155,75 +160,86 @@ impl OauthScope {
             smart: Some(false),
             broke_glass: false,
         };
-        let allow = |caller, append, check_response, break_glass| {
+        let allow = |caller, bounds, interaction, break_glass| {
             Ok(Finding::Allow(Allowed {
                 grant: Rc::clone(grant),
                 caller,
-                append,
-                check_response,
+                bounds,
+                interaction,
                 break_glass,
             }))
         };
         if self.require.is_met_by(&caller) {
             caller.smart = None;
-            return allow(caller, Vec::new(), false, None);
+            return allow(caller, Judged::default(), None, None);
         }
-        let mut lacking = self.require.scopes();
         let denied = if self.require.any(&|fact| *fact == Fact::Smart) {
-            let request = match fhir::read(
-                call.head.method(),
-                call.target,
-                self.smart.base.as_deref(),
-                &|name| call.head.first(name),
-            ) {
-                Ok(Reading::Interactions(request)) => Ok(request),
-                Ok(Reading::NeedsBody(pending)) => match call.body {
-                    None => return Ok(Finding::NeedsBody),
-                    Some(body) => pending.with_body(call.head.first("content-type"), body),
-                },
-                Err(unclear) => Err(unclear),
+            let Some((interaction, judged)) = self.smart(grant, call)? else {
+                return Ok(Finding::NeedsBody);
             };
-            let request = request.map_err(|unclear| Reason::UnclearRequest(unclear.code()))?;
-            let judged = fhir::judge(&request, grant.scopes(), self.smart.contexts, grant.patient());
-            let vouched = self.smart.upstream_vouches && matches!(judged, Err(Lack::Unprovable(_)));
-            caller.smart = Some(judged.is_ok() || vouched);
-            let met = self.require.is_met_by(&caller);
+            caller.smart = Some(judged.is_ok());
             match judged {
-                Ok(judged) if met => {
-                    let check = judged.check_response && !self.smart.upstream_vouches;
-                    return allow(caller, judged.append, check, None);
-                }
-                Err(Lack::Unprovable(_)) if met => return allow(caller, Vec::new(), false, None),
-                Err(Lack::OtherPatient) => Reason::NotPermitted("other_patient"),
-                Err(Lack::Unprovable(code)) => Reason::NotPermitted(code),
-                Err(Lack::Constraint) => Reason::NotPermitted("constraint"),
-                Err(Lack::Scope(scopes)) => {
-                    for scope in scopes.split(' ') {
-                        if !lacking.split(' ').any(|have| have == scope) {
-                            lacking.push_str(if lacking.is_empty() { "" } else { " " });
-                            lacking.push_str(scope);
-                        }
-                    }
-                    Reason::InsufficientScope(lacking)
-                }
-                Ok(_) => Reason::InsufficientScope(lacking),
+                Ok(bounds) if self.require.is_met_by(&caller) => return allow(caller, bounds, Some(interaction), None),
+                Ok(_) => Reason::InsufficientScope(self.require.scopes()),
+                Err(Lack::Scope(scopes)) => Reason::InsufficientScope(join(self.require.scopes(), &scopes)),
+                Err(lack) => Reason::NotPermitted(lack.code()),
             }
         } else {
-            Reason::InsufficientScope(lacking)
+            Reason::InsufficientScope(self.require.scopes())
         };
         let Some(glass) = &self.break_glass else {
             return Err(denied);
         };
-        let lines: Vec<&[u8]> = call.head.all(&glass.header).collect();
+        let named = call.asked.iter().filter(|(name, _)| name == glass.header.as_bytes());
+        let lines: Vec<&[u8]> = named.map(|(_, value)| value.as_slice()).collect();
         match glass.judge(&lines, grant, call.target, call.now.seconds(), ledger) {
             Ok(None) => Err(denied),
             Ok(Some(reason)) => {
                 caller.broke_glass = true;
                 caller.smart = None;
-                allow(caller, Vec::new(), false, Some(reason.to_owned()))
+                allow(caller, Judged::default(), None, Some(reason.to_owned()))
             }
             Err(code) => Err(Reason::NotPermitted(code)),
         }
+    }
+
+    /// What the request does, and what SMART's scopes say of it; `None`: its body is needed.
+    fn smart(&self, grant: &Grant, call: &Call<'_>) -> Result<Option<(Interaction, Result<Judged, Lack>)>, Reason> {
+        let unclear = |unclear: fhir::Unclear| Reason::UnclearRequest(unclear.code());
+        let request = match fhir::read(call.head, call.target, self.smart.base.as_ref()).map_err(unclear)? {
+            Reading::Request(request) => request,
+            Reading::NeedsBody(pending) => match call.body {
+                None => return Ok(None),
+                Some(body) => pending.with_body(body).map_err(unclear)?,
+            },
+        };
+        let interaction = (request.interaction(), request.resource_type());
+        let judged = match fhir::judge(&request, grant.scopes(), self.smart.contexts, grant.patient()) {
+            Ok(mut judged) => {
+                if self.smart.upstream_vouches {
+                    judged.check_request = None;
+                    judged.check_response = false;
+                }
+                judged
+            }
+            Err(Lack::Unprovable(_)) if self.smart.upstream_vouches => Judged::default(),
+            Err(lack) => return Ok(Some((interaction, Err(lack)))),
+        };
+        if let Some(resource) = judged.check_request {
+            let Some(body) = call.body else {
+                return Ok(None);
+            };
+            let own = |id: &str| grant.patient() == Some(id);
+            let _ = &own;
+            if !fhir::belongs_as(body, resource, "").map_err(unclear)? {
+                return Ok(Some((interaction, Err(Lack::OtherPatient))));
+            }
+        }
+        // There is nothing to show it by.
+        if judged.check_response && call.head.method() == b"HEAD" {
+            return Ok(Some((interaction, Err(Lack::Unprovable("head")))));
+        }
+        Ok(Some((interaction, Ok(judged))))
     }
 
     /// Tells the upstream who calls.
@@ -237,6 +253,17 @@ impl OauthScope {
             head.put(Cow::Owned(glass.header.clone()), reason.clone().into_bytes());
         }
     }
+}
+
+/// Scopes of both lists, each once.
+fn join(mut scopes: String, more: &str) -> String {
+    for scope in more.split(' ') {
+        if !scopes.split(' ').any(|have| have == scope) {
+            scopes.push_str(if scopes.is_empty() { "" } else { " " });
+            scopes.push_str(scope);
+        }
+    }
+    scopes
 }
 
 /// Headers that only the filter may send on.
@@ -263,8 +290,15 @@ impl Reserved {
         self.0.iter().any(same)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Takes the client's own lines under such names out of a head.
+    pub(crate) fn take(&self, head: &mut RequestHead) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let lines = head.lines().filter(|(name, _)| self.holds(name));
+        let taken = lines.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+        head.remove_where(|name| self.holds(name));
+        taken
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::answer::Reason;
 use crate::head::{RequestHead, ResponseHead};
-use crate::scope::{Requirement, ScopeSet};
+use crate::scope::{Holder, Requirement};
 use crate::trim::Program;
 
 /// The compiled section.
@@ -48,18 +48,11 @@ impl ResponseTrim {
         self.views.is_empty()
     }
 
-    /// Edits the request so that the response can be inspected.
-    pub fn prepare(&self, head: &mut RequestHead) {
-        head.set("accept-encoding", "identity");
-        head.remove("range");
-        head.remove("if-range");
-    }
-
-    /// Which view this caller gets, by its place in the file; scopes are none where no token was validated.
-    pub fn view(&self, scopes: Option<&ScopeSet>) -> Option<usize> {
-        self.views.iter().position(|view| match (&view.when, scopes) {
+    /// Which view this caller gets, by its place in the file; there is no caller where no token was validated.
+    pub fn view<H: Holder + ?Sized>(&self, caller: Option<&H>) -> Option<usize> {
+        self.views.iter().position(|view| match (&view.when, caller) {
             (None, _) => true,
-            (Some(when), Some(scopes)) => when.is_met_by(scopes),
+            (Some(when), Some(caller)) => when.is_met_by(caller),
             (Some(_), None) => false,
         })
     }
@@ -97,7 +90,15 @@ impl ResponseTrim {
     }
 }
 
-fn inspectable(head: &ResponseHead) -> Result<(), &'static str> {
+/// Edits the request so that the response can be inspected.
+pub(crate) fn prepare(head: &mut RequestHead) {
+    head.set("accept-encoding", "identity");
+    head.remove("range");
+    head.remove("if-range");
+}
+
+/// Whether a response with a body is JSON as a whole, and in the clear.
+pub(crate) fn inspectable(head: &ResponseHead) -> Result<(), &'static str> {
     if head.status() < 200 {
         return Err("protocol_switch");
     }
@@ -263,7 +264,7 @@ mod tests {
     fn requests_are_steered_to_plain_whole_bodies() {
         let lines = [("accept-encoding", "gzip"), ("range", "bytes=0-1"), ("if-range", "x")];
         let mut head = RequestHead::new(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
-        trim().prepare(&mut head);
+        prepare(&mut head);
         assert!(!head.has("range") && !head.has("if-range"));
         assert_eq!(head.first("accept-encoding"), Some(&b"identity"[..]));
     }
@@ -279,11 +280,11 @@ mod tests {
         let trim = ResponseTrim {
             views: vec![view(when("user/Patient.rs")), view(when("patient/Patient.rs"))],
         };
-        let scopes = |text: &str| ScopeSet::from_text(text).unwrap_or_default();
+        let scopes = |text: &str| crate::scope::ScopeSet::from_text(text).unwrap_or_default();
         assert_eq!(trim.view(Some(&scopes("patient/Patient.rs user/Patient.rs"))), Some(0));
         assert_eq!(trim.view(Some(&scopes("patient/Patient.read"))), Some(1));
         assert_eq!(trim.view(Some(&scopes("openid"))), None);
-        assert_eq!(trim.view(None), None);
+        assert_eq!(trim.view(None::<&crate::scope::ScopeSet>), None);
         let mut head = ResponseHead::new([(":status".to_owned(), b"200".to_vec())]);
         assert!(matches!(
             trim.judge(&mut head, true, None),

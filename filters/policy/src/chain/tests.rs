@@ -46,7 +46,7 @@ fn open<const FILTERS: u8>(compiled: &Rc<Compiled>, head: RequestHead, facts: &R
 fn denied(opening: &Opening) -> Option<Reason> {
     match &opening.verdict {
         Verdict::Deny(denial) => Some(denial.reason.clone()),
-        Verdict::Continue(_) | Verdict::Hold(_) => None,
+        _ => None,
     }
 }
 
@@ -194,7 +194,7 @@ fn trimming(may_wait: bool) -> Stream<ALL> {
         (":status".to_owned(), b"200".to_vec()),
         ("content-length".to_owned(), b"9".to_vec()),
     ]);
-    let verdict = stream.response_head(&mut head, false);
+    let verdict = stream.response_head(&mut head, false, false);
     assert_eq!(matches!(verdict, Verdict::Hold(_)), may_wait);
     assert!(!head.has("content-length") && head.has("cache-control"));
     stream
@@ -266,7 +266,7 @@ fn heads_without_a_body_are_not_refused_for_it() {
         let lines = [(":status", status), ("content-type", "application/fhir+xml")];
         let mut head = ResponseHead::new(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
         assert!(
-            matches!(stream.response_head(&mut head, end), Verdict::Continue(_)),
+            matches!(stream.response_head(&mut head, end, false), Verdict::Continue(_)),
             "{method} {status}"
         );
     }
