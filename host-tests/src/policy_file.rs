@@ -1,8 +1,8 @@
 //! Policy files on disk: YAML with places, files made inline, problems as `FILE:LINE:COL: error: what, and the mend`.
 //!
 //! 1. YAML 1.2 (JSON is YAML). Duplicate keys are refused, as are tags and more than one document.
-//! 2. `jwks: {file: ..}` becomes inline, `keys.*: {file: ..}` becomes an environment variable of the VM; both paths are relative to
-//!    the policy file.
+//! 2. `jwks: {file: ..}` becomes inline, `keys.*: {file: ..}` and `issuers.*.secret: {file: ..}` become environment variables of the VM; all paths are
+//!    relative to the policy file.
 //! 3. What is then compiled is what a guest gets, by the same code.
 
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ use serde_json::Value as Json;
 use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Key, Node, Problem, Problems, Severity, Span, Value};
 
-/// A key in place of one that is not there, where only the file is checked: base64 of 32 bytes that say so.
-const STAND_IN: &str = "c2NyaW0gY2hlY2tzIHdpdGggYSBzdGFuZC1pbiBrZXk";
+/// A key in place of one that is not there, where only the file is checked: base64 of 67 bytes that say so, enough for HS512.
+const STAND_IN: &str = "c2NyaW0gY2hlY2tzIHdpdGggYSBzdGFuZC1pbiBrZXksIGxvbmcgZW5vdWdoIGZvciBhbnkgb2YgdGhlIEhNQUNzLg";
 
 /// A policy file that was read.
 pub struct PolicyFile {
@@ -293,14 +293,45 @@ fn keys_to_environment(
     names: &mut Vec<String>,
     problems: &mut Problems,
 ) {
-    let Some(Node {
+    let mut secrets = Secrets {
+        folder,
+        environment,
+        names,
+        problems,
+    };
+    if let Some(Node {
         value: Value::Mapping(keys),
         ..
     }) = node.get_mut("keys")
-    else {
-        return;
-    };
-    for (key, source) in keys {
+    {
+        for (key, source) in keys {
+            secrets.take(&key.name, source);
+        }
+    }
+    if let Some(Node {
+        value: Value::Mapping(issuers),
+        ..
+    }) = node.get_mut("issuers")
+    {
+        for (alias, issuer) in issuers {
+            if let Some(source) = issuer.get_mut("secret") {
+                secrets.take(&format!("issuer_{}", alias.name), source);
+            }
+        }
+    }
+}
+
+/// Where secrets go: into the VM's environment, never into what is rendered.
+struct Secrets<'a> {
+    folder: &'a Path,
+    environment: &'a mut BTreeMap<String, String>,
+    names: &'a mut Vec<String>,
+    problems: &'a mut Problems,
+}
+
+impl Secrets<'_> {
+    /// Notes the variable of `{env: ..}`, and turns `{file: ..}` into one.
+    fn take(&mut self, name: &str, source: &mut Node) {
         if let Value::Mapping(members) = &source.value
             && let [
                 (
@@ -312,34 +343,47 @@ fn keys_to_environment(
                 ),
             ] = members.as_slice()
             && how.name == "env"
+            && !self.names.contains(name)
         {
-            names.push(name.clone());
+            self.names.push(name.clone());
         }
-        let Some((name, at)) = file_of(source) else { continue };
-        match fs::read_to_string(folder.join(&name)) {
-            Ok(text) => {
-                let variable = variable(&key.name);
-                environment.insert(variable.clone(), text.trim().to_owned());
-                names.push(variable.clone());
-                source.value = by_environment(variable, at);
-            }
+        let Some((file, at)) = file_of(source) else { return };
+        let value = match fs::read_to_string(self.folder.join(&file)) {
+            Ok(text) => text.trim().to_owned(),
             Err(error) => {
-                problems.error(
+                self.problems.error(
                     at,
-                    format!("key file `{name}` can't be read: {error}; the path is relative to the policy file"),
+                    format!("key file `{file}` can't be read: {error}; the path is relative to the policy file"),
                 );
                 // A file that is missing would be told as a second problem.
-                let variable = variable(&key.name);
-                environment.insert(variable.clone(), STAND_IN.to_owned());
-                source.value = by_environment(variable, at);
+                STAND_IN.to_owned()
             }
-        }
+        };
+        let variable = self.variable(name);
+        self.environment.insert(variable.clone(), value);
+        self.names.push(variable.clone());
+        source.value = by_environment(variable, at);
     }
-}
 
-/// The environment variable that stands for a key file.
-fn variable(key: &str) -> String {
-    format!("SCRIM_KEY_{}", key.to_uppercase().replace('-', "_"))
+    /// The environment variable that stands for a key file, one that nothing else has.
+    fn variable(&self, key: &str) -> String {
+        let word: String = key
+            .chars()
+            .map(|each| {
+                if each.is_ascii_alphanumeric() {
+                    each.to_ascii_uppercase()
+                } else {
+                    '_'
+                }
+            })
+            .collect();
+        let mut name = format!("SCRIM_KEY_{word}");
+        // `a-b` and `a_b` are two issuers.
+        while self.names.contains(&name) {
+            name.push('_');
+        }
+        name
+    }
 }
 
 /// `{env: variable}`
@@ -424,6 +468,51 @@ mod tests {
             "{}",
             told(text)
         );
+    }
+
+    #[test]
+    fn secrets_in_files_go_to_the_environment() {
+        let issuer = |alias: &str, secret: &str| {
+            format!("  {alias}: {{issuer: {alias}, audiences: [a], algorithms: [HS512], secret: {secret}}}\n")
+        };
+        let text = format!(
+            "version: 1\nissuers:\n{}{}{}{}policies: {{p: {{oauth_scope: {{issuers: [a-b, a_b, c, d], require: s}}}}}}\n",
+            issuer("a-b", "{file: one}"),
+            issuer("a_b", "{file: two}"),
+            issuer("c", "{env: MINE}"),
+            issuer("d", "{env: MINE}"),
+        );
+        let folder = std::env::temp_dir().join(format!("scrim-secrets-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("policy.yaml"), &text).unwrap();
+        let secret = |byte: u8| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [byte; 64]);
+        fs::write(folder.join("one"), secret(1) + "\n").unwrap();
+        fs::write(folder.join("two"), secret(2)).unwrap();
+        let file = PolicyFile::read(&folder.join("policy.yaml")).unwrap();
+        assert!(!file.check().1.has_errors(), "{}", file.check().1);
+        assert_eq!(
+            file.environment_names,
+            ["SCRIM_KEY_ISSUER_A_B", "SCRIM_KEY_ISSUER_A_B_", "MINE"]
+        );
+        assert_eq!(file.environment["SCRIM_KEY_ISSUER_A_B"], secret(1));
+        assert_eq!(file.environment["SCRIM_KEY_ISSUER_A_B_"], secret(2));
+        let rendered = file.configuration(true).to_string();
+        assert!(
+            !rendered.contains(&secret(1)[..40]) && rendered.contains("SCRIM_KEY_ISSUER_A_B_"),
+            "{rendered}"
+        );
+        fs::remove_file(folder.join("two")).unwrap();
+        let missing = PolicyFile::read(&folder.join("policy.yaml"))
+            .unwrap()
+            .check()
+            .1
+            .to_string();
+        assert!(
+            missing.contains("policy.yaml:4:") && missing.contains("key file `two` can't be read"),
+            "{missing}"
+        );
+        assert_eq!(missing.lines().count(), 1, "{missing}");
+        let _ = fs::remove_dir_all(&folder);
     }
 
     #[test]

@@ -52,6 +52,7 @@ use anyhow::Context as _;
 use sha2::{Digest, Sha256};
 use wasmtime::{Config, InstancePre, Linker, Module};
 
+pub use self::foreign::verify_signature;
 pub use self::gateway::{Chain, Hung};
 use self::host::Host;
 use crate::exchange::{Engine, Gateway, Headers, Setup};

@@ -72,7 +72,7 @@ impl Compiled {
             .map(Arc::new);
         let issuers = match FILTERS & OAUTH_SCOPE {
             0 => Some(Vec::new()),
-            _ => issuers(&file.issuers, problems),
+            _ => issuers(&file.issuers, environment, whole, problems),
         };
         let names: Vec<String> = file.policies.names().map(str::to_owned).collect();
         for (name, _) in &file.policies.entries {
@@ -184,6 +184,16 @@ fn digest(node: &Node) -> Rc<str> {
 }
 
 fn key(source: &At<KeySource>, environment: Environment<'_>, problems: &mut Problems) -> Option<Pseudonymiser> {
+    secret(source, environment, problems, Pseudonymiser::new)
+}
+
+/// Reads a secret and makes of its bytes what it is for; `None` from `make` where they are too few.
+fn secret<T>(
+    source: &At<KeySource>,
+    environment: Environment<'_>,
+    problems: &mut Problems,
+    make: impl Fn(&[u8]) -> Option<T>,
+) -> Option<T> {
     let name = match &source.value {
         KeySource::Env(name) => name,
         KeySource::File(_) => {
@@ -208,7 +218,7 @@ fn key(source: &At<KeySource>, environment: Environment<'_>, problems: &mut Prob
     let made = engines
         .iter()
         .find_map(|engine| engine.decode(text).ok())
-        .and_then(|bytes| Pseudonymiser::new(&bytes));
+        .and_then(|bytes| make(&bytes));
     if made.is_none() {
         problems.error(
             source.span,
@@ -218,7 +228,12 @@ fn key(source: &At<KeySource>, environment: Environment<'_>, problems: &mut Prob
     made
 }
 
-fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Option<Vec<Issuer>> {
+fn issuers(
+    named: &Named<policy_file::Issuer>,
+    environment: Environment<'_>,
+    whole: bool,
+    problems: &mut Problems,
+) -> Option<Vec<Issuer>> {
     let mut seen = BTreeSet::new();
     let mut list = Vec::new();
     for (alias, issuer) in &named.entries {
@@ -238,27 +253,23 @@ fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Optio
                 Err(why) => problems.error(name.span, why.to_string()),
             }
         }
-        let keys = match &issuer.jwks.value {
-            KeySetSource::Inline(json) => match KeySet::parse(json.0.to_string().as_bytes()) {
-                Ok(keys) => Some(keys),
-                Err(why) => {
-                    problems.error(issuer.jwks.span, why.to_string());
-                    None
-                }
-            },
-            KeySetSource::File(name) => {
+        let keys = match (&issuer.jwks, &issuer.secret) {
+            (Some(jwks), None) => key_set(jwks, problems),
+            (None, Some(source)) => secret(source, environment, problems, |bytes| KeySet::secret(bytes).ok()),
+            (Some(_), Some(source)) => {
                 problems.error(
-                    issuer.jwks.span,
-                    format!("key set file `{name}` can't be read here; `scrim render` makes it inline"),
+                    source.span,
+                    "a secret never goes with public keys (RFC 8725 3.1), leave out `jwks` or `secret`",
                 );
                 None
             }
-            KeySetSource::Remote(remote) => {
-                let what = format!(
-                    "remote key sets (`{}` through cluster `{}`) are not supported yet, use `file` or `inline`",
-                    remote.url, remote.cluster
-                );
-                problems.error(issuer.jwks.span, what);
+            (None, None) => {
+                if whole {
+                    problems.error(
+                        alias.span,
+                        "`jwks` is missing, add the issuer's public keys; or `secret`, where it signs with HS256, HS384 or HS512",
+                    );
+                }
                 None
             }
         };
@@ -286,6 +297,33 @@ fn issuers(named: &Named<policy_file::Issuer>, problems: &mut Problems) -> Optio
         }
     }
     (list.len() == named.entries.len()).then_some(list)
+}
+
+fn key_set(jwks: &At<KeySetSource>, problems: &mut Problems) -> Option<KeySet> {
+    match &jwks.value {
+        KeySetSource::Inline(json) => match KeySet::parse(json.0.to_string().as_bytes()) {
+            Ok(keys) => Some(keys),
+            Err(why) => {
+                problems.error(jwks.span, why.to_string());
+                None
+            }
+        },
+        KeySetSource::File(name) => {
+            problems.error(
+                jwks.span,
+                format!("key set file `{name}` can't be read here; `scrim render` makes it inline"),
+            );
+            None
+        }
+        KeySetSource::Remote(remote) => {
+            let what = format!(
+                "remote key sets (`{}` through cluster `{}`) are not supported yet, use `file` or `inline`",
+                remote.url, remote.cluster
+            );
+            problems.error(jwks.span, what);
+            None
+        }
+    }
 }
 
 fn warn_of_unused(file: &PolicyFile, problems: &mut Problems) {
@@ -656,6 +694,78 @@ mod tests {
             let compiled = Compiled::new::<ALL>(&Node::from_json(&document), &|_| Some(value.into()), &mut problems);
             assert_eq!(compiled.is_some(), usable, "{value}");
             problems = Problems::default();
+        }
+    }
+
+    #[test]
+    fn an_issuer_has_public_keys_or_a_secret_that_fits() {
+        let of = |members: Json| {
+            let mut issuer = json!({"issuer": "i", "audiences": ["a"], "algorithms": ["HS256"]});
+            if let (Some(issuer), Json::Object(members)) = (issuer.as_object_mut(), members) {
+                issuer.extend(members);
+            }
+            json!({"version": "1", "issuers": {"e": issuer},
+                "policies": {"p": {"oauth_scope": {"issuers": ["e"], "require": "a"}}}})
+        };
+        let told = |members: Json, value: Option<&str>| {
+            let mut problems = Problems::default();
+            let environment = |name: &str| value.filter(|_| name == "S").map(str::to_owned);
+            Compiled::new::<ALL>(&Node::from_json(&of(members)), &environment, &mut problems);
+            problems
+                .iter()
+                .map(|problem| problem.message.clone())
+                .collect::<Vec<_>>()
+        };
+        let (env, bytes) = (json!({"env": "S"}), |count| STANDARD.encode(vec![7; count]));
+        let jwks = json!({"inline": {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}});
+        assert_eq!(told(json!({"secret": env}), Some(&bytes(32))), [""; 0]);
+        assert_eq!(
+            told(
+                json!({"secret": env, "algorithms": ["HS256", "HS512"]}),
+                Some(&bytes(64))
+            ),
+            [""; 0]
+        );
+        for (members, value, part) in [
+            (json!({}), None, "`jwks` is missing"),
+            (
+                json!({"secret": env, "jwks": jwks}),
+                Some(bytes(32)),
+                "leave out `jwks` or `secret`",
+            ),
+            (json!({"secret": env}), None, "`S` is not set"),
+            (json!({"secret": env}), Some(bytes(31)), "`S` holds no key"),
+            (json!({"secret": env}), Some("no base64".to_owned()), "`S` holds no key"),
+            (
+                json!({"secret": env, "algorithms": ["HS512"]}),
+                Some(bytes(63)),
+                "too short for `HS512`",
+            ),
+            (
+                json!({"secret": env, "algorithms": ["HS256", "RS256"]}),
+                Some(bytes(64)),
+                "lists `RS256`",
+            ),
+            (json!({"jwks": jwks}), None, "lists `HS256`"),
+            (
+                json!({"jwks": jwks, "algorithms": ["EdDSA", "HS256"]}),
+                None,
+                "lists `HS256`",
+            ),
+            (json!({"secret": {"file": "s"}}), None, "can't be read here"),
+            (json!({"secret": {"inline": "s"}}), None, "unknown key `inline`"),
+            (json!({"secret": "AAAA"}), None, "mapping"),
+            (
+                json!({"jwks": {"inline": {"keys": [{"kty": "oct", "k": "AAAA"}]}}}),
+                None,
+                "private or secret key material",
+            ),
+        ] {
+            let told = told(members.clone(), value.as_deref());
+            assert!(
+                told.len() == 1 && told.iter().all(|line| line.contains(part)),
+                "{members}: {told:?}"
+            );
         }
     }
 

@@ -48,10 +48,13 @@ record! {
         pub issuer: At<String>,
         /// The `aud` values that mean this API (RFC 7519 4.1.3); a token needs one of them.
         pub audiences: At<Vec<At<String>>>,
-        /// The signature algorithms allowed (RFC 7518 3.1): `RS256`, `ES256`, `EdDSA`.
+        /// The signature algorithms allowed (RFC 7518 3.1): `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`; or with a `secret`
+        /// `HS256`, `HS384`, `HS512`.
         pub algorithms: At<Vec<At<String>>>,
-        /// The issuer's public keys.
-        pub jwks: At<KeySetSource>,
+        /// The issuer's public keys. Exactly one of `jwks` and `secret` stands.
+        pub jwks: Option<At<KeySetSource>>,
+        /// A secret that is shared with the issuer, in place of `jwks`, for HMAC alone: at least as many bytes as the hash (RFC 7518 3.2), in base64.
+        pub secret: Option<At<KeySource>>,
         /// How far clocks may differ when `exp` and `nbf` are checked. Absent: 0s.
         pub leeway: Option<Seconds>,
         /// The most that may lie between `iat` and `exp`; a token without `iat` is then refused. Absent: no bound.

@@ -5,11 +5,12 @@
 //! 1. It is at most 16 KiB (by default), of exactly three segments of canonical, unpadded base64url (RFC 7515).
 //! 2. Header and payload are JSON objects in which no name stands twice, bounded in depth and count.
 //! 3. The header has no `crit` (nor `b64`), and no key or address of a key: `jku`, `jwk`, `x5u`, `x5c` (RFC 8725 section 3.10).
-//! 4. `typ`, where present, is `at+jwt` or `JWT` (RFC 9068, RFC 8725 section 3.11).
-//! 5. `alg` is one of the issuer's algorithms. `none` and shared secrets do not exist here.
+//! 4. `typ`, where present, is `at+jwt` or `JWT` (RFC 9068, RFC 8725 section 3.11). Nothing says that it is nested or encrypted: `cty` with `JWT`, `enc`, `zip`.
+//! 5. `alg` is one of the issuer's algorithms. There is no `none`; HMAC only where the policy gives a shared secret and no public key (RFC 8725 section 3.1).
 //! 6. `iss` is exactly that of an issuer that the route allows; that issuer's keys verify, and no others.
-//! 7. The key has the token's exact `kid`. A token without `kid` is verified only where one single key fits.
-//! 8. The signature is good.
+//! 7. The key has the token's exact `kid` of at most 512 bytes, and is for this `alg` by its type, curve, `alg`, `use` and `key_ops`. A token without `kid` is
+//!    verified only where one single key fits. An issuer with a shared secret has only that.
+//! 8. The signature has the one length of its key and algorithm, RSA's is below the modulus, and it is good.
 //! 9. It is no other kind of token: `at_hash`, `c_hash` or `s_hash` mark an ID token (OpenID Connect Core section 3), `events` a security event or logout token
 //!    (RFC 8417), the claim `typ` with `ID`, `Refresh`, `Offline` or `Logout` is Keycloak's way to say so. `nonce` marks an ID token too, unless the header says
 //!    `at+jwt` or the payload has scopes: some servers copy it into access tokens.
@@ -32,9 +33,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::scope::ScopeSet;
 
+mod algorithm;
 mod bearer;
 mod cache;
 mod claims;
+mod der;
 #[cfg(test)]
 mod fixtures;
 pub mod foreign;
@@ -44,12 +47,16 @@ mod key;
 mod signature;
 #[cfg(test)]
 mod testing;
+mod vectors;
 
+pub use algorithm::Algorithm;
 pub use bearer::{BearerError, bearer, query_has_token};
 pub use claims::{Asked, Binding, ClaimPath, ClaimPaths};
 pub use cache::{CacheStats, DEFAULT_BYTES, DEFAULT_ENTRIES, TokenCache};
-pub use key::{Algorithm, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, SkippedKey};
-pub use signature::{HostVerdict, HostVerifier, VerifiedBy, self_test};
+pub use key::{KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, MAX_KID_BYTES, SkippedKey};
+pub use signature::{
+    HostKind, HostKinds, HostVerdict, HostVerifier, TestedHost, VerificationStats, VerifiedBy, self_test,
+};
 
 use json::{Json, Object};
 use jws::{Header, Segments};
@@ -74,7 +81,7 @@ pub struct Issuer {
     pub audiences: Vec<String>,
     /// The algorithms it may sign with.
     pub algorithms: Vec<Algorithm>,
-    /// Its public keys.
+    /// Its public keys, or the secret that it shares.
     pub keys: KeySet,
     /// How far its clock may be off, in seconds, at most [`MAX_LEEWAY`].
     pub leeway: u64,
@@ -165,7 +172,7 @@ impl TokenPolicy {
 
     /// Verifies a token for a route that allows these issuers, by index.
     ///
-    /// `now` is in seconds since the epoch. `host` is only to be given when it passed [`self_test`].
+    /// `now` is in seconds since the epoch. `host` is to be a [`TestedHost`], which is asked only what it was seen to answer rightly.
     ///
     /// # Errors
     /// The first rule of the module's list that the token breaks.
@@ -194,7 +201,7 @@ impl TokenPolicy {
             }
             return Ok(grant);
         }
-        let grant = Rc::new(self.verify_anew(token, allowed_issuers, now, host)?);
+        let grant = Rc::new(self.verify_anew(token, allowed_issuers, now, host, cache.verifications())?);
         cache.insert(self.generation, token, &grant);
         Ok(grant)
     }
@@ -205,6 +212,7 @@ impl TokenPolicy {
         allowed_issuers: &[usize],
         now: u64,
         host: Option<&dyn HostVerifier>,
+        counts: &mut VerificationStats,
     ) -> Result<Grant, TokenError> {
         let segments = Segments::parse(token)?;
         let header = Header::parse(&segments.header)?;
@@ -214,8 +222,15 @@ impl TokenPolicy {
             return Err(TokenError::Algorithm);
         }
         let key = issuer.keys.select(header.algorithm, header.kid.as_deref())?;
-        let verified_by =
-            signature::verify(key, segments.signed, &segments.signature, host).ok_or(TokenError::Signature)?;
+        let verified_by = signature::verify(
+            key,
+            header.algorithm,
+            segments.signed,
+            &segments.signature,
+            host,
+            counts,
+        )
+        .ok_or(TokenError::Signature)?;
         // From here on the claims are the issuer's word.
         if is_other_token(&claims, header.is_access_token) {
             return Err(TokenError::NotAccessToken);
@@ -290,14 +305,11 @@ impl Issuer {
         }
         if algorithms.is_empty() {
             return Err(format!(
-                "issuer `{alias}` has no algorithms; name some of RS256, ES256 and EdDSA"
+                "issuer `{alias}` has no algorithms; name those that it signs with, such as RS256, ES256 or EdDSA"
             ));
         }
-        if !algorithms.iter().any(|algorithm| keys.serves(*algorithm)) {
-            return Err(format!(
-                "no key of issuer `{alias}` fits its algorithms; add a key or an algorithm"
-            ));
-        }
+        keys.check(algorithms)
+            .map_err(|why| format!("issuer `{alias}` {why}"))?;
         if *leeway > MAX_LEEWAY {
             return Err(format!(
                 "issuer `{alias}` has a leeway of {leeway} s; use at most {MAX_LEEWAY} s"
@@ -467,7 +479,7 @@ pub enum TokenError {
     CriticalHeader,
     /// The header brings a key or the address of one.
     EmbeddedKey,
-    /// `typ` says that the token is for something else.
+    /// `typ` says that the token is for something else, or another parameter that it is nested or encrypted.
     TokenType,
     /// `alg` is unknown, not allowed for the issuer, or not that of the key.
     Algorithm,
@@ -532,7 +544,9 @@ impl fmt::Display for TokenError {
                 "the token demands an extension that is not supported; issue it without `crit` and `b64`"
             }
             Self::EmbeddedKey => "the token brings its own key; issue it without `jku`, `jwk`, `x5u` and `x5c`",
-            Self::TokenType => "the token's `typ` is not that of an access token; send an access token",
+            Self::TokenType => {
+                "the token's `typ` is not that of an access token, or it is nested or encrypted; send a signed access token"
+            }
             Self::Algorithm => {
                 "the token's algorithm is not one that its issuer and key allow; sign it with one that the policy lists"
             }

@@ -37,7 +37,7 @@ use scrim_policy::chain::{BodyVerdict, Denial, RequestFacts, Stream, Vault, Verd
 use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Node, Problems, Severity};
 use scrim_policy::head::{Edit, RequestHead, ResponseHead};
-use scrim_policy::token::{HostVerdict, HostVerifier, foreign, self_test};
+use scrim_policy::token::{HostKind, HostVerdict, HostVerifier, TestedHost, foreign};
 
 use ffi::{Buffer, Level, Map, Refused};
 
@@ -110,17 +110,14 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
         };
         let mut vault = Vault::default();
         if FILTERS & OAUTH_SCOPE != 0 {
-            let host = Rc::new(EnvoyVerifier);
-            let usable = self_test(host.as_ref());
-            ffi::log(
-                Level::Info,
-                if usable {
-                    "scrim: signatures: host"
-                } else {
-                    "scrim: signatures: guest"
-                },
-            );
-            vault.host = usable.then_some(host as Rc<dyn HostVerifier>);
+            let host = TestedHost::new(EnvoyVerifier);
+            let kinds = host.kinds();
+            if kinds.is_empty() {
+                ffi::log(Level::Info, "scrim: signatures: guest");
+            } else {
+                ffi::log(Level::Info, &format!("scrim: signatures: host for {kinds}"));
+                vault.host = Some(Rc::new(host));
+            }
         }
         ffi::log(Level::Info, &format!("scrim: policy {} is in force", compiled.digest()));
         // A new policy starts with an empty token cache; streams under way keep theirs.
@@ -350,10 +347,10 @@ fn apply(map: Map, edit: &Edit) -> Result<(), Refused> {
 struct EnvoyVerifier;
 
 impl HostVerifier for EnvoyVerifier {
-    fn verify(&self, hash: &'static str, spki_der: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
+    fn verify(&self, kind: HostKind, spki_der: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
         match ffi::foreign(
             foreign::FUNCTION,
-            &foreign::encode_request(hash, spki_der, signature, text),
+            &foreign::encode_request(kind.hash(), spki_der, signature, text),
         ) {
             Some(answer) => foreign::decode_response(&answer),
             None => HostVerdict::Unavailable,

@@ -18,7 +18,7 @@ use super::host::Host;
 /// Calls a function by name: its result, or the status that the host call returns.
 pub(crate) fn call(host: &mut Host, name: &[u8], argument: &[u8]) -> Result<Vec<u8>, Status> {
     match name {
-        b"verify_signature" => verify_signature(argument),
+        b"verify_signature" => verified(argument),
         b"clear_route_cache" => {
             if let Some(stream) = host.stream_mut() {
                 stream.route_stale = true;
@@ -37,9 +37,16 @@ pub(crate) fn call(host: &mut Host, name: &[u8], argument: &[u8]) -> Result<Vec<
     }
 }
 
+/// What `verify_signature` of Envoy answers to an argument, by real cryptography; `None` where it refuses the argument (Envoy's `BadArgument`).
+///
 /// Argument: protobuf {1: hash, 2: SubjectPublicKeyInfo in DER, 3: signature, 4: text, 5: key in PEM instead of 2}.
 /// Result: protobuf {1: true}, or {2: error text}.
-fn verify_signature(argument: &[u8]) -> Result<Vec<u8>, Status> {
+#[must_use]
+pub fn verify_signature(argument: &[u8]) -> Option<Vec<u8>> {
+    verified(argument).ok()
+}
+
+fn verified(argument: &[u8]) -> Result<Vec<u8>, Status> {
     let fields = parse_fields(argument).ok_or(Status::BadArgument)?;
     let [hash, der, signature, text, pem] = fields;
     let key = match (der.is_empty(), pem.is_empty()) {
@@ -259,9 +266,8 @@ mod tests {
         let digest = Sha256::digest(b"text");
         let signature: p256::ecdsa::Signature = key.sign_prehash(&digest).unwrap();
         let der = signature.to_der();
-        let ask = |signature: &[u8], text: &[u8]| {
-            verify_signature(&argument("sha256", public.as_bytes(), signature, text)).unwrap()
-        };
+        let ask =
+            |signature: &[u8], text: &[u8]| verified(&argument("sha256", public.as_bytes(), signature, text)).unwrap();
         assert_eq!(ask(der.as_bytes(), b"text"), TRUE);
         assert_ne!(ask(der.as_bytes(), b"other"), TRUE);
         assert_ne!(ask(&signature.to_bytes(), b"text"), TRUE, "JOSE's form is not DER");
@@ -275,7 +281,7 @@ mod tests {
             field(4, b"text"),
             field(5, pem.as_bytes()),
         ];
-        assert_eq!(verify_signature(&by_pem.concat()).unwrap(), TRUE);
+        assert_eq!(verified(&by_pem.concat()).unwrap(), TRUE);
     }
 
     // Keys and signatures over `text`, made by OpenSSL 3 for these tests.
@@ -324,23 +330,23 @@ mod tests {
         let p384 = P384_SIGNATURES.map(|vector| (P384_KEY, vector));
         for (key, (hash, signature)) in rsa.into_iter().chain(p384) {
             let (key, signature) = (decode(key), decode(signature));
-            let ask = |text: &[u8]| verify_signature(&argument(hash, &key, &signature, text)).unwrap();
+            let ask = |text: &[u8]| verified(&argument(hash, &key, &signature, text)).unwrap();
             assert_eq!(ask(b"text"), TRUE, "{hash}");
             assert_ne!(ask(b"texu"), TRUE, "{hash}");
-            let other = verify_signature(&argument("sha224", &key, &signature, b"text")).unwrap();
+            let other = verified(&argument("sha224", &key, &signature, b"text")).unwrap();
             assert_eq!(other == TRUE, hash == "sha224", "another hash than {hash}");
         }
     }
 
     #[test]
     fn what_envoy_refuses_is_a_bad_argument() {
-        assert_eq!(verify_signature(b"\xff\xff"), Err(Status::BadArgument));
+        assert_eq!(verified(b"\xff\xff"), Err(Status::BadArgument));
         assert_eq!(
-            verify_signature(&argument("sha256", b"no key", b"", b"")),
+            verified(&argument("sha256", b"no key", b"", b"")),
             Err(Status::BadArgument)
         );
-        assert_eq!(verify_signature(&field(1, b"sha256")), Err(Status::BadArgument));
-        let result = verify_signature(&argument("md5", &decode(RSA_KEY), b"", b"")).unwrap();
+        assert_eq!(verified(&field(1, b"sha256")), Err(Status::BadArgument));
+        let result = verified(&argument("md5", &decode(RSA_KEY), b"", b"")).unwrap();
         assert_eq!(&result[2..], b"md5 is not supported.");
     }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::Grant;
+use super::{Grant, VerificationStats};
 
 /// A bounded cache of verified tokens, eight-way set-associative with the least recently used of a set going first.
 ///
@@ -19,6 +19,7 @@ pub struct TokenCache {
     bytes: usize,
     max_bytes: usize,
     stats: CacheStats,
+    verifications: VerificationStats,
 }
 
 /// What a cache did so far, for metrics.
@@ -81,6 +82,7 @@ impl TokenCache {
             bytes: 0,
             max_bytes,
             stats: CacheStats::default(),
+            verifications: VerificationStats::default(),
         }
     }
 
@@ -91,6 +93,16 @@ impl TokenCache {
             bytes: self.bytes,
             ..self.stats
         }
+    }
+
+    /// How the signatures of tokens that were not in the cache were checked.
+    #[must_use]
+    pub fn verification_stats(&self) -> VerificationStats {
+        self.verifications
+    }
+
+    pub(super) fn verifications(&mut self) -> &mut VerificationStats {
+        &mut self.verifications
     }
 
     pub(super) fn get(&mut self, generation: u64, token: &[u8]) -> Option<Rc<Grant>> {

@@ -50,3 +50,15 @@ pub(super) const ED_PRIVATE: &str = "MC4CAQAwBQYDK2VwBCIEIAWPeVXgKG/nMxoicFhxq7z
 
 /// Its public part, base64url.
 pub(super) const ED_X: &str = "MKpXL1-VjmKI9ooVibg8QMOYauYCg-rx7jVoF7pkbN8";
+
+/// A test key, for tests only: P-384, PKCS#8 DER, base64.
+pub(super) const P384_PRIVATE: &str = "MIG2AgEAMBAGByqGSM49AgEGBSuBBAAiBIGeMIGbAgEBBDD1bievTezRIU708bZ7mHezJmpLv8JayhZSs6QbH27WihtHTCNzMts6k/6UFwSbhDWhZANiAASQ+MxwBAVs9LmVZ16HBoPZ9qhCBuDnIg2a1Hu8aaSAVOa9pFpCfcDmpJAlr9uZJH4KSAwSKo7aGlnUkHThxQr87C6Z7F2XpVguFKdLn97VyqDScCi1LkDeOaY21Wmh5jA=";
+
+/// Its x, base64url.
+pub(super) const P384_X: &str = "kPjMcAQFbPS5lWdehwaD2faoQgbg5yINmtR7vGmkgFTmvaRaQn3A5qSQJa_bmSR-";
+
+/// Its y, base64url.
+pub(super) const P384_Y: &str = "CkgMEiqO2hpZ1JB04cUK_Owumexdl6VYLhSnS5_e1cqg0nAotS5A3jmmNtVpoeYw";
+
+/// Its SubjectPublicKeyInfo DER by OpenSSL, base64.
+pub(super) const P384_SPKI: &str = "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEkPjMcAQFbPS5lWdehwaD2faoQgbg5yINmtR7vGmkgFTmvaRaQn3A5qSQJa/bmSR+CkgMEiqO2hpZ1JB04cUK/Owumexdl6VYLhSnS5/e1cqg0nAotS5A3jmmNtVpoeYw";

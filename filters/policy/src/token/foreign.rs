@@ -7,7 +7,7 @@ use super::HostVerdict;
 /// The name to call it by.
 pub const FUNCTION: &str = "verify_signature";
 
-/// The request: the name of the hash (`sha256`), the public key as SubjectPublicKeyInfo DER, the signature (for ECDSA in DER), and the signed text.
+/// The request: the name of the hash ([`super::HostKind::hash`]), the public key as SubjectPublicKeyInfo DER, the signature (for ECDSA in DER), and the signed text.
 #[must_use]
 pub fn encode_request(hash: &str, spki_der: &[u8], signature: &[u8], text: &[u8]) -> Vec<u8> {
     let fields = [hash.as_bytes(), spki_der, signature, text];

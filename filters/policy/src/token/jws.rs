@@ -3,9 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::TokenError;
 use super::json::{Json, JsonError, Limits, Object, parse_object};
-use super::key::Algorithm;
+use super::{Algorithm, MAX_KID_BYTES, TokenError};
 
 /// What the JSON of a token may have: real ones have some dozens of values, three deep.
 const LIMITS: Limits = Limits {
@@ -68,6 +67,11 @@ impl<'a> Header<'a> {
         if ["jku", "jwk", "x5u", "x5c"].into_iter().any(|name| object.has(name)) {
             return Err(TokenError::EmbeddedKey);
         }
+        // `enc` and `zip` mark an encrypted token (RFC 7516 sections 4.1.2, 4.1.3 and 9): one that also is three segments means another thing to another reader.
+        // `cty` with `JWT` marks a nested one (RFC 7519 section 5.2), whose claims nobody here would see.
+        if object.has("enc") || object.has("zip") || object.get("cty").is_some_and(|cty| !is_plain_content(cty)) {
+            return Err(TokenError::TokenType);
+        }
         let is_access_token = match object.get("typ") {
             None => false,
             Some(typ) => match typ.as_text() {
@@ -82,7 +86,8 @@ impl<'a> Header<'a> {
             .ok_or(TokenError::Algorithm)?;
         let kid = match object.get("kid") {
             None => None,
-            Some(Json::Text(kid)) => Some(kid.clone()),
+            Some(Json::Text(kid)) if kid.len() <= MAX_KID_BYTES => Some(kid.clone()),
+            Some(Json::Text(_)) => return Err(TokenError::TooLarge),
             Some(_) => return Err(TokenError::Malformed),
         };
         Ok(Self {
@@ -93,13 +98,22 @@ impl<'a> Header<'a> {
     }
 }
 
-/// RFC 8725 section 3.11: a `typ` other than these says that the token is for something else. Media types compare without case, and `application/` may be
-/// left out (RFC 7515 section 4.1.9).
-fn is_access_token(typ: &str) -> Result<bool, TokenError> {
-    let name = match typ.split_at_checked("application/".len()) {
+fn is_plain_content(cty: &Json<'_>) -> bool {
+    cty.as_text()
+        .is_some_and(|cty| !without_prefix(cty).eq_ignore_ascii_case("JWT"))
+}
+
+/// Media types compare without case, and `application/` may be left out (RFC 7515 sections 4.1.9 and 4.1.10).
+pub(super) fn without_prefix(media_type: &str) -> &str {
+    match media_type.split_at_checked("application/".len()) {
         Some((prefix, name)) if prefix.eq_ignore_ascii_case("application/") => name,
-        _ => typ,
-    };
+        _ => media_type,
+    }
+}
+
+/// RFC 8725 section 3.11: a `typ` other than these says that the token is for something else.
+fn is_access_token(typ: &str) -> Result<bool, TokenError> {
+    let name = without_prefix(typ);
     if name.eq_ignore_ascii_case("at+jwt") {
         Ok(true)
     } else if name.eq_ignore_ascii_case("JWT") {

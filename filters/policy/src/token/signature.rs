@@ -1,11 +1,14 @@
 //! Checking a signature: by the host where it can, else by `jsonwebtoken` in the guest.
 //!
-//! The guest's way is `jsonwebtoken`'s own provider interface ([`rust_crypto::DEFAULT_PROVIDER`]), called for its verifier. The host is asked before it rather
+//! The guest's way is `jsonwebtoken`'s own provider interface (`rust_crypto::DEFAULT_PROVIDER`), called for its verifier. The host is asked before it rather
 //! than from inside a provider of our own: a provider is a plain `fn` pointer installed once per process, so the host would have to come through a global.
 
-use jsonwebtoken::crypto::rust_crypto;
+use std::fmt;
 
-use super::key::{Algorithm, Key, ecdsa_to_der};
+use super::algorithm::Algorithm;
+use super::der;
+use super::key::Key;
+use super::vectors::{self, TEXT};
 
 /// What the host says of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +21,152 @@ pub enum HostVerdict {
     Unavailable,
 }
 
+/// A kind of signature that hosts verify. Envoy's `verify_signature` has no RSASSA-PSS and no Ed25519, and a secret is not for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKind {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    Rs384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    Rs512,
+    /// ECDSA over P-256 with SHA-256.
+    Es256,
+    /// ECDSA over P-384 with SHA-384.
+    Es384,
+}
+
+impl HostKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Rs256, Self::Rs384, Self::Rs512, Self::Es256, Self::Es384];
+
+    /// The kind for an algorithm, if there is one.
+    #[must_use]
+    pub fn of(algorithm: Algorithm) -> Option<Self> {
+        match algorithm {
+            Algorithm::Rs256 => Some(Self::Rs256),
+            Algorithm::Rs384 => Some(Self::Rs384),
+            Algorithm::Rs512 => Some(Self::Rs512),
+            Algorithm::Es256 => Some(Self::Es256),
+            Algorithm::Es384 => Some(Self::Es384),
+            _ => None,
+        }
+    }
+
+    /// The name of its hash, as Envoy spells it.
+    #[must_use]
+    pub fn hash(self) -> &'static str {
+        match self {
+            Self::Rs256 | Self::Es256 => "sha256",
+            Self::Rs384 | Self::Es384 => "sha384",
+            Self::Rs512 => "sha512",
+        }
+    }
+
+    /// The name as in the header parameter `alg`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+        }
+    }
+
+    fn is_ecdsa(self) -> bool {
+        matches!(self, Self::Es256 | Self::Es384)
+    }
+
+    fn bit(self) -> u8 {
+        match self {
+            Self::Rs256 => 1,
+            Self::Rs384 => 2,
+            Self::Rs512 => 4,
+            Self::Es256 => 8,
+            Self::Es384 => 16,
+        }
+    }
+}
+
+/// Some kinds of signature.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostKinds(u8);
+
+impl HostKinds {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether this kind is among them.
+    #[must_use]
+    pub fn contains(self, kind: HostKind) -> bool {
+        self.0 & kind.bit() != 0
+    }
+
+    /// The kinds.
+    pub fn iter(self) -> impl Iterator<Item = HostKind> {
+        HostKind::ALL.into_iter().filter(move |kind| self.contains(*kind))
+    }
+}
+
+/// As in a log line: `RS256 ES256`, or nothing.
+impl fmt::Display for HostKinds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, kind) in self.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str(" ")?;
+            }
+            formatter.write_str(kind.name())?;
+        }
+        Ok(())
+    }
+}
+
+impl FromIterator<HostKind> for HostKinds {
+    fn from_iter<I: IntoIterator<Item = HostKind>>(kinds: I) -> Self {
+        Self(kinds.into_iter().fold(0, |set, kind| set | kind.bit()))
+    }
+}
+
 /// Asks the proxy to verify a signature natively, twenty to a hundred times as fast as the guest can. For Envoy see [`super::foreign`].
 pub trait HostVerifier {
-    /// Verifies `signature` over `text`. `hash` is `sha256`; `spki_der` is a SubjectPublicKeyInfo in DER, of RSA (then the signature is RSASSA-PKCS1-v1_5)
-    /// or P-256 (then it is ECDSA, in DER).
-    fn verify(&self, hash: &'static str, spki_der: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict;
+    /// Verifies `signature` over `text`. `spki_der` is a SubjectPublicKeyInfo in DER, of RSA (then the signature is RSASSA-PKCS1-v1_5) or of the kind's curve (then
+    /// the signature is in DER).
+    fn verify(&self, kind: HostKind, spki_der: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict;
+}
+
+/// A host and the kinds that it may be used for, by [`self_test`]; it is never asked about others.
+pub struct TestedHost<H> {
+    host: H,
+    kinds: HostKinds,
+}
+
+impl<H: HostVerifier> TestedHost<H> {
+    /// Tests the host: to be done when the filter is configured, before the first token.
+    pub fn new(host: H) -> Self {
+        let kinds = self_test(&host);
+        Self { host, kinds }
+    }
+
+    /// What it passed.
+    #[must_use]
+    pub fn kinds(&self) -> HostKinds {
+        self.kinds
+    }
+}
+
+impl<H: HostVerifier> HostVerifier for TestedHost<H> {
+    fn verify(&self, kind: HostKind, spki_der: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
+        if self.kinds.contains(kind) {
+            self.host.verify(kind, spki_der, signature, text)
+        } else {
+            HostVerdict::Unavailable
+        }
+    }
 }
 
 /// Who verified a token's signature.
@@ -34,123 +178,91 @@ pub enum VerifiedBy {
     Guest,
 }
 
-const HASH: &str = "sha256";
+/// How many signatures were checked, good and bad, for metrics. Those that were refused by their length are in neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VerificationStats {
+    /// By the proxy.
+    pub host: u64,
+    /// By this code.
+    pub guest: u64,
+}
 
-/// Who found the signature good, or `None` when it is not.
+/// Who found the signature good, or `None` when it is not. `key` is to be one that serves `algorithm`.
 pub(super) fn verify(
     key: &Key,
+    algorithm: Algorithm,
     text: &[u8],
     signature: &Vec<u8>,
     host: Option<&dyn HostVerifier>,
+    counts: &mut VerificationStats,
 ) -> Option<VerifiedBy> {
-    // RFC 8017 section 8.2.2 and RFC 7518 section 3.4: a signature has one length; both ways are held to it.
-    if signature.len() != key.signature_length {
+    if !key.serves(algorithm) || !key.takes(algorithm, signature) {
         return None;
     }
-    match host.map_or(HostVerdict::Unavailable, |host| ask_host(host, key, text, signature)) {
-        HostVerdict::Valid => Some(VerifiedBy::Host),
-        HostVerdict::Invalid => None,
+    match host.map_or(HostVerdict::Unavailable, |host| {
+        ask_host(host, key, algorithm, text, signature)
+    }) {
+        HostVerdict::Valid => {
+            counts.host = counts.host.wrapping_add(1);
+            Some(VerifiedBy::Host)
+        }
+        HostVerdict::Invalid => {
+            counts.host = counts.host.wrapping_add(1);
+            None
+        }
         HostVerdict::Unavailable => {
-            let verifier =
-                (rust_crypto::DEFAULT_PROVIDER.verifier_factory)(&key.algorithm.for_jsonwebtoken(), &key.decoding)
-                    .ok()?;
+            counts.guest = counts.guest.wrapping_add(1);
+            let verifier = key.verifier(algorithm)?;
             verifier.verify(text, signature).is_ok().then_some(VerifiedBy::Guest)
         }
     }
 }
 
-fn ask_host(host: &dyn HostVerifier, key: &Key, text: &[u8], signature: &[u8]) -> HostVerdict {
-    let Some(spki) = &key.spki else {
+fn ask_host(host: &dyn HostVerifier, key: &Key, algorithm: Algorithm, text: &[u8], signature: &[u8]) -> HostVerdict {
+    let (Some(kind), Some(spki)) = (HostKind::of(algorithm), &key.spki) else {
         return HostVerdict::Unavailable;
     };
-    match key.algorithm {
-        Algorithm::Rs256 => host.verify(HASH, spki, signature, text),
-        Algorithm::Es256 => match <&[u8; 64]>::try_from(signature) {
-            Ok(signature) => host.verify(HASH, spki, &ecdsa_to_der(signature), text),
-            Err(_) => HostVerdict::Invalid,
-        },
-        Algorithm::EdDsa => HostVerdict::Unavailable,
+    if kind.is_ecdsa() {
+        host.verify(kind, spki, &der::ecdsa_signature(signature), text)
+    } else {
+        host.verify(kind, spki, signature, text)
     }
 }
 
-/// Whether a host tells good signatures from bad ones, for both kinds of key. One that says yes to all, no to all or nothing at all must not be used.
-///
-/// To be run when the filter is configured, before the first token.
-pub fn self_test(host: &dyn HostVerifier) -> bool {
-    let spoiled = |bytes: &[u8]| -> Vec<u8> {
-        // The last byte, so that the DER around it stays well-formed.
-        let mut bytes = bytes.to_vec();
-        if let Some(last) = bytes.last_mut() {
-            *last ^= 1;
-        }
-        bytes
-    };
-    [(&RSA_SPKI[..], &RSA_SIGNATURE[..]), (&EC_SPKI[..], &EC_SIGNATURE[..])]
+/// The kinds for which a host tells good signatures from bad ones: of one that says yes to all, no to all or nothing at all, none. A host that lacks one kind still
+/// serves the others.
+#[must_use]
+pub fn self_test(host: &dyn HostVerifier) -> HostKinds {
+    HostKind::ALL
         .into_iter()
-        .all(|(spki, signature)| {
-            host.verify(HASH, spki, signature, TEXT) == HostVerdict::Valid
-                && host.verify(HASH, spki, signature, &spoiled(TEXT)) == HostVerdict::Invalid
-                && host.verify(HASH, spki, &spoiled(signature), TEXT) == HostVerdict::Invalid
+        .filter(|kind| {
+            let (spki, signature) = vector(*kind);
+            host.verify(*kind, spki, signature, TEXT) == HostVerdict::Valid
+                && host.verify(*kind, spki, signature, &spoiled(TEXT)) == HostVerdict::Invalid
+                && host.verify(*kind, spki, &spoiled(signature), TEXT) == HostVerdict::Invalid
         })
+        .collect()
 }
 
-/// What the vectors below sign.
-const TEXT: &[u8] = b"scrim verifies";
+/// A key, and its signature of [`TEXT`].
+fn vector(kind: HostKind) -> (&'static [u8], &'static [u8]) {
+    match kind {
+        HostKind::Rs256 => (&vectors::RSA_SPKI, &vectors::RS256),
+        HostKind::Rs384 => (&vectors::RSA_SPKI, &vectors::RS384),
+        HostKind::Rs512 => (&vectors::RSA_SPKI, &vectors::RS512),
+        HostKind::Es256 => (&vectors::P256_SPKI, &vectors::ES256),
+        HostKind::Es384 => (&vectors::P384_SPKI, &vectors::ES384),
+    }
+}
 
-/// A public key whose private half was thrown away: RSA-2048.
-const RSA_SPKI: [u8; 294] = [
-    0x30, 0x82, 0x01, 0x22, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
-    0x03, 0x82, 0x01, 0x0f, 0x00, 0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00, 0xc7, 0x17, 0xe6, 0x47, 0x93,
-    0x55, 0x0a, 0xfd, 0xac, 0x9c, 0x12, 0x5a, 0x91, 0xe8, 0x7e, 0x0a, 0xe4, 0x95, 0xf9, 0xb8, 0x5e, 0x2e, 0xce, 0xd4,
-    0x9a, 0x1d, 0x0a, 0x0d, 0xf8, 0x48, 0x46, 0xf0, 0x8b, 0x53, 0x68, 0x03, 0x59, 0x59, 0x38, 0xfa, 0xa7, 0x12, 0xc1,
-    0x8e, 0xd1, 0x61, 0x3a, 0xf1, 0xe8, 0x35, 0xae, 0xd9, 0x34, 0x4b, 0xa0, 0x98, 0x15, 0x31, 0xdd, 0xce, 0x77, 0x7b,
-    0xca, 0x6b, 0x73, 0xf5, 0xcc, 0xb5, 0x01, 0xd5, 0x48, 0xeb, 0x5d, 0x63, 0x87, 0x1d, 0x74, 0x86, 0x41, 0x58, 0xad,
-    0xb3, 0x76, 0xc0, 0x2c, 0xfd, 0xe7, 0xfd, 0xaa, 0x05, 0xf3, 0xf1, 0xc2, 0xcd, 0xbe, 0x55, 0x97, 0x04, 0x02, 0x5c,
-    0x63, 0xa8, 0x68, 0x35, 0x55, 0x6b, 0xe9, 0xe5, 0x09, 0xbf, 0xc4, 0xc3, 0xd5, 0x29, 0x39, 0xdc, 0xd4, 0x74, 0xca,
-    0x2e, 0x50, 0x2d, 0x2a, 0xa4, 0x3b, 0x16, 0xf0, 0x05, 0xf0, 0xd4, 0x18, 0x78, 0x96, 0x62, 0xa8, 0x51, 0xaa, 0xea,
-    0xe1, 0xdd, 0x7e, 0x88, 0xf7, 0x6d, 0x54, 0x9c, 0x55, 0x17, 0x89, 0xdb, 0xd4, 0x19, 0x4a, 0x61, 0x56, 0xd8, 0xa4,
-    0x1d, 0x21, 0xb3, 0xd3, 0x68, 0x47, 0x2a, 0x14, 0x4c, 0xdc, 0xcd, 0xe0, 0x45, 0x6f, 0x30, 0xaf, 0x2a, 0x56, 0xe4,
-    0x53, 0xff, 0x78, 0x73, 0x4e, 0x98, 0xf8, 0xf3, 0x79, 0x18, 0xbc, 0xd5, 0x1b, 0x6f, 0x56, 0x5a, 0xb3, 0xac, 0x3a,
-    0x3e, 0x68, 0xda, 0x2e, 0x89, 0xfc, 0xfa, 0x1c, 0xa0, 0xba, 0xce, 0x23, 0xc8, 0x15, 0x0a, 0x73, 0xfa, 0x43, 0x1a,
-    0x02, 0x9b, 0x6b, 0x7f, 0x22, 0x87, 0x17, 0x5b, 0xac, 0x12, 0xab, 0x37, 0xca, 0xa4, 0x54, 0x80, 0x09, 0x71, 0xf2,
-    0x37, 0x64, 0xe7, 0xb8, 0xa7, 0xcf, 0x76, 0xb2, 0x22, 0x9f, 0xa0, 0x49, 0xa6, 0x8b, 0x5f, 0xd7, 0x1d, 0x43, 0x3c,
-    0xa4, 0x6a, 0x8f, 0x8f, 0x02, 0x03, 0x01, 0x00, 0x01,
-];
-
-/// RSASSA-PKCS1-v1_5 with SHA-256 over [`TEXT`].
-const RSA_SIGNATURE: [u8; 256] = [
-    0x23, 0xe6, 0x6c, 0x09, 0x6e, 0xeb, 0x5c, 0x5a, 0x50, 0xb7, 0x61, 0x95, 0x6e, 0xc7, 0x4e, 0xc7, 0xdb, 0xad, 0x8a,
-    0x36, 0xbb, 0x69, 0x59, 0xa4, 0x95, 0xd8, 0xb2, 0x69, 0x5d, 0x94, 0x16, 0x3f, 0xe0, 0x0c, 0x85, 0x9b, 0x1d, 0x8a,
-    0xa8, 0x80, 0x17, 0xdc, 0x66, 0xb6, 0x41, 0xca, 0x6b, 0x53, 0x61, 0x63, 0x25, 0xb3, 0xf7, 0xf7, 0x4d, 0xe4, 0x76,
-    0x0d, 0x8b, 0x4c, 0xcb, 0xb6, 0x59, 0x8a, 0x4b, 0x06, 0xe4, 0xd2, 0xc3, 0x2b, 0xcf, 0x73, 0x43, 0x08, 0x0e, 0xc1,
-    0x30, 0x54, 0xcc, 0x2e, 0x41, 0x5d, 0xea, 0x9c, 0x09, 0x8f, 0xcd, 0xcd, 0xe7, 0x0d, 0x3e, 0x3d, 0x1f, 0x9c, 0x32,
-    0x68, 0xaa, 0x60, 0xe9, 0xd6, 0xd9, 0x07, 0xd8, 0x53, 0x34, 0x8a, 0x3f, 0xca, 0xd6, 0xed, 0xad, 0x83, 0x6c, 0x0c,
-    0x22, 0xa5, 0x8f, 0x63, 0x37, 0x96, 0x5e, 0xa4, 0x63, 0xd9, 0x41, 0xce, 0xd7, 0x7e, 0xbd, 0x83, 0x9e, 0x3d, 0x12,
-    0x59, 0x7c, 0x1f, 0x1c, 0x38, 0xc9, 0x34, 0xc2, 0x4f, 0x62, 0xbe, 0xa1, 0x5c, 0x1c, 0x55, 0xcf, 0x21, 0x03, 0xe1,
-    0x48, 0x03, 0x04, 0x28, 0xd7, 0xfb, 0xe9, 0xad, 0xd5, 0xb2, 0x3a, 0x9a, 0xaf, 0x80, 0x27, 0x86, 0xc2, 0xeb, 0x94,
-    0xde, 0xc0, 0xe2, 0x52, 0x30, 0xbb, 0xa4, 0x4f, 0x25, 0x3e, 0x8b, 0x01, 0xd5, 0x3e, 0x01, 0x20, 0x02, 0x5e, 0x07,
-    0x05, 0x1e, 0x72, 0xaa, 0xa0, 0xe1, 0x73, 0x01, 0x9e, 0x6b, 0xec, 0x01, 0xd9, 0xb8, 0xde, 0x19, 0x52, 0xd5, 0x3d,
-    0xcc, 0x3a, 0x52, 0x2b, 0x15, 0xeb, 0xfa, 0xd0, 0xae, 0x04, 0x60, 0x64, 0x98, 0x87, 0xb4, 0x0f, 0x50, 0x4b, 0xd3,
-    0x6d, 0xcc, 0x46, 0x33, 0x14, 0xff, 0xa5, 0xd7, 0x40, 0x40, 0x73, 0x80, 0xbe, 0x38, 0xeb, 0x73, 0x65, 0x22, 0x21,
-    0xe0, 0x4d, 0x29, 0x8e, 0x6d, 0x35, 0x2d, 0xf0, 0x40,
-];
-
-/// A public key whose private half was thrown away: P-256.
-const EC_SPKI: [u8; 91] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
-    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04, 0x02, 0xc8, 0x30, 0xeb, 0xaf, 0x59, 0x49, 0x3e, 0xa0, 0xd4, 0x0a,
-    0xb1, 0xed, 0x28, 0xb9, 0x6b, 0xb6, 0xfa, 0x13, 0xe9, 0x52, 0x61, 0x00, 0x5b, 0x05, 0xa1, 0x8d, 0x59, 0xcc, 0x69,
-    0xd1, 0xce, 0xbe, 0x2d, 0xcb, 0xf5, 0x93, 0xef, 0xf7, 0x57, 0x08, 0xe6, 0x1a, 0x1f, 0x0d, 0x5a, 0xc0, 0x19, 0x68,
-    0xa7, 0x26, 0xb5, 0x54, 0x7b, 0x9f, 0xdb, 0x92, 0x8d, 0x00, 0x8a, 0x57, 0x65, 0xcb, 0x76,
-];
-
-/// ECDSA with SHA-256 over [`TEXT`], DER.
-const EC_SIGNATURE: [u8; 70] = [
-    0x30, 0x44, 0x02, 0x20, 0x54, 0x13, 0x1f, 0x4a, 0x29, 0xdb, 0xae, 0x3a, 0xd7, 0xdb, 0x97, 0x67, 0x3c, 0x1f, 0x86,
-    0x70, 0x11, 0xc3, 0x3c, 0x75, 0x69, 0xbe, 0x2b, 0xfd, 0xc3, 0x60, 0xf4, 0xda, 0xa1, 0x01, 0x54, 0x00, 0x02, 0x20,
-    0x38, 0x35, 0xe7, 0xad, 0x23, 0x4b, 0x8b, 0x93, 0x26, 0xf4, 0x7d, 0x86, 0x8c, 0xf1, 0xe0, 0xd3, 0x39, 0x3c, 0x13,
-    0x1d, 0x3b, 0xa2, 0x31, 0x3e, 0xcb, 0xac, 0x83, 0x8c, 0x69, 0x15, 0x6d, 0xd2,
-];
+/// With another last byte, so that the DER around it stays well-formed.
+fn spoiled(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 1;
+    }
+    bytes
+}
 
 #[cfg(test)]
 mod tests {
@@ -160,20 +272,20 @@ mod tests {
     struct Fixed(HostVerdict);
 
     impl HostVerifier for Fixed {
-        fn verify(&self, _: &'static str, _: &[u8], _: &[u8], _: &[u8]) -> HostVerdict {
+        fn verify(&self, _: HostKind, _: &[u8], _: &[u8], _: &[u8]) -> HostVerdict {
             self.0
         }
     }
 
-    /// Right about RSA, and fixed about the rest.
-    struct RsaOnly(HostVerdict);
+    /// Right about all kinds but one, and fixed about that.
+    struct AllBut(HostKind, HostVerdict);
 
-    impl HostVerifier for RsaOnly {
-        fn verify(&self, hash: &'static str, spki: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
-            if spki.len() > 200 {
-                GuestAsHost::default().verify(hash, spki, signature, text)
+    impl HostVerifier for AllBut {
+        fn verify(&self, kind: HostKind, spki: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
+            if kind == self.0 {
+                self.1
             } else {
-                self.0
+                GuestAsHost::default().verify(kind, spki, signature, text)
             }
         }
     }
@@ -184,9 +296,9 @@ mod tests {
     }
 
     impl HostVerifier for Blind {
-        fn verify(&self, _: &'static str, _: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
+        fn verify(&self, kind: HostKind, _: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
             let sees = if self.to_text {
-                signature == RSA_SIGNATURE || signature == EC_SIGNATURE
+                signature == vector(kind).1
             } else {
                 text == TEXT
             };
@@ -194,18 +306,43 @@ mod tests {
         }
     }
 
+    const VERDICTS: [HostVerdict; 3] = [HostVerdict::Valid, HostVerdict::Invalid, HostVerdict::Unavailable];
+
     #[test]
     fn the_self_test_passes_a_right_host() {
-        assert!(self_test(&GuestAsHost::default()));
+        let kinds = self_test(&GuestAsHost::default());
+        assert!(HostKind::ALL.into_iter().all(|kind| kinds.contains(kind)));
+        assert_eq!(kinds.to_string(), "RS256 RS384 RS512 ES256 ES384");
+        assert!(!kinds.is_empty() && HostKinds::default().is_empty());
     }
 
     #[test]
     fn the_self_test_fails_a_host_that_does_not_tell_good_from_bad() {
-        for verdict in [HostVerdict::Valid, HostVerdict::Invalid, HostVerdict::Unavailable] {
-            assert!(!self_test(&Fixed(verdict)));
-            assert!(!self_test(&RsaOnly(verdict)));
+        for verdict in VERDICTS {
+            assert!(self_test(&Fixed(verdict)).is_empty());
         }
-        assert!(!self_test(&Blind { to_text: true }));
-        assert!(!self_test(&Blind { to_text: false }));
+        assert!(self_test(&Blind { to_text: true }).is_empty());
+        assert!(self_test(&Blind { to_text: false }).is_empty());
+    }
+
+    #[test]
+    fn a_host_that_lacks_a_kind_serves_the_others_and_is_not_asked_for_it() {
+        for (lacking, verdict) in HostKind::ALL
+            .into_iter()
+            .flat_map(|kind| VERDICTS.map(|verdict| (kind, verdict)))
+        {
+            let host = TestedHost::new(AllBut(lacking, verdict));
+            let others: HostKinds = HostKind::ALL.into_iter().filter(|kind| *kind != lacking).collect();
+            assert_eq!(host.kinds(), others);
+            for kind in HostKind::ALL {
+                let (spki, signature) = vector(kind);
+                let expected = if kind == lacking {
+                    HostVerdict::Unavailable
+                } else {
+                    HostVerdict::Valid
+                };
+                assert_eq!(host.verify(kind, spki, signature, TEXT), expected);
+            }
+        }
     }
 }

@@ -4,10 +4,11 @@ use std::cell::Cell;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::{DecodingKey, EncodingKey};
+use jsonwebtoken::{AlgorithmFamily, DecodingKey, EncodingKey};
 
+use super::algorithm::Algorithm;
 use super::fixtures::*;
-use super::signature::{HostVerdict, HostVerifier};
+use super::signature::{HostKind, HostVerdict, HostVerifier};
 
 /// A private key and the algorithm it signs with.
 #[derive(Clone, Copy)]
@@ -32,19 +33,49 @@ pub(super) const EC_OTHER_SIGNER: Signer = Signer {
     algorithm: jsonwebtoken::Algorithm::ES256,
     private: EC_OTHER_PRIVATE,
 };
+pub(super) const P384_SIGNER: Signer = Signer {
+    algorithm: jsonwebtoken::Algorithm::ES384,
+    private: P384_PRIVATE,
+};
 pub(super) const ED_SIGNER: Signer = Signer {
     algorithm: jsonwebtoken::Algorithm::EdDSA,
     private: ED_PRIVATE,
 };
 
+/// A shared secret for tests only, of 64 bytes in base64.
+pub(super) const SECRET: &str =
+    "c2hhcmVkIGJ5IHRoZXNlIHRlc3RzIGFuZCBub2JvZHkgZWxzZSwgNjQgYnl0ZXMgaW4gYWxsLCAuLi4uLi4uLg==";
+
+pub(super) const SECRET_SIGNER: Signer = Signer {
+    algorithm: jsonwebtoken::Algorithm::HS256,
+    private: SECRET,
+};
+
 impl Signer {
+    /// HMAC with SHA-256 and any secret, in base64.
+    pub(super) fn secret(base64: &'static str) -> Self {
+        Self {
+            private: base64,
+            ..SECRET_SIGNER
+        }
+    }
+
+    /// The same key with another algorithm.
+    pub(super) fn with(self, algorithm: Algorithm) -> Self {
+        Self {
+            algorithm: algorithm.for_jsonwebtoken(),
+            ..self
+        }
+    }
+
     /// A token over header and payload exactly as they are given.
     pub(super) fn token(self, header: &str, payload: &str) -> String {
         let der = STANDARD.decode(self.private).unwrap();
-        let key = match self.algorithm {
-            jsonwebtoken::Algorithm::RS256 => EncodingKey::from_rsa_der(&der),
-            jsonwebtoken::Algorithm::ES256 => EncodingKey::from_ec_der(&der),
-            _ => EncodingKey::from_ed_der(&der),
+        let key = match self.algorithm.family() {
+            AlgorithmFamily::Rsa => EncodingKey::from_rsa_der(&der),
+            AlgorithmFamily::Ec => EncodingKey::from_ec_der(&der),
+            AlgorithmFamily::Ed => EncodingKey::from_ed_der(&der),
+            AlgorithmFamily::Hmac => EncodingKey::from_secret(&der),
         };
         let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         let signature = jsonwebtoken::crypto::sign(text.as_bytes(), &key, self.algorithm).unwrap();
@@ -59,9 +90,8 @@ pub(super) struct GuestAsHost {
 }
 
 impl HostVerifier for GuestAsHost {
-    fn verify(&self, hash: &'static str, spki: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
+    fn verify(&self, kind: HostKind, spki: &[u8], signature: &[u8], text: &[u8]) -> HostVerdict {
         self.calls.set(self.calls.get() + 1);
-        assert_eq!(hash, "sha256");
         let (0x30, spki, []) = element(spki) else {
             panic!("not a sequence")
         };
@@ -72,23 +102,20 @@ impl HostVerifier for GuestAsHost {
             panic!("no bit string")
         };
         assert_eq!(key[0], 0);
-        let is_rsa = algorithm.ends_with(&[5, 0]);
-        let (key, signature, algorithm) = if is_rsa {
-            (
-                DecodingKey::from_rsa_der(&key[1..]),
-                signature.to_vec(),
-                jsonwebtoken::Algorithm::RS256,
-            )
-        } else {
-            let Some(signature) = fixed(signature) else {
-                return HostVerdict::Invalid;
-            };
-            (
-                DecodingKey::from_ec_der(&key[1..]),
-                signature,
-                jsonwebtoken::Algorithm::ES256,
-            )
+        let half = match algorithm {
+            [.., 5, 0] => None,
+            [.., 3, 1, 7] => Some(32),
+            [.., 0x81, 4, 0, 0x22] => Some(48),
+            _ => panic!("no such curve"),
         };
+        let (key, signature) = match half {
+            None => (DecodingKey::from_rsa_der(&key[1..]), signature.to_vec()),
+            Some(half) => match fixed(signature, half) {
+                Some(signature) => (DecodingKey::from_ec_der(&key[1..]), signature),
+                None => return HostVerdict::Invalid,
+            },
+        };
+        let algorithm = kind.name().parse().unwrap();
         match jsonwebtoken::crypto::verify(&URL_SAFE_NO_PAD.encode(signature), text, &key, algorithm) {
             Ok(true) => HostVerdict::Valid,
             Ok(false) => HostVerdict::Invalid,
@@ -97,8 +124,8 @@ impl HostVerifier for GuestAsHost {
     }
 }
 
-/// `SEQUENCE {r, s}` as `r || s`.
-fn fixed(signature: &[u8]) -> Option<Vec<u8>> {
+/// `SEQUENCE {r, s}` as `r || s`, each of `half` bytes.
+fn fixed(signature: &[u8], half: usize) -> Option<Vec<u8>> {
     let (0x30, numbers, []) = element(signature) else {
         return None;
     };
@@ -108,8 +135,8 @@ fn fixed(signature: &[u8]) -> Option<Vec<u8>> {
     let (0x02, s, []) = element(rest) else {
         return None;
     };
-    let mut fixed = vec![0; 64];
-    for (number, end) in [(r, 32), (s, 64)] {
+    let mut fixed = vec![0; 2 * half];
+    for (number, end) in [(r, half), (s, 2 * half)] {
         assert!(
             number[0] < 0x80 && (number[0] != 0 || number.len() == 1 || number[1] >= 0x80),
             "not DER"

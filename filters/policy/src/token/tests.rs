@@ -14,11 +14,13 @@ const LAB: usize = 1;
 const RS: &str = r#"{"alg":"RS256","typ":"at+jwt","kid":"rsa"}"#;
 const ES: &str = r#"{"alg":"ES256","typ":"JWT","kid":"ec"}"#;
 const ED: &str = r#"{"alg":"EdDSA","kid":"ed"}"#;
+const HS: &str = r#"{"alg":"HS256","kid":"any"}"#;
 
 /// The issuer `ehr` has one key of each kind; `lab` has others, under the same names, and no RS256.
 fn policy() -> TokenPolicy {
     let ehr = format!(
         r#"{{"keys":[{{"kty":"RSA","n":"{RSA_N}","e":"AQAB","kid":"rsa"}},
+        {{"kty":"EC","crv":"P-384","x":"{P384_X}","y":"{P384_Y}","kid":"p384"}},
         {{"kty":"EC","crv":"P-256","x":"{EC_X}","y":"{EC_Y}","kid":"ec"}},{{"kty":"OKP","crv":"Ed25519","x":"{ED_X}","kid":"ed"}}]}}"#
     );
     let lab = format!(
@@ -36,9 +38,9 @@ fn policy() -> TokenPolicy {
         only_at_jwt: false,
         claims: ClaimPaths::default(),
     };
-    let all = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
+    let all = Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric());
     TokenPolicy::new(vec![
-        issuer("ehr", &ehr, &all),
+        issuer("ehr", &ehr, &all.collect::<Vec<_>>()),
         issuer("lab", &lab, &[Algorithm::Es256]),
     ])
     .ok()
@@ -88,6 +90,146 @@ fn accepts_good_tokens_of_each_algorithm() {
         );
         assert_eq!((grant.scopes().len(), grant.verified_by()), (3, VerifiedBy::Guest));
     }
+}
+
+/// What signs for `ehr`, and the header that says so, by algorithm.
+fn signers() -> Vec<(Algorithm, Signer, String)> {
+    Algorithm::ALL
+        .into_iter()
+        .filter(|algorithm| !algorithm.is_symmetric())
+        .map(|algorithm| {
+            let (signer, kid) = match algorithm {
+                Algorithm::Es256 => (EC_SIGNER, "ec"),
+                Algorithm::Es384 => (P384_SIGNER, "p384"),
+                Algorithm::EdDsa => (ED_SIGNER, "ed"),
+                _ => (RSA_SIGNER, "rsa"),
+            };
+            let header = format!(r#"{{"alg":"{}","kid":"{kid}"}}"#, algorithm.name());
+            (algorithm, signer.with(algorithm), header)
+        })
+        .collect()
+}
+
+/// The issuer `ehr`, with a shared secret of `length` bytes.
+fn policy_with_secret(length: usize, algorithms: &[Algorithm]) -> Result<TokenPolicy, String> {
+    use base64::Engine;
+    let secret = base64::engine::general_purpose::STANDARD.decode(SECRET).unwrap();
+    let mut issuer = policy().issuers()[EHR].clone();
+    issuer.keys = KeySet::secret(&secret[..length]).map_err(|error| error.to_string())?;
+    issuer.algorithms = algorithms.to_vec();
+    TokenPolicy::new(vec![issuer])
+}
+
+#[test]
+fn every_algorithm_verifies_what_it_signed_and_nothing_of_another() {
+    for (algorithm, signer, header) in signers() {
+        let token = signer.token(&header, &claims());
+        assert!(check(&token).is_ok(), "{algorithm:?}");
+        for (other, _, header) in signers() {
+            if other != algorithm {
+                // Signed by one algorithm, with a header that names another.
+                let swapped = signer.token(&header, &claims());
+                assert_eq!(
+                    check(&swapped).err(),
+                    Some(TokenError::Signature),
+                    "{algorithm:?} as {other:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shared_secret_verifies_hmac_alone() {
+    use Algorithm::{Hs256, Hs384, Hs512};
+    let policy = policy_with_secret(64, &[Hs256, Hs384, Hs512]).unwrap();
+    let verify = |token: &str| {
+        let mut cache = TokenCache::default();
+        let grant = policy.verify(token.as_bytes(), &[EHR], NOW, &mut cache, Some(&GuestAsHost::default()));
+        (grant.map(|grant| grant.verified_by()), cache.verification_stats())
+    };
+    for algorithm in [Hs256, Hs384, Hs512] {
+        for kid in ["", r#","kid":"any""#] {
+            let header = format!(r#"{{"alg":"{}"{kid}}}"#, algorithm.name());
+            let (by, counts) = verify(&SECRET_SIGNER.with(algorithm).token(&header, &claims()));
+            assert_eq!(by, Ok(VerifiedBy::Guest));
+            assert_eq!((counts.host, counts.guest), (0, 1));
+        }
+        for other in [Hs256, Hs384, Hs512] {
+            if other != algorithm {
+                let header = format!(r#"{{"alg":"{}"}}"#, other.name());
+                let (by, _) = verify(&SECRET_SIGNER.with(algorithm).token(&header, &claims()));
+                assert_eq!(by, Err(TokenError::Signature));
+            }
+        }
+    }
+    for (_, signer, header) in signers() {
+        assert_eq!(verify(&signer.token(&header, &claims())).0, Err(TokenError::Algorithm));
+    }
+    let token = SECRET_SIGNER.token(HS, &claims());
+    for (place, _) in token.match_indices(|each: char| each != '.') {
+        let mut broken = token.clone().into_bytes();
+        broken[place] ^= 1;
+        assert!(verify(std::str::from_utf8(&broken).unwrap()).0.is_err(), "{place}");
+    }
+    // A signature that was cut short is another's, even where it is a prefix (RFC 2104 section 5 allows it, RFC 7518 does not).
+    let short = &token[..token.len() - 4];
+    assert!(verify(short).0.is_err());
+}
+
+#[test]
+fn rule_5_secrets_and_public_keys_are_apart() {
+    use Algorithm::{Hs256, Hs384, Hs512, Rs256};
+    assert!(policy_with_secret(32, &[Hs256]).is_ok());
+    for (length, algorithms, part) in [
+        (31, &[Hs256][..], "fewer than 32 bytes"),
+        (47, &[Hs256, Hs384], "too short for `HS384`"),
+        (63, &[Hs512], "too short for `HS512`; make it 64"),
+        (64, &[Hs256, Rs256], "issuer `ehr` lists `RS256`"),
+    ] {
+        let told = policy_with_secret(length, algorithms).err().unwrap();
+        assert!(told.contains(part), "{told}");
+    }
+    let mut issuer = policy().issuers()[EHR].clone();
+    issuer.algorithms.push(Hs256);
+    let told = TokenPolicy::new(vec![issuer]).err().unwrap();
+    assert!(
+        told.contains("`HS256`, which must never be used with public keys"),
+        "{told}"
+    );
+    // The old attack: HMAC with the public key as the secret (RFC 8725 section 2.1).
+    for public in [RSA_SPKI, EC_SPKI] {
+        let token = Signer::secret(public).token(r#"{"alg":"HS256","kid":"rsa"}"#, &claims());
+        assert_eq!(check(&token).err(), Some(TokenError::Algorithm));
+    }
+}
+
+#[test]
+fn a_pss_signature_has_one_spelling() {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    // `s + n` is the same number to RSA. Where it fits in as many bytes, it must be refused all the same (RFC 8017 section 5.2.2).
+    let modulus = URL_SAFE_NO_PAD.decode(RSA_N).unwrap();
+    let mut tried = 0;
+    for (algorithm, signer, header) in signers().into_iter().take(6) {
+        for id in 0..20 {
+            let token = signer.token(&header, &claims_with(&format!(r#","jti":"{id}""#)));
+            let (text, signature) = token.rsplit_once('.').unwrap();
+            let mut sum = URL_SAFE_NO_PAD.decode(signature).unwrap();
+            let mut carry = 0;
+            for (digit, other) in sum.iter_mut().zip(&modulus).rev() {
+                carry += u16::from(*digit) + u16::from(*other);
+                *digit = carry as u8;
+                carry >>= 8;
+            }
+            if carry == 0 {
+                let twin = format!("{text}.{}", URL_SAFE_NO_PAD.encode(sum));
+                assert_eq!(check(&twin).err(), Some(TokenError::Signature), "{algorithm:?}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 10, "{tried}");
 }
 
 #[test]
@@ -208,7 +350,13 @@ fn rule_3_no_extensions_and_no_keys_in_the_header() {
             "{name}"
         );
     }
-    assert_eq!(fault(r#"{"alg":"ES256","kid":"ec","x5t":"abc"}"#, &claims()), None);
+    for more in [r#""x5t":"abc""#, r#""cty":"json""#, r#""cty":"application/fhir+json""#] {
+        assert_eq!(
+            fault(&format!(r#"{{"alg":"ES256","kid":"ec",{more}}}"#), &claims()),
+            None,
+            "{more}"
+        );
+    }
 }
 
 #[test]
@@ -244,6 +392,20 @@ fn rule_4_typ() {
             "{typ}"
         );
     }
+    for more in [
+        r#""cty":"JWT""#,
+        r#""cty":"application/jwt""#,
+        r#""cty":null"#,
+        r#""cty":["x"]"#,
+        r#""enc":"A128GCM""#,
+        r#""zip":"DEF""#,
+    ] {
+        assert_eq!(
+            fault(&format!(r#"{{"alg":"ES256","kid":"ec",{more}}}"#), &claims()),
+            Some(TokenError::TokenType),
+            "{more}"
+        );
+    }
 }
 
 #[test]
@@ -252,8 +414,12 @@ fn rule_5_algorithm() {
         "\"none\"",
         "\"None\"",
         "\"HS256\"",
+        "\"HS512\"",
         "\"es256\"",
         "\"ES384\"",
+        "\"ES512\"",
+        "\"ES256K\"",
+        "\"Ed25519\"",
         "\"PS256\"",
         "\"\"",
         "null",
@@ -336,6 +502,12 @@ fn rule_7_kid() {
         Some(TokenError::Malformed)
     );
     assert_eq!(fault(r#"{"alg":"ES256"}"#, &claims()), None);
+    let with_kid = |length: usize| format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "k".repeat(length));
+    assert_eq!(fault(&with_kid(MAX_KID_BYTES), &claims()), Some(TokenError::UnknownKey));
+    assert_eq!(
+        fault(&with_kid(MAX_KID_BYTES + 1), &claims()),
+        Some(TokenError::TooLarge)
+    );
 }
 
 #[test]
@@ -641,26 +813,29 @@ fn what_is_used_stays_in_the_cache() {
 #[test]
 fn the_host_verifies_where_it_can() {
     let policy = policy();
-    for (signer, header, by) in [
-        (RSA_SIGNER, RS, VerifiedBy::Host),
-        (EC_SIGNER, ES, VerifiedBy::Host),
-        (ED_SIGNER, ED, VerifiedBy::Guest),
-    ] {
+    for (algorithm, signer, header) in signers() {
+        let by_host = HostKind::of(algorithm).is_some();
         let host = GuestAsHost::default();
-        let token = signer.token(header, &claims());
-        let grant = policy
-            .verify(token.as_bytes(), &[EHR], NOW, &mut TokenCache::default(), Some(&host))
-            .ok()
-            .unwrap();
-        assert_eq!(grant.verified_by(), by);
-        assert_eq!(host.calls.get(), usize::from(by == VerifiedBy::Host));
+        let mut cache = TokenCache::default();
+        let token = signer.token(&header, &claims());
+        let mut verify = |token: &str| policy.verify(token.as_bytes(), &[EHR], NOW, &mut cache, Some(&host));
+        let by = if by_host { VerifiedBy::Host } else { VerifiedBy::Guest };
+        assert_eq!(verify(&token).ok().unwrap().verified_by(), by, "{algorithm:?}");
+        // Bad ones count too; what the cache knows does not.
+        assert!(verify(&token).is_ok());
+        let (text, signature) = token.rsplit_once('.').unwrap();
+        assert!(verify(&format!("{text}.AAA{}", &signature[3..])).is_err());
+        assert!(verify(&format!("{text}.AAAA")).is_err());
+        assert_eq!(host.calls.get(), if by_host { 2 } else { 0 });
+        let counts = cache.verification_stats();
+        assert_eq!((counts.host, counts.guest), if by_host { (2, 0) } else { (0, 2) });
     }
 }
 
 struct Says(HostVerdict);
 
 impl HostVerifier for Says {
-    fn verify(&self, _: &'static str, _: &[u8], _: &[u8], _: &[u8]) -> HostVerdict {
+    fn verify(&self, _: HostKind, _: &[u8], _: &[u8], _: &[u8]) -> HostVerdict {
         self.0
     }
 }
@@ -719,7 +894,7 @@ fn policies_that_could_not_work_are_refused() {
         TokenPolicy::new(vec![issuer])
             .err()
             .unwrap_or_default()
-            .contains("no key")
+            .contains("has no key that fits")
     );
     assert!(
         TokenPolicy::new(vec![good.clone(), good.clone()])
@@ -782,6 +957,36 @@ fn every_flipped_bit_is_refused() {
                 policy.verify(&flipped, &[EHR, LAB], NOW, &mut cache, None).is_err(),
                 "{place} {bit}"
             );
+        }
+        assert_eq!(cache.stats().entries, 1);
+    }
+}
+
+/// Of every algorithm, at every place, another letter of base64url, the next byte, or none at all.
+#[test]
+fn every_changed_byte_is_refused() {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let policy = policy();
+    for (algorithm, signer, header) in signers() {
+        let token = signer.token(&header, &claims()).into_bytes();
+        let mut cache = TokenCache::default();
+        assert!(policy.verify(&token, &[EHR, LAB], NOW, &mut cache, None).is_ok());
+        for place in 0..token.len() {
+            let mut other = token.clone();
+            other[place] = ALPHABET[(place * 7 + 1) % 64];
+            if other == token {
+                other[place] = ALPHABET[(place * 7 + 2) % 64];
+            }
+            let mut less = token.clone();
+            less.remove(place);
+            let mut more = token.clone();
+            more.insert(place, ALPHABET[place % 64]);
+            for broken in [other, less, more] {
+                assert!(
+                    policy.verify(&broken, &[EHR, LAB], NOW, &mut cache, None).is_err(),
+                    "{algorithm:?} {place}"
+                );
+            }
         }
         assert_eq!(cache.stats().entries, 1);
     }
