@@ -57,6 +57,11 @@ pub enum Reason {
     TwoTokens,
     /// The token is not valid; the code says why, to the audit record only.
     InvalidToken(&'static str),
+    /// The issuer's keys can't be had at present; `awaited`: a fetch that may bring them is under way or due.
+    KeysUnavailable {
+        /// Whether to wait is of use.
+        awaited: bool,
+    },
     /// The token's scopes are not enough; these would be, space-separated, from the policy file.
     InsufficientScope(String),
     /// PHI in the URL.
@@ -79,9 +84,11 @@ impl Reason {
     pub fn filter(&self) -> FilterKind {
         match self {
             Reason::NoRoute | Reason::UnknownPolicy | Reason::AmbiguousUrl(_) => FilterKind::Route,
-            Reason::NoToken | Reason::TwoTokens | Reason::InvalidToken(_) | Reason::InsufficientScope(_) => {
-                FilterKind::OauthScope
-            }
+            Reason::NoToken
+            | Reason::TwoTokens
+            | Reason::InvalidToken(_)
+            | Reason::KeysUnavailable { .. }
+            | Reason::InsufficientScope(_) => FilterKind::OauthScope,
             Reason::PhiInUrl { .. } => FilterKind::PhiUrl,
             Reason::NoView | Reason::Uninspectable(_) | Reason::ErrorBody(_) => FilterKind::ResponseTrim,
         }
@@ -94,6 +101,7 @@ impl Reason {
             Reason::AmbiguousUrl(_) | Reason::TwoTokens | Reason::PhiInUrl { .. } => 400,
             Reason::NoToken | Reason::InvalidToken(_) => 401,
             Reason::Uninspectable(_) => 502,
+            Reason::KeysUnavailable { .. } => 503,
             Reason::ErrorBody(status) => *status,
         }
     }
@@ -107,6 +115,7 @@ impl Reason {
             Reason::NoToken => "no_token",
             Reason::TwoTokens => "invalid_request",
             Reason::InvalidToken(_) => "invalid_token",
+            Reason::KeysUnavailable { .. } => "keys_unavailable",
             Reason::InsufficientScope(_) => "insufficient_scope",
             Reason::PhiInUrl { .. } => "phi_in_url",
             Reason::NoView => "no_view",
@@ -170,6 +179,9 @@ impl Reason {
             Reason::NoToken => "an access token is needed: send `Authorization: Bearer`",
             Reason::TwoTokens => "exactly one access token may be sent, in one Authorization header",
             Reason::InvalidToken(_) => "the access token is not valid here",
+            Reason::KeysUnavailable { .. } => {
+                "access tokens can't be verified at the moment; try again in a few seconds"
+            }
             Reason::InsufficientScope(scopes) => {
                 return Cow::Owned(format!("the access token lacks a scope; needed: {scopes}"));
             }
@@ -259,6 +271,9 @@ pub fn answer(reason: &Reason, format: Format, cache: Option<&CacheControl>) -> 
     if let Some(challenge) = reason.challenge() {
         headers.push(("www-authenticate", challenge));
     }
+    if matches!(reason, Reason::KeysUnavailable { .. }) {
+        headers.push(("retry-after", "5".to_owned()));
+    }
     let (title, issue) = reason.kinds();
     let (status, text, code) = (reason.status(), reason.text(), reason.code());
     let body = match format {
@@ -313,6 +328,7 @@ mod tests {
                 Some("Bearer error=\"insufficient_scope\", scope=\"a b\""),
             ),
             (Reason::NoRoute, 403, None),
+            (Reason::KeysUnavailable { awaited: false }, 503, None),
             (Reason::Uninspectable("json"), 502, None),
         ] {
             let answer = answer(&reason, Format::Problem, None);
@@ -322,6 +338,17 @@ mod tests {
             );
             assert_eq!(header(&answer, "cache-control"), Some("no-store, private"));
         }
+    }
+
+    #[test]
+    fn keys_that_are_not_there_are_no_fault_of_the_client() {
+        let answer = answer(
+            &Reason::KeysUnavailable { awaited: true },
+            Format::OperationOutcome,
+            None,
+        );
+        assert_eq!((answer.status, header(&answer, "retry-after")), (503, Some("5")));
+        assert!(answer.body.contains("\"transient\""), "{}", answer.body);
     }
 
     #[test]

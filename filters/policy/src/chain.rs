@@ -30,7 +30,7 @@ use crate::pseudonym::Pseudonym;
 use crate::response_trim::Fate;
 use crate::route::{Facts, Governs, Why};
 use crate::scope::ScopeSet;
-use crate::token::{self, HostVerifier, TokenCache};
+use crate::token::{self, HostVerifier, TokenCache, TokenError};
 use crate::trim::{Limits, Trimmer};
 use crate::url::Target;
 
@@ -114,6 +114,8 @@ pub struct Opening {
     pub log_safe: Option<String>,
     /// What to hand over to the modules behind.
     pub handover: Option<String>,
+    /// The verdict is a denial because keys are being fetched: whoever can wait for them judges the head anew with a new stream.
+    pub awaits_keys: bool,
 }
 
 /// One request and its response.
@@ -383,6 +385,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         facts: &RequestFacts,
         log_safe: &dyn Fn() -> String,
     ) -> Opening {
+        let awaits_keys = matches!(result, Err(Reason::KeysUnavailable { awaited: true }));
         let verdict = match result {
             Ok(()) => Verdict::Continue(head.take_edits()),
             Err(reason) => {
@@ -402,6 +405,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             verdict,
             log_safe,
             handover,
+            awaits_keys,
         }
     }
 
@@ -574,7 +578,11 @@ fn authorize(
             &mut vault.cache,
             vault.host.as_deref(),
         )
-        .map_err(|error| Reason::InvalidToken(error.code()))?;
+        .map_err(|error| match error {
+            TokenError::KeysAwaited => Reason::KeysUnavailable { awaited: true },
+            TokenError::KeysUnavailable => Reason::KeysUnavailable { awaited: false },
+            error => Reason::InvalidToken(error.code()),
+        })?;
     let issuer = compiled
         .aliases
         .get(grant.issuer())

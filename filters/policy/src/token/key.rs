@@ -163,6 +163,11 @@ impl KeySet {
         self.keys.iter().any(|key| key.algorithm == algorithm)
     }
 
+    /// The kids of its keys.
+    pub(super) fn kids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.kid.as_deref())
+    }
+
     /// The one key for a token: by exact `kid`, or without a `kid` the only key that serves the algorithm. There is no "first that fits".
     pub(super) fn select(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<&Key, TokenError> {
         let Some(kid) = kid else {

@@ -30,7 +30,7 @@ fn policy() -> TokenPolicy {
         issuer: format!("https://{alias}.example"),
         audiences: vec!["https://fhir.example".to_owned(), "api".to_owned()],
         algorithms: algorithms.to_vec(),
-        keys: KeySet::parse(keys.as_bytes()).ok().unwrap(),
+        keys: KeySet::parse(keys.as_bytes()).ok().unwrap().into(),
         leeway: 30,
     };
     let all = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
@@ -708,7 +708,7 @@ fn policies_that_could_not_work_are_refused() {
     assert!(error(|issuer| issuer.leeway = MAX_LEEWAY + 1).contains("leeway"));
     let rsa = format!(r#"{{"keys":[{{"kty":"RSA","n":"{RSA_N}","e":"AQAB"}}]}}"#);
     let issuer = Issuer {
-        keys: KeySet::parse(rsa.as_bytes()).ok().unwrap(),
+        keys: KeySet::parse(rsa.as_bytes()).ok().unwrap().into(),
         algorithms: vec![Algorithm::EdDsa],
         ..good.clone()
     };
