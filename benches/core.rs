@@ -82,7 +82,7 @@ fn tokens(criterion: &mut Criterion) {
         issuer: "https://idp.example.org".into(),
         audiences: vec!["https://fhir.example.org".into()],
         algorithms: vec![Algorithm::Rs256, Algorithm::Es256],
-        keys: KeySet::parse(&keys).expect("a key set"),
+        keys: KeySet::parse(&keys).expect("a key set").into(),
         leeway: 30,
     };
     let policy = TokenPolicy::new(vec![issuer]).expect("a token policy");

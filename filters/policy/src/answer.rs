@@ -60,6 +60,11 @@ pub enum Reason {
     TwoTokens,
     /// The token is not valid; the code says why, to the audit record only.
     InvalidToken(&'static str),
+    /// The issuer's keys can't be had at present; `awaited`: a fetch that may bring them is under way or due.
+    KeysUnavailable {
+        /// Whether to wait is of use.
+        awaited: bool,
+    },
     /// The token's scopes are not enough; these would be, space-separated, from the policy file.
     InsufficientScope(String),
     /// The token is valid and its scopes may do, and yet it is not permitted; the code says why, to the audit record only.
@@ -97,6 +102,7 @@ impl Reason {
             | Reason::NotPermitted(_)
             | Reason::UnclearRequest(_)
             | Reason::BodyTooLarge
+            | Reason::KeysUnavailable { .. }
             | Reason::Preflight => FilterKind::OauthScope,
             Reason::PhiInUrl { .. } => FilterKind::PhiUrl,
             Reason::NoView | Reason::Uninspectable(_) | Reason::ErrorBody(_) => FilterKind::ResponseTrim,
@@ -116,6 +122,7 @@ impl Reason {
             Reason::BodyTooLarge => 413,
             Reason::NoToken | Reason::InvalidToken(_) => 401,
             Reason::Uninspectable(_) => 502,
+            Reason::KeysUnavailable { .. } => 503,
             Reason::ErrorBody(status) => *status,
         }
     }
@@ -129,6 +136,7 @@ impl Reason {
             Reason::NoToken => "no_token",
             Reason::TwoTokens => "invalid_request",
             Reason::InvalidToken(_) => "invalid_token",
+            Reason::KeysUnavailable { .. } => "keys_unavailable",
             Reason::InsufficientScope(_) => "insufficient_scope",
             Reason::NotPermitted(_) => "not_permitted",
             Reason::UnclearRequest(_) => "unclear_request",
@@ -225,6 +233,9 @@ impl Reason {
             Reason::UnclearRequest(_) => "the request can't be read as a FHIR interaction; write it as FHIR's HTTP API has it",
             Reason::BodyTooLarge => "the request's body is too large to be judged here; send it in smaller parts",
             Reason::Preflight => "this origin, method or header is not allowed here",
+            Reason::KeysUnavailable { .. } => {
+                "access tokens can't be verified at the moment; try again in a few seconds"
+            }
             Reason::InsufficientScope(scopes) => {
                 return Cow::Owned(format!("the access token lacks a scope; needed: {scopes}"));
             }
@@ -340,6 +351,9 @@ pub fn answer(reason: &Reason, format: Format, additions: &Additions<'_>) -> Ans
         headers.extend(Cors::lines(origin));
         headers.push(("vary", "origin".to_owned()));
     }
+    if matches!(reason, Reason::KeysUnavailable { .. }) {
+        headers.push(("retry-after", "5".to_owned()));
+    }
     let (title, issue) = reason.kinds();
     let (status, text, code) = (reason.status(), reason.text(), reason.code());
     let body = match format {
@@ -398,6 +412,7 @@ mod tests {
                 Some("Bearer error=\"insufficient_scope\", scope=\"a b\""),
             ),
             (Reason::NoRoute, 403, None),
+            (Reason::KeysUnavailable { awaited: false }, 503, None),
             (Reason::Uninspectable("json"), 502, None),
         ] {
             let answer = answer(&reason, Format::Problem, &Additions::default());
@@ -453,6 +468,17 @@ mod tests {
             assert_eq!(answer.grpc_status, Some(status));
             assert!(header(&answer, "content-type").is_none() && !answer.body.starts_with('{'));
         }
+    }
+
+    #[test]
+    fn keys_that_are_not_there_are_no_fault_of_the_client() {
+        let answer = answer(
+            &Reason::KeysUnavailable { awaited: true },
+            Format::OperationOutcome,
+            &Additions::default(),
+        );
+        assert_eq!((answer.status, header(&answer, "retry-after")), (503, Some("5")));
+        assert!(answer.body.contains("\"transient\""), "{}", answer.body);
     }
 
     #[test]

@@ -172,6 +172,8 @@ pub struct Opening {
     pub log_safe: Option<String>,
     /// What to hand over to the modules behind.
     pub handover: Option<String>,
+    /// The verdict is a denial because keys are being fetched: whoever can wait for them judges the head anew with a new stream.
+    pub awaits_keys: bool,
 }
 
 /// One request and its response.
@@ -598,6 +600,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         facts: &RequestFacts,
         log_safe: &dyn Fn() -> String,
     ) -> Opening {
+        let awaits_keys = matches!(result, Err(Reason::KeysUnavailable { awaited: true }));
         let verdict = match result {
             Ok(Step::Continue) => Verdict::Continue(head.take_edits()),
             Ok(Step::AwaitBody) => Verdict::AwaitBody,
@@ -627,6 +630,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             verdict,
             log_safe,
             handover,
+            awaits_keys,
         }
     }
 

@@ -14,15 +14,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache_control::CacheControl;
 use crate::chain::OAUTH_SCOPE;
-use crate::document::{At, Decode as _, Named, Node, Problems, Span, suggestion};
+use crate::document::{At, Decode as _, Named, Node, Problems, Seconds, Span, suggestion};
 use crate::phi::{self, PhiPolicy};
 use crate::oauth_scope::{Mode, OauthScope, Reserved};
-use crate::policy_file::{self, Action, Detector, KeySetSource, KeySource, PhiUrl, PolicyFile, Preset, QueryAction};
+use crate::policy_file::{
+    self, Action, Detector, DiscoveredKeySet, KeySetSource, KeySource, PhiUrl, PolicyFile, Preset, QueryAction,
+    RemoteKeySet,
+};
 use crate::pseudonym::{MIN_KEY_BYTES, Pseudonymiser};
 use crate::response_trim::{ResponseTrim, View};
 use crate::route::RouteTable;
 use crate::scope::{Fact, Need, Requirement};
-use crate::token::{Algorithm, Asked, ClaimPaths, Issuer, KeySet, TokenPolicy};
+use crate::token::remote::{self, Address, Finding, Origin, Source, Spec};
+use crate::token::{Algorithm, Asked, ClaimPaths, Issuer, KeySet, Keys, TokenPolicy};
 use crate::trim::{Program, Selector, Transform};
 
 mod oauth;
@@ -130,6 +134,16 @@ impl Compiled {
     /// The routes.
     pub fn routes(&self) -> &RouteTable {
         &self.routes
+    }
+
+    /// The key sets that the host must fetch.
+    pub fn sources(&self) -> impl Iterator<Item = &Rc<Source>> {
+        self.tokens.sources()
+    }
+
+    /// Shares key sets that are fetched already, so that a new policy has them at once; see [`TokenPolicy::share_sources`].
+    pub fn share_sources(&mut self, shared: &dyn Fn(&Spec) -> Option<Rc<Source>>) {
+        self.tokens.share_sources(shared);
     }
 
     /// The policy of that index.
@@ -254,8 +268,8 @@ fn issuers(
             }
         }
         let keys = match (&issuer.jwks, &issuer.secret) {
-            (Some(jwks), None) => key_set(jwks, problems),
-            (None, Some(source)) => secret(source, environment, problems, |bytes| KeySet::secret(bytes).ok()),
+            (Some(jwks), None) => key_set(jwks, &issuer.issuer, &algorithms, problems),
+            (None, Some(source)) => secret(source, environment, problems, |bytes| KeySet::secret(bytes).ok()).map(Keys::from),
             (Some(_), Some(source)) => {
                 problems.error(
                     source.span,
@@ -299,10 +313,15 @@ fn issuers(
     (list.len() == named.entries.len()).then_some(list)
 }
 
-fn key_set(jwks: &At<KeySetSource>, problems: &mut Problems) -> Option<KeySet> {
+fn key_set(
+    jwks: &At<KeySetSource>,
+    issuer: &At<String>,
+    algorithms: &[Algorithm],
+    problems: &mut Problems,
+) -> Option<Keys> {
     match &jwks.value {
         KeySetSource::Inline(json) => match KeySet::parse(json.0.to_string().as_bytes()) {
-            Ok(keys) => Some(keys),
+            Ok(keys) => Some(keys.into()),
             Err(why) => {
                 problems.error(jwks.span, why.to_string());
                 None
@@ -315,15 +334,132 @@ fn key_set(jwks: &At<KeySetSource>, problems: &mut Problems) -> Option<KeySet> {
             );
             None
         }
-        KeySetSource::Remote(remote) => {
-            let what = format!(
-                "remote key sets (`{}` through cluster `{}`) are not supported yet, use `file` or `inline`",
-                remote.url, remote.cluster
-            );
-            problems.error(jwks.span, what);
+        KeySetSource::Remote(remote) => remote_keys(&issuer.value, algorithms, remote, problems),
+        KeySetSource::Discovery(found) => discovered_keys(issuer, algorithms, found, problems),
+    }
+}
+
+fn remote_keys(issuer: &str, algorithms: &[Algorithm], set: &RemoteKeySet, problems: &mut Problems) -> Option<Keys> {
+    let times = fetch_times([&set.refresh, &set.max_stale, &set.timeout], problems);
+    let cluster = cluster(&set.cluster, problems);
+    let address = match Address::parse(&set.url.value) {
+        Ok(address) => Some(address),
+        Err(why) => {
+            problems.error(set.url.span, format!("`{}` {why}", set.url.value));
             None
         }
+    };
+    if address.as_ref().is_some_and(|address| !address.origin().is_secure()) {
+        problems.warn(set.url.span, IN_THE_CLEAR);
     }
+    let (cluster, [refresh, max_stale, timeout]) = (cluster?, times?);
+    Some(Keys::Remote(Rc::new(Source::new(Spec {
+        issuer: issuer.to_owned(),
+        algorithms: algorithms.to_vec(),
+        cluster,
+        finding: Finding::Url(address?),
+        refresh,
+        max_stale,
+        timeout,
+    }))))
+}
+
+fn discovered_keys(
+    issuer: &At<String>,
+    algorithms: &[Algorithm],
+    set: &DiscoveredKeySet,
+    problems: &mut Problems,
+) -> Option<Keys> {
+    let times = fetch_times([&set.refresh, &set.max_stale, &set.timeout], problems);
+    let cluster = cluster(&set.cluster, problems);
+    let document = match Address::of_configuration(&issuer.value) {
+        Ok(document) => Some(document),
+        Err(why) => {
+            problems.error(
+                issuer.span,
+                format!("`discovery` begins at the issuer's URL, but `{}` {why}", issuer.value),
+            );
+            None
+        }
+    };
+    if document.as_ref().is_some_and(|document| !document.origin().is_secure()) {
+        problems.warn(issuer.span, IN_THE_CLEAR);
+    }
+    let mut origins = Vec::new();
+    for text in set.jwks_origins.iter().flatten() {
+        match Origin::parse(&text.value) {
+            Ok(origin) if !origin.is_secure() => {
+                problems.error(
+                    text.span,
+                    format!(
+                        "`{}` is not `https`, so anybody on the way could put in keys",
+                        text.value
+                    ),
+                );
+            }
+            Ok(origin) => origins.push(origin),
+            Err(why) => problems.error(text.span, format!("`{}` {why}", text.value)),
+        }
+    }
+    let (cluster, document, [refresh, max_stale, timeout]) = (cluster?, document?, times?);
+    Some(Keys::Remote(Rc::new(Source::new(Spec {
+        issuer: issuer.value.clone(),
+        algorithms: algorithms.to_vec(),
+        cluster,
+        finding: Finding::Discovery { document, origins },
+        refresh,
+        max_stale,
+        timeout,
+    }))))
+}
+
+const IN_THE_CLEAR: &str = "keys that are fetched over plain `http` can be replaced by anybody on the way; use `https`, except to this machine itself";
+
+fn cluster(name: &At<String>, problems: &mut Problems) -> Option<String> {
+    if name.value.is_empty() || name.value.bytes().any(|byte| byte.is_ascii_control()) {
+        problems.error(name.span, "name the proxy's cluster through which the keys are fetched");
+        return None;
+    }
+    Some(name.value.clone())
+}
+
+/// `refresh`, `max_stale` and `timeout` in milliseconds, with their defaults.
+fn fetch_times([refresh, max_stale, timeout]: [&Option<At<Seconds>>; 3], problems: &mut Problems) -> Option<[u64; 3]> {
+    let of = |given: &Option<At<Seconds>>, default: u64| {
+        given.as_ref().map_or(default, |at| at.value.0.saturating_mul(1_000))
+    };
+    let mut sound = true;
+    let mut refuse = |at: &Option<At<Seconds>>, why: &str| {
+        sound = false;
+        if let Some(at) = at {
+            problems.error(at.span, why);
+        }
+    };
+    let every = of(refresh, remote::DEFAULT_REFRESH);
+    let oldest = of(max_stale, remote::DEFAULT_MAX_STALE.max(every));
+    let longest = of(timeout, remote::DEFAULT_TIMEOUT);
+    if every == 0 || every > remote::DEFAULT_REFRESH.saturating_mul(144) {
+        refuse(
+            refresh,
+            "`refresh` is from `1s` to `1d`: so long a key that the issuer has withdrawn still counts",
+        );
+    }
+    if oldest < every {
+        refuse(
+            max_stale,
+            "`max_stale` is less than `refresh`, so the keys would go before they are fetched again",
+        );
+    }
+    if oldest > remote::DEFAULT_REFRESH.saturating_mul(1008) {
+        refuse(
+            max_stale,
+            "`max_stale` is at most `7d`: so long a key that the issuer has withdrawn may still count",
+        );
+    }
+    if longest == 0 || longest > 60_000 {
+        refuse(timeout, "`timeout` is from `1s` to `60s`");
+    }
+    sound.then_some([every, oldest, longest])
 }
 
 fn warn_of_unused(file: &PolicyFile, problems: &mut Problems) {
@@ -774,7 +910,7 @@ mod tests {
         let told = told(json!({
             "version": "1",
             "polcies": {},
-            "issuers": {"e": {"issuer": "i", "audiences": [], "algorithms": ["RS255"], "jwks": {"remote": {"cluster": "c", "url": "u"}}}},
+            "issuers": {"e": {"issuer": "i", "audiences": [], "algorithms": ["RS255"], "jwks": {"remote": {"cluster": "c", "url": "ftp://u"}}}},
             "policies": {
                 "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?(@.b)]"]}]}},
                 "q": {"oauth_scope": {"issuers": ["f"], "require": "user/Patient.sr"}},
@@ -785,7 +921,7 @@ mod tests {
         for part in [
             "`polcies`",
             "`RS255`",
-            "not supported yet",
+            "`ftp://u`",
             "`phy`",
             "$.a[?(@.b)]",
             "`f`",
@@ -795,6 +931,50 @@ mod tests {
             "`s`",
         ] {
             assert!(told.iter().any(|line| line.contains(part)), "{part}: {told:#?}");
+        }
+    }
+
+    fn of_key_set(jwks: Json) -> Vec<String> {
+        told(json!({
+            "version": "1",
+            "issuers": {"e": {"issuer": "https://idp.example/a", "audiences": ["x"], "algorithms": ["RS256"], "jwks": jwks}},
+            "policies": {"p": {"oauth_scope": {"issuers": ["e"], "require": "user/Patient.rs"}}},
+        }))
+    }
+
+    #[test]
+    fn what_is_said_of_fetched_keys_makes_sense() {
+        let good = json!({"cluster": "idp", "url": "https://idp.example/jwks", "refresh": "10s", "max_stale": "10s", "timeout": "1s"});
+        assert_eq!(of_key_set(json!({"remote": good})), [""; 0]);
+        assert_eq!(
+            of_key_set(
+                json!({"discovery": {"cluster": "idp", "refresh": "2h", "jwks_origins": ["https://k.example"]}})
+            ),
+            [""; 0]
+        );
+        for (key, value, part) in [
+            ("cluster", "", "name the proxy's cluster"),
+            ("url", "idp.example/jwks", "no URL"),
+            ("url", "https://user@idp.example/jwks", "user name"),
+            ("url", "http://idp.example/jwks", "plain `http`"),
+            ("refresh", "0s", "`refresh` is from"),
+            ("refresh", "2d", "`refresh` is from"),
+            ("refresh", "11s", "`max_stale` is less"),
+            ("max_stale", "8d", "at most `7d`"),
+            ("timeout", "0s", "`timeout` is from"),
+            ("timeout", "2m", "`timeout` is from"),
+        ] {
+            let mut set = good.clone();
+            set[key] = value.into();
+            let told = of_key_set(json!({"remote": set}));
+            assert!(told.first().is_some_and(|line| line.contains(part)), "{key}: {told:?}");
+        }
+        for (origin, part) in [
+            ("http://k.example", "not `https`"),
+            ("https://k.example/x", "more than an origin"),
+        ] {
+            let told = of_key_set(json!({"discovery": {"cluster": "idp", "jwks_origins": [origin]}}));
+            assert!(matches!(told.as_slice(), [line] if line.contains(part)), "{told:?}");
         }
     }
 

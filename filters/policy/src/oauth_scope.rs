@@ -20,7 +20,7 @@ use crate::fhir::{self, Base, Contexts, Judged, Lack, Reading};
 use crate::head::RequestHead;
 use crate::scope::{Fact, Holder, Requirement, ScopeSet};
 use crate::sender::{Connection, Sender};
-use crate::token::{self, Grant, TokenPolicy};
+use crate::token::{self, Grant, TokenError, TokenPolicy};
 use crate::url::Target;
 
 /// The compiled section.
@@ -145,7 +145,11 @@ impl OauthScope {
         let host = vault.host.clone();
         let grant = tokens
             .verify(bearer, &self.issuers, call.now.seconds(), &mut vault.cache, host.as_deref())
-            .map_err(|error| Reason::InvalidToken(error.code()))?;
+            .map_err(|error| match error {
+                TokenError::KeysAwaited => Reason::KeysUnavailable { awaited: true },
+                TokenError::KeysUnavailable => Reason::KeysUnavailable { awaited: false },
+                error => Reason::InvalidToken(error.code()),
+            })?;
         let forwarded: Vec<&[u8]> = call.head.all("x-forwarded-client-cert").collect();
         self.sender
             .check(grant.binding(), &forwarded, call.connection)

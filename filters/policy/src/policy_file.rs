@@ -88,13 +88,29 @@ record! {
     /// A key set that is fetched through a cluster of the proxy.
     pub struct RemoteKeySet {
         /// The cluster.
-        pub cluster: String,
+        pub cluster: At<String>,
         /// The key set's URL.
-        pub url: String,
-        /// How often it is fetched.
-        pub refresh: Option<Seconds>,
-        /// How old a copy may be used while fetching fails.
-        pub max_stale: Option<Seconds>,
+        pub url: At<String>,
+        /// How often it is fetched. Absent: 10m.
+        pub refresh: Option<At<Seconds>>,
+        /// How old a copy may be used while fetching fails; after that the issuer's tokens are refused. Absent: 1h.
+        pub max_stale: Option<At<Seconds>>,
+        /// How long an answer may take. Absent: 5s.
+        pub timeout: Option<At<Seconds>>,
+    }
+
+    /// A key set that is found by OpenID Connect Discovery, and fetched through a cluster of the proxy.
+    pub struct DiscoveredKeySet {
+        /// The cluster; the configuration document and the key set are both fetched through it.
+        pub cluster: At<String>,
+        /// How often both are fetched. Absent: 10m.
+        pub refresh: Option<At<Seconds>>,
+        /// How old a copy may be used while fetching fails; after that the issuer's tokens are refused. Absent: 1h.
+        pub max_stale: Option<At<Seconds>>,
+        /// How long an answer may take. Absent: 5s.
+        pub timeout: Option<At<Seconds>>,
+        /// The origins, such as `https://keys.example.org`, to which `jwks_uri` may lead besides the issuer's own.
+        pub jwks_origins: Option<Vec<At<String>>>,
     }
 
     /// A policy: any of the four sections; a filter without its section passes.
@@ -391,6 +407,8 @@ one_of! {
         Inline(Verbatim) = "inline",
         /// Fetched through a cluster of the proxy.
         Remote(RemoteKeySet) = "remote",
+        /// Found by OpenID Connect Discovery at `<issuer>/.well-known/openid-configuration`, fetched through a cluster of the proxy.
+        Discovery(DiscoveredKeySet) = "discovery",
     }
 }
 

@@ -9,7 +9,7 @@
 //! 5. `alg` is one of the issuer's algorithms. There is no `none`; HMAC only where the policy gives a shared secret and no public key (RFC 8725 section 3.1).
 //! 6. `iss` is exactly that of an issuer that the route allows; that issuer's keys verify, and no others.
 //! 7. The key has the token's exact `kid` of at most 512 bytes, and is for this `alg` by its type, curve, `alg`, `use` and `key_ops`. A token without `kid` is
-//!    verified only where one single key fits. An issuer with a shared secret has only that.
+//!    verified only where one single key fits. An issuer with a shared secret has only that. Keys that the host fetches may be late, see [`remote`].
 //! 8. The signature has the one length of its key and algorithm, RSA's is below the modulus, and it is good.
 //! 9. It is no other kind of token: `at_hash`, `c_hash` or `s_hash` mark an ID token (OpenID Connect Core section 3), `events` a security event or logout token
 //!    (RFC 8417), the claim `typ` with `ID`, `Refresh`, `Offline` or `Logout` is Keycloak's way to say so. `nonce` marks an ID token too, unless the header says
@@ -44,6 +44,7 @@ pub mod foreign;
 mod json;
 mod jws;
 mod key;
+pub mod remote;
 mod signature;
 #[cfg(test)]
 mod testing;
@@ -60,6 +61,7 @@ pub use signature::{
 
 use json::{Json, Object};
 use jws::{Header, Segments};
+use remote::{Lookup, Source};
 
 /// The most bytes of a token, unless the policy says otherwise.
 pub const DEFAULT_MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -82,7 +84,7 @@ pub struct Issuer {
     /// The algorithms it may sign with.
     pub algorithms: Vec<Algorithm>,
     /// Its public keys, or the secret that it shares.
-    pub keys: KeySet,
+    pub keys: Keys,
     /// How far its clock may be off, in seconds, at most [`MAX_LEEWAY`].
     pub leeway: u64,
     /// The most seconds from `iat` to `exp`.
@@ -91,6 +93,33 @@ pub struct Issuer {
     pub only_at_jwt: bool,
     /// Where it writes what policies ask for.
     pub claims: ClaimPaths,
+}
+
+/// Where an issuer's public keys are.
+#[derive(Clone)]
+pub enum Keys {
+    /// In the policy.
+    Fixed(KeySet),
+    /// Fetched by the host.
+    Remote(Rc<Source>),
+}
+
+impl From<KeySet> for Keys {
+    fn from(keys: KeySet) -> Self {
+        Self::Fixed(keys)
+    }
+}
+
+impl Keys {
+    /// Whether a copy that is fetched is still the one of this version, and not too old.
+    fn are_of(&self, version: u64, now: u64) -> bool {
+        match self {
+            Self::Fixed(_) => true,
+            Self::Remote(source) => source
+                .keys(milliseconds(now))
+                .is_some_and(|(_, current)| current == version),
+        }
+    }
 }
 
 /// All issuers of a policy, and how their tokens are verified.
@@ -156,18 +185,37 @@ impl TokenPolicy {
     ///
     /// # Errors
     /// No issuer has this index, or no key fits its algorithms; the keys stay as they were.
-    pub fn set_keys(&mut self, issuer: usize, keys: KeySet) -> Result<(), String> {
+    pub fn set_keys(&mut self, issuer: usize, keys: impl Into<Keys>) -> Result<(), String> {
         let issuer = self
             .issuers
             .get_mut(issuer)
             .ok_or_else(|| format!("there is no issuer with index {issuer}"))?;
-        let keys = std::mem::replace(&mut issuer.keys, keys);
+        let keys = std::mem::replace(&mut issuer.keys, keys.into());
         if let Err(error) = issuer.check() {
             issuer.keys = keys;
             return Err(error);
         }
         self.generation = next_generation();
         Ok(())
+    }
+
+    /// The key sets that the host must fetch.
+    pub fn sources(&self) -> impl Iterator<Item = &Rc<Source>> {
+        self.issuers.iter().filter_map(|issuer| match &issuer.keys {
+            Keys::Remote(source) => Some(source),
+            Keys::Fixed(_) => None,
+        })
+    }
+
+    /// Takes over the sources for which `shared` has another of the same [`remote::Spec`], with the copies that they have.
+    pub fn share_sources(&mut self, shared: &dyn Fn(&remote::Spec) -> Option<Rc<Source>>) {
+        for issuer in &mut self.issuers {
+            if let Keys::Remote(source) = &mut issuer.keys
+                && let Some(other) = shared(source.spec()).filter(|other| other.spec() == source.spec())
+            {
+                *source = other;
+            }
+        }
     }
 
     /// Verifies a token for a route that allows these issuers, by index.
@@ -187,12 +235,12 @@ impl TokenPolicy {
         if token.len() > self.max_token_bytes {
             return Err(TokenError::TooLarge);
         }
-        if let Some(grant) = cache.get(self.generation, token) {
-            let issuer = self
-                .issuers
-                .get(grant.issuer)
-                .filter(|_| allowed_issuers.contains(&grant.issuer))
-                .ok_or(TokenError::Issuer)?;
+        let cached = cache.get(self.generation, token);
+        let cached = cached.and_then(|grant| Some((self.issuers.get(grant.issuer)?, grant)));
+        if let Some((issuer, grant)) = cached.filter(|(issuer, grant)| issuer.keys.are_of(grant.keys_version, now)) {
+            if !allowed_issuers.contains(&grant.issuer) {
+                return Err(TokenError::Issuer);
+            }
             if let Err(error) = issuer.check_times(&grant.times, now) {
                 if error == TokenError::Expired {
                     cache.remove(self.generation, token);
@@ -221,7 +269,23 @@ impl TokenPolicy {
         if !issuer.algorithms.contains(&header.algorithm) {
             return Err(TokenError::Algorithm);
         }
-        let key = issuer.keys.select(header.algorithm, header.kid.as_deref())?;
+        let fetched;
+        let (keys, keys_version) = match &issuer.keys {
+            Keys::Fixed(keys) => (keys, 0),
+            Keys::Remote(source) => {
+                let (keys, version) = source
+                    .keys(milliseconds(now))
+                    .ok_or_else(|| missing(source, None, now))?;
+                fetched = keys;
+                (&*fetched, version)
+            }
+        };
+        let key = keys.select(header.algorithm, header.kid.as_deref()).map_err(|error| {
+            match (error, &issuer.keys, &header.kid) {
+                (TokenError::UnknownKey, Keys::Remote(source), Some(kid)) => missing(source, Some(kid), now),
+                _ => error,
+            }
+        })?;
         let verified_by = signature::verify(
             key,
             header.algorithm,
@@ -262,6 +326,7 @@ impl TokenPolicy {
             binding: Binding::read(&claims)?,
             times,
             verified_by,
+            keys_version,
         })
     }
 
@@ -274,6 +339,19 @@ impl TokenPolicy {
             .find(|(_, issuer)| issuer.issuer == name)
             .ok_or(TokenError::Issuer)
     }
+}
+
+/// Why there is no key: the machine that fetches them knows.
+fn missing(source: &Source, kid: Option<&str>, now: u64) -> TokenError {
+    match source.look_up(kid, milliseconds(now)) {
+        Lookup::Wait => TokenError::KeysAwaited,
+        Lookup::Unavailable => TokenError::KeysUnavailable,
+        Lookup::Unknown => TokenError::UnknownKey,
+    }
+}
+
+fn milliseconds(seconds: u64) -> u64 {
+    seconds.saturating_mul(1_000)
 }
 
 /// Counts, so that no generation is used twice in a process.
@@ -308,8 +386,11 @@ impl Issuer {
                 "issuer `{alias}` has no algorithms; name those that it signs with, such as RS256, ES256 or EdDSA"
             ));
         }
-        keys.check(algorithms)
-            .map_err(|why| format!("issuer `{alias}` {why}"))?;
+        // What a host fetches is checked when it comes.
+        if let Keys::Fixed(keys) = keys {
+            keys.check(algorithms)
+                .map_err(|why| format!("issuer `{alias}` {why}"))?;
+        }
         if *leeway > MAX_LEEWAY {
             return Err(format!(
                 "issuer `{alias}` has a leeway of {leeway} s; use at most {MAX_LEEWAY} s"
@@ -373,6 +454,8 @@ pub struct Grant {
     binding: Binding,
     times: Times,
     verified_by: VerifiedBy,
+    /// Of the copy, where the host fetches the keys.
+    keys_version: u64,
 }
 
 impl Grant {
@@ -466,7 +549,7 @@ impl Private {
     }
 }
 
-/// Why a token is refused. All are 401 `invalid_token` (RFC 6750 section 3.1). Neither form holds anything of the token.
+/// Why a token is refused. All but the last two are 401 `invalid_token` (RFC 6750 section 3.1). Neither form holds anything of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenError {
     /// More bytes, depth, values or scopes than allowed.
@@ -505,6 +588,11 @@ pub enum TokenError {
     Lifetime,
     /// `cnf` binds it to what can't be checked here.
     Confirmation,
+    /// The issuer's keys, or the one with this `kid`, are not there, but a fetch that may bring them is under way or due. Not the token's
+    /// fault.
+    KeysAwaited,
+    /// The issuer's keys, or whether there is one with this `kid`, can't be had at present. Not the token's fault.
+    KeysUnavailable,
 }
 
 impl TokenError {
@@ -530,6 +618,8 @@ impl TokenError {
             Self::Audience => "audience",
             Self::Lifetime => "lifetime",
             Self::Confirmation => "confirmation",
+            Self::KeysAwaited => "keys_awaited",
+            Self::KeysUnavailable => "keys_unavailable",
         }
     }
 }
@@ -567,6 +657,8 @@ impl fmt::Display for TokenError {
             Self::Confirmation => {
                 "the token is bound to a key in a way that is not supported; bind it by `x5t#S256` or `jkt`"
             }
+            Self::KeysAwaited => "the issuer's keys are being fetched; wait for them",
+            Self::KeysUnavailable => "the issuer's keys can't be fetched; try again",
         })
     }
 }

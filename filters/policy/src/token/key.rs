@@ -183,6 +183,11 @@ impl KeySet {
         self.keys.iter().any(|key| key.serves(algorithm))
     }
 
+    /// The kids of its keys.
+    pub(super) fn kids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.kid.as_deref())
+    }
+
     /// The one key for a token: by exact `kid`, or without a `kid` the only key that serves the algorithm. There is no "first that fits".
     /// With a shared secret there is no `kid`, see [`KeySet::secret`].
     pub(super) fn select(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<&Key, TokenError> {

@@ -32,7 +32,7 @@ fn policy() -> TokenPolicy {
         issuer: format!("https://{alias}.example"),
         audiences: vec!["https://fhir.example".to_owned(), "api".to_owned()],
         algorithms: algorithms.to_vec(),
-        keys: KeySet::parse(keys.as_bytes()).ok().unwrap(),
+        keys: KeySet::parse(keys.as_bytes()).ok().unwrap().into(),
         leeway: 30,
         max_lifetime: None,
         only_at_jwt: false,
@@ -115,7 +115,7 @@ fn policy_with_secret(length: usize, algorithms: &[Algorithm]) -> Result<TokenPo
     use base64::Engine;
     let secret = base64::engine::general_purpose::STANDARD.decode(SECRET).unwrap();
     let mut issuer = policy().issuers()[EHR].clone();
-    issuer.keys = KeySet::secret(&secret[..length]).map_err(|error| error.to_string())?;
+    issuer.keys = KeySet::secret(&secret[..length]).map_err(|error| error.to_string())?.into();
     issuer.algorithms = algorithms.to_vec();
     TokenPolicy::new(vec![issuer])
 }
@@ -886,7 +886,7 @@ fn policies_that_could_not_work_are_refused() {
     assert!(error(|issuer| issuer.leeway = MAX_LEEWAY + 1).contains("leeway"));
     let rsa = format!(r#"{{"keys":[{{"kty":"RSA","n":"{RSA_N}","e":"AQAB"}}]}}"#);
     let issuer = Issuer {
-        keys: KeySet::parse(rsa.as_bytes()).ok().unwrap(),
+        keys: KeySet::parse(rsa.as_bytes()).ok().unwrap().into(),
         algorithms: vec![Algorithm::EdDsa],
         ..good.clone()
     };
