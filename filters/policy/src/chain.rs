@@ -976,4 +976,6 @@ impl Handover {
 }
 
 #[cfg(test)]
+mod oauth_tests;
+#[cfg(test)]
 mod tests;

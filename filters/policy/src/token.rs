@@ -39,7 +39,7 @@ mod cache;
 mod claims;
 mod der;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod foreign;
 mod json;
 mod jws;
@@ -47,7 +47,7 @@ mod key;
 pub mod remote;
 mod signature;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod vectors;
 
 pub use algorithm::Algorithm;

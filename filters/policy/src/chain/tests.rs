@@ -2,7 +2,7 @@ use super::*;
 use crate::document::{Node, Problems};
 use crate::head::Line;
 
-fn compiled(document: Json) -> Rc<Compiled> {
+pub(super) fn compiled(document: Json) -> Rc<Compiled> {
     let mut problems = Problems::default();
     let key = "c2NyaW0gY2hlY2tzIHdpdGggYSBzdGFuZC1pbiBrZXk=".to_owned();
     let compiled = Compiled::new::<ALL>(&Node::from_json(&document), &|_| Some(key.clone()), &mut problems);
@@ -21,7 +21,7 @@ fn policy(sections: Json) -> Rc<Compiled> {
     }))
 }
 
-fn head(target: &str, more: &[(&str, &str)]) -> RequestHead {
+pub(super) fn head(target: &str, more: &[(&str, &str)]) -> RequestHead {
     let pseudo = [(":authority", "h"), (":path", target), (":method", "GET")];
     let lines = pseudo
         .iter()

@@ -49,7 +49,7 @@ pub(super) const EC_OTHER_SPKI: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEoQhr
 pub(super) const ED_PRIVATE: &str = "MC4CAQAwBQYDK2VwBCIEIAWPeVXgKG/nMxoicFhxq7zQADUhAB+I28hrKMWMgzxb";
 
 /// Its public part, base64url.
-pub(super) const ED_X: &str = "MKpXL1-VjmKI9ooVibg8QMOYauYCg-rx7jVoF7pkbN8";
+pub(crate) const ED_X: &str = "MKpXL1-VjmKI9ooVibg8QMOYauYCg-rx7jVoF7pkbN8";
 
 /// A test key, for tests only: P-384, PKCS#8 DER, base64.
 pub(super) const P384_PRIVATE: &str = "MIG2AgEAMBAGByqGSM49AgEGBSuBBAAiBIGeMIGbAgEBBDD1bievTezRIU708bZ7mHezJmpLv8JayhZSs6QbH27WihtHTCNzMts6k/6UFwSbhDWhZANiAASQ+MxwBAVs9LmVZ16HBoPZ9qhCBuDnIg2a1Hu8aaSAVOa9pFpCfcDmpJAlr9uZJH4KSAwSKo7aGlnUkHThxQr87C6Z7F2XpVguFKdLn97VyqDScCi1LkDeOaY21Wmh5jA=";

@@ -12,7 +12,7 @@ use super::signature::{HostKind, HostVerdict, HostVerifier};
 
 /// A private key and the algorithm it signs with.
 #[derive(Clone, Copy)]
-pub(super) struct Signer {
+pub(crate) struct Signer {
     algorithm: jsonwebtoken::Algorithm,
     private: &'static str,
 }
@@ -37,7 +37,7 @@ pub(super) const P384_SIGNER: Signer = Signer {
     algorithm: jsonwebtoken::Algorithm::ES384,
     private: P384_PRIVATE,
 };
-pub(super) const ED_SIGNER: Signer = Signer {
+pub(crate) const ED_SIGNER: Signer = Signer {
     algorithm: jsonwebtoken::Algorithm::EdDSA,
     private: ED_PRIVATE,
 };
@@ -69,7 +69,7 @@ impl Signer {
     }
 
     /// A token over header and payload exactly as they are given.
-    pub(super) fn token(self, header: &str, payload: &str) -> String {
+    pub(crate) fn token(self, header: &str, payload: &str) -> String {
         let der = STANDARD.decode(self.private).unwrap();
         let key = match self.algorithm.family() {
             AlgorithmFamily::Rsa => EncodingKey::from_rsa_der(&der),
