@@ -506,11 +506,41 @@ fn ec(member: &Object<'_>, kind: Kind, size: usize, algorithm: &[u8]) -> Result<
 fn ed25519(member: &Object<'_>) -> Result<Material, &'static str> {
     let x = bytes(member, "x")?;
     // Checked here because the verifier takes the first 32 bytes of whatever it gets.
-    if x.len() != 32 {
+    let Ok(point) = <[u8; 32]>::try_from(&*x) else {
         return Err("its `x` does not have 32 bytes");
+    };
+    if is_weak_ed25519(point) {
+        return Err("its `x` is not the encoding of a point that is safe to use");
     }
     Ok((Kind::Ed25519, DecodingKey::from_ed_der(&x), None))
 }
+
+/// Whether a key is one of the points of small order, for which anybody can make signatures that hold for many texts (RFC 8032 section 8.9 leaves them to the
+/// application), or is written otherwise than with y below 2^255 - 19 (section 5.1.3 refuses that, the library in use does not).
+fn is_weak_ed25519(mut point: [u8; 32]) -> bool {
+    // The sign of x: every y here has the same order with either.
+    if let [.., last] = &mut point {
+        *last &= 0x7f;
+    }
+    let [first, middle @ .., last] = &point;
+    let ends_with_ones = *last == 0x7f && middle.iter().all(|byte| *byte == 0xff);
+    // From p - 1, which has order 2, on.
+    let is_minus_one_or_above = ends_with_ones && *first >= 0xec;
+    let is_zero_or_one = *first <= 1 && *last == 0 && middle.iter().all(|byte| *byte == 0);
+    is_minus_one_or_above || is_zero_or_one || ORDER_8.contains(&point)
+}
+
+/// The two y of the points of order 8, little-endian.
+const ORDER_8: [[u8; 32]; 2] = [
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+];
 
 fn text<'m>(member: &'m Object<'_>, name: &str) -> Option<&'m str> {
     member.get(name).and_then(Json::as_text)
@@ -816,6 +846,44 @@ mod tests {
     }
 
     #[test]
+    fn weak_and_misspelt_ed25519_keys_are_skipped() {
+        let told = |point: [u8; 32]| {
+            let key = format!(
+                r#"{{"kty":"OKP","crv":"Ed25519","x":"{}"}}"#,
+                URL_SAFE_NO_PAD.encode(point)
+            );
+            parse(&[key]).err()
+        };
+        let number = |first: u8, rest: u8, last: u8| {
+            let mut point = [rest; 32];
+            point[0] = first;
+            point[31] = last;
+            point
+        };
+        for mut point in [
+            number(0, 0, 0),
+            number(1, 0, 0),
+            number(0xec, 0xff, 0x7f),
+            number(0xed, 0xff, 0x7f),
+            number(0xee, 0xff, 0x7f),
+            // y = 4 + p, where y = 4 is a point.
+            number(0xf1, 0xff, 0x7f),
+            ORDER_8[0],
+            ORDER_8[1],
+        ] {
+            for sign in [0, 0x80] {
+                point[31] = point[31] & 0x7f | sign;
+                assert!(
+                    matches!(told(point), Some(KeySetError::Empty { skipped }) if skipped[0].reason.contains("safe")),
+                    "{point:x?}"
+                );
+            }
+        }
+        // y = 3 and y = 4 are points of the curve, of a large order.
+        assert_eq!((told(number(3, 0, 0)), told(number(4, 0, 0))), (None, None));
+    }
+
+    #[test]
     fn private_and_secret_keys_are_refused() {
         for name in ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"] {
             let error = parse(&[ec_jwk(""), rsa_jwk(&format!(r#","{name}":"SECRET""#))])
@@ -932,6 +1000,20 @@ mod tests {
         #[test]
         fn any_bytes_are_no_key_set(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(KeySet::parse(&bytes).is_err());
+        }
+
+        /// A good set with some bytes changed: a set of keys as sound as before, or none.
+        #[test]
+        fn a_changed_key_set_is_read_without_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+            let mut json = format!(r#"{{"keys":[{},{},{},{}]}}"#, rsa_jwk(r#","kid":"a""#), ec_jwk(""), p384_jwk(""), ed_jwk("")).into_bytes();
+            for (place, byte) in changes {
+                let place = place.index(json.len());
+                json[place] = byte;
+            }
+            if let Ok(set) = KeySet::parse(&json) {
+                prop_assert!(!set.is_secret() && set.len() + set.skipped().len() <= 4 && !set.is_empty());
+                prop_assert!(Algorithm::ALL.into_iter().all(|each| !each.is_symmetric() || !set.serves(each)));
+            }
         }
 
         #[test]

@@ -253,6 +253,14 @@ fn rule_1_size_and_segments() {
         format!(".{token}"),
         format!("..{token}."),
         format!("{header}..{payload}.{signature}"),
+        // A detached payload (RFC 7515 appendix F), and the five segments of an encrypted token (RFC 7516 section 7.1).
+        format!("{header}..{signature}"),
+        format!("{header}.{payload}.{signature}.{payload}.{signature}"),
+        // The JSON forms (RFC 7515 section 7.2).
+        format!(r#"{{"payload":"{payload}","protected":"{header}","signature":"{signature}"}}"#),
+        format!(r#"{{"payload":"{payload}","signatures":[{{"protected":"{header}","signature":"{signature}"}}]}}"#),
+        format!("\u{feff}{token}"),
+        format!("{header}.{payload}.\u{0}{signature}"),
         format!("{token}="),
         format!("{token}=="),
         format!("{header}=.{payload}.{signature}"),
@@ -1008,6 +1016,47 @@ proptest! {
         let _ = check(&ED_SIGNER.token(&format!(r#"{{"alg":"EdDSA","typ":{value}}}"#), &claims()));
     }
 
+    /// A right header and right claims do not make up for any signature.
+    #[test]
+    fn any_signature_is_refused(
+        which in 0..9_usize,
+        length in prop::sample::select(vec![0_usize, 1, 32, 63, 64, 65, 96, 255, 256, 257]),
+        fill in prop::collection::vec(any::<u8>(), 257),
+        more in prop::option::of("[a-z]{1,8}"),
+    ) {
+        use base64::Engine;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+        let (_, signer, header) = signers().swap_remove(which);
+        let claims = claims_with(&more.map(|name| format!(r#","x-{name}":1"#)).unwrap_or_default());
+        let token = signer.token(&header, &claims);
+        let (text, _) = token.rsplit_once('.').unwrap();
+        let forged = format!("{text}.{}", URL_SAFE_NO_PAD.encode(&fill[..length]));
+        prop_assert_eq!(check(&forged).err(), Some(TokenError::Signature));
+    }
+
+    /// Headers of the members that matter, in any order and with any value: nothing but the right one passes, and it passes only with its own signature.
+    #[test]
+    fn any_header_of_known_names_is_refused(
+        members in prop::collection::btree_map(
+            prop::sample::select(vec!["alg", "kid", "typ", "cty", "crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc", "x5t", "epk"]),
+            prop::sample::select(vec!["\"ES256\"", "\"none\"", "\"HS256\"", "\"RS256\"", "\"ec\"", "\"rsa\"", "\"JWT\"", "\"at+jwt\"", "null", "[]", "{}", "1", "true"]),
+            0..6,
+        ),
+        order in any::<bool>(),
+    ) {
+        let list: Vec<_> = members.iter().map(|(name, value)| format!(r#""{name}":{value}"#)).collect();
+        let list: Vec<_> = if order { list } else { list.into_iter().rev().collect() };
+        let verdict = check(&EC_SIGNER.token(&format!("{{{}}}", list.join(",")), &claims()));
+        let is = |name: &str, values: &[&str]| members.get(name).is_none_or(|value| values.contains(value));
+        let right = members.get("alg") == Some(&"\"ES256\"")
+            && is("kid", &["\"ec\""])
+            && is("typ", &["\"JWT\"", "\"at+jwt\""])
+            && is("cty", &["\"ES256\"", "\"none\"", "\"HS256\"", "\"RS256\"", "\"ec\"", "\"rsa\"", "\"at+jwt\""])
+            && ["crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"].iter().all(|name| !members.contains_key(name));
+        prop_assert_eq!(verdict.is_ok(), right);
+    }
+
     /// Any string where any claim stands: never more than a refusal.
     #[test]
     fn claims_are_accepted_as_they_are_or_not_at_all(name in "iss|aud|exp|nbf", value in "[0-9]{1,12}|\"[a-z:/.]{0,20}\"|true|null|\\[\\]|\\{\\}") {
@@ -1054,6 +1103,8 @@ proptest! {
         let (by_host, by_guest) = (verify(Some(&host)), verify(None));
         prop_assert_eq!(by_host, by_guest);
         prop_assert_eq!(by_guest.is_none(), damage.is_none() && cut != 1);
-        prop_assert_eq!(host.calls.get(), usize::from(cut != 1));
+        // What has no length of a signature, or is no number below the modulus, is refused before anybody is asked.
+        let has_form = cut != 1 && (!rsa || signature < URL_SAFE_NO_PAD.decode(RSA_N).unwrap());
+        prop_assert_eq!(host.calls.get(), usize::from(has_form));
     }
 }
