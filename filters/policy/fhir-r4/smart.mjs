@@ -5,8 +5,8 @@
 //  3. A type holds a patient's data when CompartmentDefinition/patient links it to the patient; its elements are those of the linking parameters. Patient
 //     itself is left to the code: there the id shows whose it is.
 //  4. A type outside the compartment may hold a patient's data all the same when an element of it can refer to Patient by name (Device.patient,
-//     Contract.subject ..), or when it holds other resources or refers to anything at all (Bundle, Linkage, PaymentNotice ..) and is no definition, that
-//     is, has no `url`. All other types are open: they hold no patient's data.
+//     Contract.signer ..) or its `patient` or `subject` can, or when it holds other resources or refers to anything at all (Bundle, Linkage, PaymentNotice ..) and is no definition, that
+//     is, has no `publisher`. All other types are open: they hold no patient's data.
 //  5. Parameters that bind a search to the patient: `patient` and `subject` where the type has them, can refer to Patient by them and reads only elements of 3
 //     or 4; else the first linking parameter. Not `performer`, `author` ..: what a patient wrote can be about another.
 //  6. A type is shared when an element that such a parameter reads can repeat (Group.member, AuditEvent.agent ..): it can be about other patients too.
@@ -74,9 +74,11 @@ export function smart({read, sha256, parameters, compartment, sources, made}) {
     if (type === 'Patient') return [];
     const linking = (links.get(type) ?? []);
     const inCompartment = linking.length > 0;
-    const definition = element.some((each) => each.path === `${type}.url`);
+    const definition = element.some((each) => each.path === `${type}.publisher`);
     const paths = inCompartment ? linking.flatMap((code) => elements(type, code))
-      : element.filter(named).map((each) => each.path.slice(type.length + 1).replace('[x]', 'Reference'));
+      : [...element.filter(named).map((each) => each.path.slice(type.length + 1).replace('[x]', 'Reference')),
+        ...references.get(type).filter(({code, targets}) => ['patient', 'subject'].includes(code) && targets.includes('Patient'))
+          .flatMap(({code}) => elements(type, code))];
     if (!inCompartment && paths.length === 0 && (definition || !element.some(anything))) return [];
     const fits = (code) => {
       const reference = references.get(type).find((each) => each.code === code);
