@@ -5,7 +5,7 @@
 //  3. A type holds a patient's data when CompartmentDefinition/patient links it to the patient; its elements are those of the linking parameters. Patient
 //     itself is left to the code: there the id shows whose it is.
 //  4. A type outside the compartment may hold a patient's data all the same when an element of it can refer to Patient by name (Device.patient,
-//     Contract.signer ..) or its `patient` or `subject` can, or when it holds other resources or refers to anything at all (Bundle, Linkage, PaymentNotice ..) and is no definition, that
+//     Contract.signer ..) or its `patient` or `subject` can, or Binary.securityContext, or when it holds other resources or refers to anything at all (Bundle, Linkage, PaymentNotice ..) and is no definition, that
 //     is, has no `publisher`. All other types are open: they hold no patient's data.
 //  5. Parameters that bind a search to the patient: `patient` and `subject` where the type has them, can refer to Patient by them and reads only elements of 3
 //     or 4; else the first linking parameter. Not `performer`, `author` ..: what a patient wrote can be about another.
@@ -15,13 +15,13 @@
 const MANY = 8;
 
 // own: reads its own type (terminology, definitions, validation). all: reads any type. record: all of one patient, on an instance of Patient.
-// search: as a search of its type. export: all, or the types in `_type`. state: changes something. Those of MAY_CHANGE change something when they are posted
-// or told to keep the result.
+// search: as a search of its type. export: all, or the types in `_type`. state: changes something of its type. anything: changes what it will.
+// Those of MAY_CHANGE change something when they are posted or told to keep the result.
 const OPERATIONS = {
   apply: 'all', 'care-gaps': 'all', closure: 'state', 'collect-data': 'all', conforms: 'own', convert: 'all', 'data-requirements': 'own', document: 'all',
   'evaluate-measure': 'all', everything: 'record', expand: 'own', find: 'own', 'find-matches': 'own', graph: 'all', graphql: 'all', implements: 'own',
-  lastn: 'search', lookup: 'own', match: 'own', meta: 'own', 'meta-add': 'state', 'meta-delete': 'state', 'preferred-id': 'own', 'process-message': 'state',
-  questionnaire: 'own', snapshot: 'own', stats: 'all', submit: 'state', 'submit-data': 'state', subset: 'own', subsumes: 'own', transform: 'all',
+  lastn: 'search', lookup: 'own', match: 'own', meta: 'own', 'meta-add': 'state', 'meta-delete': 'state', 'preferred-id': 'own', 'process-message': 'anything',
+  questionnaire: 'own', snapshot: 'own', stats: 'all', submit: 'state', 'submit-data': 'anything', subset: 'own', subsumes: 'own', transform: 'all',
   translate: 'own', validate: 'own', 'validate-code': 'own', versions: 'own',
 };
 const MAY_CHANGE = new Set(['apply', 'document', 'graphql', 'transform']);
@@ -76,7 +76,7 @@ export function smart({read, sha256, parameters, compartment, sources, made}) {
     const inCompartment = linking.length > 0;
     const definition = element.some((each) => each.path === `${type}.publisher`);
     const paths = inCompartment ? linking.flatMap((code) => elements(type, code))
-      : [...element.filter(named).map((each) => each.path.slice(type.length + 1).replace('[x]', 'Reference')),
+      : [...element.filter((each) => named(each) || each.path === 'Binary.securityContext').map((each) => each.path.slice(type.length + 1).replace('[x]', 'Reference')),
         ...references.get(type).filter(({code, targets}) => ['patient', 'subject'].includes(code) && targets.includes('Patient'))
           .flatMap(({code}) => elements(type, code))];
     if (!inCompartment && paths.length === 0 && (definition || !element.some(anything))) return [];

@@ -33,7 +33,7 @@ mod cache;
 #[cfg(test)]
 mod fixtures;
 pub mod foreign;
-mod json;
+pub(crate) mod json;
 mod jws;
 mod key;
 mod signature;

@@ -45,8 +45,10 @@ pub(super) enum Need {
     Search,
     /// Reads all, or the types in `_type`.
     Export,
-    /// Changes something.
+    /// Changes something of its type.
     State,
+    /// Changes anything.
+    Anything,
 }
 
 /// Where an operation is called.
@@ -72,7 +74,10 @@ impl Type {
 
     /// Whether resources of other types are compartments by this type (FHIR R4 compartmentdefinition.html).
     pub(super) fn has_compartment(self) -> bool {
-        matches!(self.name(), "Patient" | "Encounter" | "RelatedPerson" | "Practitioner" | "Device")
+        matches!(
+            self.name(),
+            "Patient" | "Encounter" | "RelatedPerson" | "Practitioner" | "Device"
+        )
     }
 
     /// `None` for Patient, and for types that hold no patient's data.
@@ -88,7 +93,8 @@ impl Type {
 
     /// Whether that parameter shows that a resource of this type is about the patient, and about no other.
     pub(super) fn is_bound_by(self, parameter: &str) -> bool {
-        self.holding().is_some_and(|holding| !holding.shared && holding.by.contains(&parameter))
+        self.holding()
+            .is_some_and(|holding| !holding.shared && holding.by.contains(&parameter))
     }
 
     /// The types that a reference parameter can refer to; empty for any type, `None` for no reference parameter of HL7's.
@@ -145,7 +151,10 @@ mod tests {
             let list: Vec<String> = references
                 .iter()
                 .map(|(code, set)| {
-                    let targets: Vec<&str> = TARGETS[usize::from(*set)].iter().map(|t| TYPES[usize::from(*t)]).collect();
+                    let targets: Vec<&str> = TARGETS[usize::from(*set)]
+                        .iter()
+                        .map(|t| TYPES[usize::from(*t)])
+                        .collect();
                     format!("{}={}", PARAMETERS[usize::from(*code)], targets.join("|"))
                 })
                 .collect();
@@ -165,12 +174,23 @@ mod tests {
                 Need::Search => "search",
                 Need::Export => "export",
                 Need::State => "state",
+                Need::Anything => "anything",
             };
-            let Operation { code, system, of_type, instance, may_change, .. } = each;
+            let Operation {
+                code,
+                system,
+                of_type,
+                instance,
+                may_change,
+                ..
+            } = each;
             writeln!(text, "{code} {on} {system} {of_type} {instance} {need} {may_change}").unwrap();
         }
         let digest: String = Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(digest, DIGEST, "the tables were edited: run filters/policy/fhir-r4/generate.mjs");
+        assert_eq!(
+            digest, DIGEST,
+            "the tables were edited: run filters/policy/fhir-r4/generate.mjs"
+        );
     }
 
     #[test]
@@ -181,7 +201,11 @@ mod tests {
         assert!(HOLDINGS.is_sorted_by(|a, b| a.resource < b.resource));
         assert!(OPERATIONS.is_sorted_by(|a, b| a.code <= b.code));
         assert_eq!(Type::PATIENT.name(), "Patient");
-        assert_eq!(HOLDINGS.iter().filter(|each| each.in_compartment).count(), 66, "67 in the compartment, less Patient");
+        assert_eq!(
+            HOLDINGS.iter().filter(|each| each.in_compartment).count(),
+            66,
+            "67 in the compartment, less Patient"
+        );
     }
 
     #[test]
@@ -191,7 +215,10 @@ mod tests {
             Some(found.map(Type::name).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(targets("Observation", "patient").as_deref(), Some("Patient"));
-        assert_eq!(targets("Observation", "subject").as_deref(), Some("Device Group Location Patient"));
+        assert_eq!(
+            targets("Observation", "subject").as_deref(),
+            Some("Device Group Location Patient")
+        );
         assert_eq!(targets("Composition", "subject").as_deref(), Some(""), "any");
         assert_eq!(targets("Observation", "code"), None);
         assert_eq!(targets("Practitioner", "patient"), None);
@@ -214,7 +241,11 @@ mod tests {
             assert_eq!(each.is_open(), open, "{name}");
             assert_eq!(each.holding().map_or(&[][..], |holding| holding.by), by, "{name}");
         }
-        assert!(Type::parse("patient").is_none() && Type::parse("ActorDefinition").is_none() && Type::parse("Resource").is_none());
+        assert!(
+            Type::parse("patient").is_none()
+                && Type::parse("ActorDefinition").is_none()
+                && Type::parse("Resource").is_none()
+        );
         assert!(is_nearly_type("patient") && is_nearly_type("ActorDefinition") && is_nearly_type("Fhir"));
         assert!(!is_nearly_type("fhir") && !is_nearly_type("FHIR") && !is_nearly_type("R4") && !is_nearly_type("7"));
     }
