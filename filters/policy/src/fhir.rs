@@ -97,7 +97,7 @@ pub struct Pending {
 }
 
 enum PendingKind {
-    Form { interaction: Interaction },
+    Form(interaction::Form),
     Bundle,
 }
 
@@ -108,7 +108,7 @@ impl Pending {
     /// [`Unclear`]; answer it with 400.
     pub fn with_body(self, body: &[u8]) -> Result<Request, Unclear> {
         match self.kind {
-            PendingKind::Form { interaction } => interaction::with_form(interaction, body),
+            PendingKind::Form(form) => interaction::with_form(form, body),
             PendingKind::Bundle => bundle::read(body),
         }
     }
@@ -149,7 +149,7 @@ struct Interaction {
     parameters: Parameters,
     /// Whether the gateway can append parameters to it: not to entries of a batch, and not to the criteria of conditional interactions.
     appendable: bool,
-    /// Whether the response has a body to check.
+    /// Whether the response has a body, as it has not for HEAD.
     has_response: bool,
 }
 
@@ -173,10 +173,10 @@ enum Extent {
     Search(Option<(Type, Box<str>)>),
     /// The search that finds what a conditional interaction is about, or what a reference in a transaction means.
     Criteria(Parameters),
-    /// Resources that are returned beside the found ones. `own` when the reference is the one that binds the found ones to the patient.
-    Include { own: bool },
-    /// Resources whose content decides what is found: chains, `_has`, named queries. `own` as for includes.
-    Probe { own: bool },
+    /// Resources that are returned beside the found ones.
+    Include(Reach),
+    /// Resources whose content decides what is found: chains, `_has`, named queries.
+    Probe(Reach),
     /// A page of an earlier search.
     Page,
     /// A new resource; `None` when the body was not read.
@@ -185,8 +185,31 @@ enum Extent {
     History,
     /// All that belongs to one patient (`$everything`).
     Record(Box<str>),
-    /// An operation.
+    /// A bulk export.
+    Export,
+    /// An operation, or a change of what the criteria find.
     Operation,
+}
+
+/// Which resources an include or a chain reaches when the found ones are bound to a patient.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Anybody's.
+    Any,
+    /// The patient's: it goes by the reference that binds.
+    Own,
+    /// None: the reference that binds leads to a Patient, and to no other type.
+    Never,
+}
+
+impl Access {
+    fn new(permissions: Permissions, resource: Resource, extent: Extent) -> Self {
+        Self {
+            permissions,
+            resource,
+            extent,
+        }
+    }
 }
 
 /// Which contexts of SMART scopes count.

@@ -234,8 +234,7 @@ impl OauthScope {
                 return Ok(None);
             };
             let own = |id: &str| grant.patient() == Some(id);
-            let _ = &own;
-            if !fhir::belongs_as(body, resource, "").map_err(unclear)? {
+            if !fhir::belongs_as(body, resource, &own).map_err(unclear)? {
                 return Ok(Some((interaction, Err(Lack::OtherPatient))));
             }
         }

@@ -95,6 +95,19 @@ impl ScopeSet {
         self.count == 0
     }
 
+    /// The SMART grants of one context, in order.
+    pub(crate) fn grants(&self, context: Context) -> impl Iterator<Item = Grant<'_>> {
+        let of_context = self.smart.iter().filter(move |grant| grant.context == context);
+        of_context.map(|grant| Grant {
+            resource: match &grant.resource {
+                Resource::Any => None,
+                Resource::Type(resource) => Some(resource),
+            },
+            permissions: grant.permissions,
+            constraint: grant.constraint.as_deref(),
+        })
+    }
+
     /// Whether all of `need` is granted (rules 1 to 5).
     fn covers(&self, need: &Need) -> bool {
         match &need.kind {
@@ -127,6 +140,15 @@ impl ScopeSet {
             }
         }
     }
+}
+
+/// One SMART scope that a token holds.
+pub(crate) struct Grant<'a> {
+    /// The resource type; `None` for `*`.
+    pub(crate) resource: Option<&'a str>,
+    pub(crate) permissions: Permissions,
+    /// What follows `?`: pairs `parameter=value`, joined by `&`, neither part empty.
+    pub(crate) constraint: Option<&'a str>,
 }
 
 /// Why the scopes of a token cannot be read.
@@ -399,9 +421,9 @@ pub(crate) enum Context {
 }
 
 impl Context {
-    const ALL: [Self; 3] = [Self::Patient, Self::User, Self::System];
+    pub(crate) const ALL: [Self; 3] = [Self::Patient, Self::User, Self::System];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Patient => "patient",
             Self::User => "user",
@@ -455,7 +477,14 @@ impl Resource {
 pub(crate) struct Permissions(u8);
 
 impl Permissions {
-    const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const CREATE: Self = Self(1);
+    pub(crate) const READ: Self = Self(2);
+    pub(crate) const UPDATE: Self = Self(4);
+    pub(crate) const DELETE: Self = Self(8);
+    pub(crate) const SEARCH: Self = Self(16);
+    pub(crate) const READ_SEARCH: Self = Self(2 | 16);
+    pub(crate) const ALL: Self = Self(31);
     /// In the order that SMART v2 demands.
     const LETTERS: [(char, u8); 5] = [('c', 1), ('r', 2), ('u', 4), ('d', 8), ('s', 16)];
 
@@ -484,19 +513,23 @@ impl Permissions {
         }
     }
 
-    fn union(self, other: Self) -> Self {
+    pub(crate) fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    fn contains(self, need: Self) -> bool {
+    pub(crate) fn contains(self, need: Self) -> bool {
         self.0 & need.0 == need.0
     }
 
-    fn overlaps(self, other: Self) -> bool {
+    pub(crate) fn overlaps(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    fn letters(self) -> String {
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    pub(crate) fn letters(self) -> String {
         Self::LETTERS
             .into_iter()
             .filter(|(_, bit)| self.0 & bit != 0)

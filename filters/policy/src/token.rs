@@ -41,7 +41,7 @@ mod der;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod foreign;
-mod json;
+pub(crate) mod json;
 mod jws;
 mod key;
 pub mod remote;

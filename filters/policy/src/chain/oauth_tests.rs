@@ -5,10 +5,10 @@ use super::*;
 use crate::token::fixtures::ED_X;
 use crate::token::testing::ED_SIGNER;
 
-const NOW: u64 = 1_800_000_000;
+pub(super) const NOW: u64 = 1_800_000_000;
 
 /// A policy `p` for everything under `/fhir`, `open` without sections for `/open`; anything else passes by `default: allow`.
-fn policy(oauth: Json, more: Json) -> Rc<Compiled> {
+pub(super) fn policy(oauth: Json, more: Json) -> Rc<Compiled> {
     let mut section = json!({"issuers": ["e"], "require": "user/Patient.rs"});
     merge(&mut section, oauth);
     let mut document = json!({
@@ -43,7 +43,7 @@ fn merge(into: &mut Json, from: Json) {
     }
 }
 
-fn token(more: Json) -> String {
+pub(super) fn token(more: Json) -> String {
     let mut claims = json!({"iss": "https://e", "aud": "api", "sub": "s-1", "iat": NOW - 10, "exp": NOW + 600, "scope": "user/Patient.rs"});
     merge(&mut claims, more);
     if let Some(claims) = claims.as_object_mut() {

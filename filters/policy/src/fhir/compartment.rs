@@ -1,17 +1,238 @@
-//! The patient's compartment.
+//! Whose data a resource is: the patient's compartment (FHIR R4 compartmentdefinition-patient.html), read from JSON.
+//!
+//! 1. Patient is of the patient with its id.
+//! 2. A resource of another type that holds a patient's data belongs to the patient when one of its type's elements refers to it, as `Patient/ID` or
+//!    `Patient/ID/_history/V`, and none of them refers, or may refer, to another patient: by another id, an absolute URL, a `urn:`, a search, an
+//!    identifier, or to a contained Patient. So what is about two patients belongs to none.
+//! 3. Device, which may be nobody's, belongs to anyone where it refers to no patient.
+//! 4. Types that hold no patient's data belong to anyone, and so does OperationOutcome.
+//! 5. A Bundle belongs when each resource in it does, Bundles among them.
+//! 6. Parameters, and types that FHIR R4 does not have, belong to nobody.
+
 use super::Unclear;
-pub(super) struct Owners;
-/// Whether a resource, or each entry of a Bundle, belongs to the compartment of that patient.
+use super::definitions::{Holding, Type};
+use crate::token::json::{Json, JsonError, Limits, Object, parse_object};
+
+/// For a body of a few MiB: FHIR nests some ten deep, and a MiB of it has some 50,000 values.
+pub(super) const LIMITS: Limits = Limits {
+    depth: 64,
+    values: 262_144,
+};
+
+/// How deep Bundles may stand in Bundles: a batch's answer holds searches' answers.
+const MAX_BUNDLES: usize = 4;
+
+/// Whether a resource, or each one in a Bundle, belongs to the compartment of the patient whose ids `is_own` knows.
 ///
 /// # Errors
-/// [`Unclear`]: the body does not read as FHIR JSON.
-pub fn belongs(_json: &[u8], _patient: &str) -> Result<bool, Unclear> {
-    Err(Unclear("not_implemented"))
+/// [`Unclear`]: the body is not one JSON object of a resource, has a name twice, or is too deep or too large.
+pub fn belongs(json: &[u8], is_own: &dyn Fn(&str) -> bool) -> Result<bool, Unclear> {
+    resource_belongs(&parse(json)?, is_own, 0)
 }
-/// Whether a body is a resource of that type and belongs to the compartment of that patient: for [`super::Judged::check_request`].
+
+/// Whether a body is a resource of that type and belongs to the compartment: for [`super::Judged::check_request`].
 ///
 /// # Errors
-/// [`Unclear`]: the body does not read as FHIR JSON.
-pub fn belongs_as(_json: &[u8], _resource_type: &str, _patient: &str) -> Result<bool, Unclear> {
-    Err(Unclear("not_implemented"))
+/// As for [`belongs`]; besides, names that differ only in case, of which a lenient upstream could take the other.
+pub fn belongs_as(json: &[u8], resource_type: &str, is_own: &dyn Fn(&str) -> bool) -> Result<bool, Unclear> {
+    let object = parse(json)?;
+    refuse_twins(&object)?;
+    let is_type = object.get("resourceType").and_then(Json::as_text) == Some(resource_type);
+    Ok(is_type && resource_belongs(&object, is_own, 0)?)
+}
+
+pub(super) fn parse(json: &[u8]) -> Result<Object<'_>, Unclear> {
+    parse_object(json, LIMITS).map_err(|error| match error {
+        JsonError::Syntax => Unclear("json"),
+        JsonError::DuplicateName => Unclear("json_duplicate_name"),
+        JsonError::Limit => Unclear("json_limit"),
+    })
+}
+
+/// Refuses names in one object that are equal but for their case, everywhere in it.
+pub(super) fn refuse_twins(object: &Object<'_>) -> Result<(), Unclear> {
+    let mut names: Vec<String> = object.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    names.sort_unstable();
+    if names.iter().zip(names.iter().skip(1)).any(|(one, next)| one == next) {
+        return Err(Unclear("json_duplicate_name"));
+    }
+    object.iter().try_for_each(|(_, value)| refuse_twins_in(value))
+}
+
+fn refuse_twins_in(value: &Json<'_>) -> Result<(), Unclear> {
+    match value {
+        Json::Object(object) => refuse_twins(object),
+        Json::Array(list) => list.iter().try_for_each(refuse_twins_in),
+        _ => Ok(()),
+    }
+}
+
+fn resource_belongs(object: &Object<'_>, is_own: &dyn Fn(&str) -> bool, depth: usize) -> Result<bool, Unclear> {
+    let name = object
+        .get("resourceType")
+        .and_then(Json::as_text)
+        .ok_or(Unclear("resource_type"))?;
+    let Some(resource) = Type::parse(name) else {
+        return Ok(false);
+    };
+    match name {
+        "Bundle" => bundle_belongs(object, is_own, depth),
+        "Patient" => Ok(object.get("id").and_then(Json::as_text).is_some_and(is_own)),
+        _ => Ok(match resource.holding() {
+            None => true,
+            Some(holding) => Owners::of(object, holding).are(is_own, name == "Device"),
+        }),
+    }
+}
+
+fn bundle_belongs(object: &Object<'_>, is_own: &dyn Fn(&str) -> bool, depth: usize) -> Result<bool, Unclear> {
+    if depth >= MAX_BUNDLES {
+        return Err(Unclear("json_limit"));
+    }
+    let entries = match object.get("entry") {
+        None => return Ok(true),
+        Some(Json::Array(entries)) => entries,
+        Some(_) => return Err(Unclear("bundle_entry")),
+    };
+    for entry in entries {
+        let Json::Object(entry) = entry else {
+            return Err(Unclear("bundle_entry"));
+        };
+        let outcome = match entry.get("response") {
+            Some(Json::Object(response)) => response.get("outcome"),
+            _ => None,
+        };
+        for resource in entry.get("resource").into_iter().chain(outcome) {
+            let Json::Object(resource) = resource else {
+                return Err(Unclear("bundle_entry"));
+            };
+            if !resource_belongs(resource, is_own, depth.saturating_add(1))? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The patients that a resource's elements refer to.
+pub(super) struct Owners {
+    ids: Vec<Box<str>>,
+    /// Whether something refers, or may refer, to a patient whose id is not shown.
+    unknown: bool,
+}
+
+impl Owners {
+    pub(super) fn of(resource: &Object<'_>, holding: &Holding) -> Self {
+        let mut owners = Self {
+            ids: Vec::new(),
+            unknown: false,
+        };
+        for element in holding.elements {
+            owners.collect(resource, element, resource);
+        }
+        owners
+    }
+
+    /// Whether these are the own patient and no other; `nobody` says whether that there is none will do.
+    pub(super) fn are(&self, is_own: &dyn Fn(&str) -> bool, nobody: bool) -> bool {
+        !self.unknown && self.ids.iter().all(|id| is_own(id)) && (nobody || !self.ids.is_empty())
+    }
+
+    fn collect(&mut self, object: &Object<'_>, path: &str, resource: &Object<'_>) {
+        let (name, rest) = match path.split_once('.') {
+            Some((name, rest)) => (name, Some(rest)),
+            None => (path, None),
+        };
+        if let Some(value) = object.get(name) {
+            self.value(value, rest, resource);
+        }
+    }
+
+    fn value(&mut self, value: &Json<'_>, rest: Option<&str>, resource: &Object<'_>) {
+        match (value, rest) {
+            (Json::Array(list), _) => list.iter().for_each(|each| self.value(each, rest, resource)),
+            (Json::Object(object), Some(rest)) => self.collect(object, rest, resource),
+            (Json::Object(reference), None) => self.reference(reference, resource),
+            // Not what FHIR has here.
+            _ => self.unknown = true,
+        }
+    }
+
+    fn reference(&mut self, reference: &Object<'_>, resource: &Object<'_>) {
+        let of_patient = match reference.get("type") {
+            None => None,
+            Some(of) => Some(of.as_text().is_none_or(|of| of == "Patient")),
+        };
+        let text = match reference.get("reference") {
+            // Only an identifier, or only a text: nothing that another system would follow, but for a patient's identifier.
+            None => {
+                self.unknown |= reference.has("identifier") && of_patient != Some(false);
+                return;
+            }
+            Some(Json::Text(text)) => &**text,
+            Some(_) => {
+                self.unknown = true;
+                return;
+            }
+        };
+        match points_at(text) {
+            Points::Patient(id) => self.ids.push(id.into()),
+            Points::Other => self.unknown |= of_patient == Some(true),
+            Points::Contained => self.unknown |= of_patient == Some(true) || contains_patient(resource),
+            Points::Unknown => self.unknown |= of_patient != Some(false),
+            Points::Elsewhere => self.unknown = true,
+        }
+    }
+}
+
+enum Points<'t> {
+    Patient(&'t str),
+    /// A resource of another type.
+    Other,
+    Contained,
+    /// It does not say of which type.
+    Unknown,
+    /// A patient, but not as `Patient/ID`.
+    Elsewhere,
+}
+
+fn points_at(text: &str) -> Points<'_> {
+    if text.starts_with('#') {
+        return Points::Contained;
+    }
+    let mut parts = text.split('/');
+    let (first, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let version = match (parts.next(), parts.next(), parts.next()) {
+        (None, ..) => true,
+        (Some("_history"), Some(version), None) => super::interaction::is_id(version),
+        _ => false,
+    };
+    if version && super::interaction::is_id(id) && Type::parse(first).is_some() {
+        return if first == "Patient" {
+            Points::Patient(id)
+        } else {
+            Points::Other
+        };
+    }
+    // An absolute URL: the patient of another server, or of this one by a name that cannot be known here.
+    let mut types = text.split(['/', '?', '|', '#']);
+    if types.any(|part| part.trim().eq_ignore_ascii_case("patient")) {
+        return Points::Elsewhere;
+    }
+    let names_other = text.split('/').any(|part| Type::parse(part).is_some());
+    if names_other { Points::Other } else { Points::Unknown }
+}
+
+fn contains_patient(resource: &Object<'_>) -> bool {
+    match resource.get("contained") {
+        None => false,
+        Some(Json::Array(list)) => !list.iter().all(|each| match each {
+            Json::Object(each) => each
+                .get("resourceType")
+                .and_then(Json::as_text)
+                .is_some_and(|name| name != "Patient"),
+            _ => false,
+        }),
+        Some(_) => true,
+    }
 }

@@ -1,0 +1,226 @@
+//! What the chain makes of SMART's reading: bodies that are awaited, searches that are narrowed, responses that are proven; as suite and module by module.
+
+use super::oauth_tests::{NOW, policy, token};
+use super::tests::head;
+use super::*;
+
+fn smart(more: Json) -> Rc<Compiled> {
+    policy(json!({"require": {"smart": "auto"}}), json!({"policies": {"p": more}}))
+}
+
+fn facts(body: Option<&str>, handover: Option<String>) -> RequestFacts {
+    RequestFacts {
+        now: Timestamp(NOW * 1_000_000_000),
+        body: body.map(|body| body.as_bytes().to_vec()),
+        handover: handover.map(String::into_bytes),
+        ..RequestFacts::default()
+    }
+}
+
+fn request(method: &str, target: &str, claims: Json, more: &[(&str, &str)]) -> RequestHead {
+    let bearer = token(claims);
+    let lines: Vec<_> = [("authorization", bearer.as_str())].into_iter().chain(more.iter().copied()).collect();
+    let mut head = head(target, &lines);
+    head.set(":method", method);
+    head
+}
+
+fn open<const FILTERS: u8>(compiled: &Rc<Compiled>, head: &mut RequestHead, facts: &RequestFacts) -> (Stream<FILTERS>, Opening) {
+    let mut stream = Stream::new(Rc::clone(compiled));
+    let opening = stream.request_head(head, facts, &mut Vault::default());
+    (stream, opening)
+}
+
+fn told(opening: &Opening) -> String {
+    match &opening.verdict {
+        Verdict::Continue(_) => "continue".to_owned(),
+        Verdict::AwaitBody => "await".to_owned(),
+        Verdict::Deny(denial) => format!("{} {}", denial.reason.code(), denial.reason.detail().unwrap_or("-")),
+        Verdict::Hold(_) | Verdict::Reply(_) => "other".to_owned(),
+    }
+}
+
+fn content_type(target: &str) -> (&'static str, &'static str) {
+    if target.ends_with("_search") {
+        ("content-type", "application/x-www-form-urlencoded")
+    } else {
+        ("content-type", "application/fhir+json")
+    }
+}
+
+/// The verdict of the suite, and the path that goes on.
+fn suite(compiled: &Rc<Compiled>, method: &str, target: &str, claims: Json, body: Option<&str>) -> (String, String) {
+    let mut head = request(method, target, claims, &[content_type(target)]);
+    let (_, opening) = open::<ALL>(compiled, &mut head, &facts(body, None));
+    (told(&opening), String::from_utf8_lossy(head.target()).into_owned())
+}
+
+/// The same by four modules, one after another.
+fn chain(compiled: &Rc<Compiled>, method: &str, target: &str, claims: Json, body: Option<&str>) -> (String, String) {
+    let mut head = request(method, target, claims, &[content_type(target)]);
+    let mut handover = None;
+    let mut told_last = String::new();
+    macro_rules! module {
+        ($filter:expr) => {
+            let (_, opening) = open::<{ $filter }>(compiled, &mut head, &facts(body, handover.take()));
+            told_last = told(&opening);
+            if told_last != "continue" {
+                return (told_last, String::from_utf8_lossy(head.target()).into_owned());
+            }
+            handover = opening.handover;
+        };
+    }
+    module!(CACHE_CONTROL);
+    module!(OAUTH_SCOPE);
+    module!(PHI_URL);
+    module!(RESPONSE_TRIM);
+    drop(handover);
+    (told_last, String::from_utf8_lossy(head.target()).into_owned())
+}
+
+fn both(compiled: &Rc<Compiled>, method: &str, target: &str, claims: &Json, body: Option<&str>) -> (String, String) {
+    let one = suite(compiled, method, target, claims.clone(), body);
+    assert_eq!(one, chain(compiled, method, target, claims.clone(), body), "{method} {target}");
+    one
+}
+
+fn patient(scope: &str) -> Json {
+    json!({"scope": scope, "patient": "pat-1"})
+}
+
+#[test]
+fn a_search_is_narrowed_behind_what_phi_url_judges() {
+    let compiled = smart(json!({"phi_url": {"preset": "fhir-r4", "on_query": "tokenize", "query": {"code": "strip", "_count": "pass"}}}));
+    let claims = patient("patient/Observation.rs?category=laboratory");
+    let (verdict, path) = both(&compiled, "GET", "/fhir/Observation?code=1&_count=5", &claims, None);
+    assert_eq!((verdict.as_str(), path.as_str()), ("continue", "/fhir/Observation?_count=5&patient=pat-1&category=laboratory"));
+    let (_, path) = both(&compiled, "GET", "/fhir/Observation?code=1", &claims, None);
+    assert_eq!(path, "/fhir/Observation?patient=pat-1&category=laboratory");
+    let (_, path) = both(&compiled, "GET", "/fhir/Observation?", &claims, None);
+    assert_eq!(path, "/fhir/Observation?patient=pat-1&category=laboratory");
+    // What the client sends itself is still the client's.
+    let (_, path) = both(&compiled, "GET", "/fhir/Observation?patient=pat-1&category=laboratory", &claims, None);
+    assert!(path.starts_with("/fhir/Observation?patient=ps1_"), "{path}");
+}
+
+#[test]
+fn the_log_safe_path_has_nothing_of_what_was_appended_and_the_upstream_is_told_to_be_strict() {
+    let compiled = smart(json!({}));
+    let mut head = request("GET", "/fhir/Observation?_count=5", patient("patient/Observation.rs"), &[("prefer", "handling=lenient, return=minimal")]);
+    let (stream, opening) = open::<ALL>(&compiled, &mut head, &facts(None, None));
+    assert!(opening.log_safe.is_some_and(|path| !path.contains("pat-1")));
+    assert_eq!(head.first("prefer"), Some(&b"return=minimal, handling=strict"[..]));
+    let audit = stream.audit().to_json();
+    assert!(audit.contains("\"interaction\":\"search-type\",\"resource\":\"Observation\"") && !audit.contains("pat-1"), "{audit}");
+}
+
+#[test]
+fn what_a_request_does_is_read_from_its_body() {
+    let compiled = smart(json!({}));
+    let claims = json!({"scope": "user/Patient.rs user/Observation.c"});
+    let bundle = |url: &str| json!({"resourceType": "Bundle", "type": "batch", "entry": [
+        {"request": {"method": "GET", "url": "Patient/1"}}, {"request": {"method": "GET", "url": url}},
+    ]}).to_string();
+    assert_eq!(both(&compiled, "POST", "/fhir", &claims, None).0, "await");
+    assert_eq!(both(&compiled, "POST", "/fhir", &claims, Some(&bundle("Patient?name=x"))).0, "continue");
+    assert_eq!(both(&compiled, "POST", "/fhir", &claims, Some(&bundle("Observation/1"))).0, "insufficient_scope -");
+    assert!(both(&compiled, "POST", "/fhir", &claims, Some("{")).0.starts_with("unclear_request "));
+    assert_eq!(both(&compiled, "POST", "/fhir/Patient/_search", &claims, None).0, "await");
+    assert_eq!(both(&compiled, "POST", "/fhir/Patient/_search", &claims, Some("name=x")).0, "continue");
+    assert_eq!(both(&compiled, "POST", "/fhir/Patient/_search", &claims, Some("_revinclude=Observation:patient")).0, "insufficient_scope -");
+    // Who has no token, and who has not enough of one, is not waited for.
+    assert_eq!(both(&compiled, "POST", "/fhir", &json!({"aud": "other"}), None).0, "invalid_token audience");
+    assert_eq!(both(&compiled, "GET", "/fhir/Observation/1", &claims, None).0, "insufficient_scope -");
+}
+
+#[test]
+fn a_body_that_cannot_be_had_is_denied() {
+    let compiled = smart(json!({}));
+    let of = |more: &[(&str, &str)]| {
+        let more: Vec<_> = [content_type("/fhir")].into_iter().chain(more.iter().copied()).collect();
+        let mut head = request("POST", "/fhir", json!({}), &more);
+        told(&open::<ALL>(&compiled, &mut head, &facts(None, None)).1)
+    };
+    assert_eq!(of(&[("content-length", "1048576")]), "await");
+    assert_eq!(of(&[("content-length", "1048577")]), "body_too_large -");
+    assert_eq!(of(&[("content-encoding", "gzip")]), "unclear_request content_encoding");
+    let hasty = policy(json!({"require": {"smart": "auto"}}), json!({"host": {"allow_on_headers_stop_iteration": false}}));
+    let mut head = request("POST", "/fhir", json!({}), &[content_type("/fhir")]);
+    assert_eq!(told(&open::<ALL>(&hasty, &mut head, &facts(None, None)).1), "unclear_request body_not_awaited");
+}
+
+#[test]
+fn what_a_patient_creates_is_the_patients_own() {
+    let compiled = smart(json!({}));
+    let claims = patient("patient/Observation.c");
+    let observation = |id: &str| json!({"resourceType": "Observation", "subject": {"reference": format!("Patient/{id}")}}).to_string();
+    assert_eq!(both(&compiled, "POST", "/fhir/Observation", &claims, None).0, "await");
+    assert_eq!(both(&compiled, "POST", "/fhir/Observation", &claims, Some(&observation("pat-1"))).0, "continue");
+    assert_eq!(both(&compiled, "POST", "/fhir/Observation", &claims, Some(&observation("pat-2"))).0, "not_permitted other_patient");
+    assert_eq!(both(&compiled, "GET", "/fhir/Patient/pat-2", &patient("patient/Patient.rs"), None).0, "not_permitted other_patient");
+    assert_eq!(both(&compiled, "HEAD", "/fhir/Observation/1", &patient("patient/Observation.rs"), None).0, "not_permitted head");
+}
+
+/// The verdict on the body of a read by id, after the request has passed as suite.
+fn proven(section: Json, body: &str, status: &str, content_type: &str) -> String {
+    let compiled = smart(section);
+    let mut head = request("GET", "/fhir/Observation/1", patient("patient/Observation.rs"), &[("range", "bytes=0-1")]);
+    let (mut stream, opening) = open::<ALL>(&compiled, &mut head, &facts(None, None));
+    assert_eq!(told(&opening), "continue");
+    assert!(!head.has("range") && head.first("accept-encoding") == Some(b"identity"));
+    let lines = [(":status", status), ("content-type", content_type)];
+    let mut response = ResponseHead::new(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+    match stream.response_head(&mut response, false, false) {
+        Verdict::Hold(_) => {}
+        Verdict::Continue(_) => return "continue".to_owned(),
+        Verdict::Deny(denial) => return denial.reason.code().to_owned(),
+        _ => panic!(),
+    }
+    assert!(stream.waits(1 << 20, false), "all of it is awaited");
+    match stream.response_body(body.as_bytes(), true) {
+        BodyVerdict::Pass => "pass".to_owned(),
+        BodyVerdict::Replace(out) => String::from_utf8_lossy(&out).into_owned(),
+        BodyVerdict::Deny(denial) => format!("{} {}", denial.reason.code(), denial.reason.detail().unwrap_or("-")),
+        BodyVerdict::Hold | BodyVerdict::Reset(_) => panic!(),
+    }
+}
+
+#[test]
+fn a_response_to_a_patient_is_shown_to_be_the_patients() {
+    let own = r#"{"resourceType":"Observation","note":"x","subject":{"reference":"Patient/pat-1"}}"#;
+    let other = r#"{"resourceType":"Observation","note":"x","subject":{"reference":"Patient/pat-2"}}"#;
+    let fhir = "application/fhir+json";
+    assert_eq!(proven(json!({}), own, "200", fhir), "pass");
+    assert_eq!(proven(json!({}), other, "200", fhir), "not_permitted other_patient");
+    assert!(proven(json!({}), "{", "200", fhir).starts_with("uninspectable_response "));
+    assert_eq!(proven(json!({}), own, "200", "application/fhir+xml"), "uninspectable_response");
+    assert_eq!(proven(json!({}), other, "404", fhir), "continue");
+    // It is shown before it is trimmed.
+    let trims = json!({"response_trim": {"views": [{"deny": ["$.subject", "$.note"]}]}});
+    assert_eq!(proven(trims.clone(), own, "200", fhir), r#"{"resourceType":"Observation"}"#);
+    assert_eq!(proven(trims, other, "200", fhir), "not_permitted other_patient");
+}
+
+#[test]
+fn in_a_chain_it_is_shown_once_and_by_whoever_sees_it_first() {
+    let trims = json!({"response_trim": {"views": [{"deny": ["$.subject"]}]}});
+    for (section, trimmer_proves) in [(trims, true), (json!({}), false)] {
+        let compiled = smart(section);
+        let mut head = request("GET", "/fhir/Observation/1", patient("patient/Observation.rs"), &[]);
+        let (mut oauth, opening) = open::<OAUTH_SCOPE>(&compiled, &mut head, &facts(None, None));
+        let handover = opening.handover.unwrap();
+        assert!(!handover.contains("pat-1"));
+        let (mut trim, _) = open::<RESPONSE_TRIM>(&compiled, &mut head, &facts(None, Some(handover)));
+        assert_eq!(trim.proves(), trimmer_proves);
+        assert!(oauth.may_be_proven_elsewhere() && oauth.wants_response());
+        let response = || ResponseHead::new([(":status".to_owned(), b"200".to_vec()), ("content-type".to_owned(), b"application/json".to_vec())]);
+        if trimmer_proves {
+            assert!(matches!(trim.response_head(&mut response(), false, false), Verdict::Hold(_)));
+            let other = br#"{"resourceType":"Observation","subject":{"reference":"Patient/pat-2"}}"#;
+            assert!(matches!(trim.response_body(other, true), BodyVerdict::Deny(_)));
+            assert!(matches!(oauth.response_head(&mut response(), false, true), Verdict::Continue(_)));
+        } else {
+            assert!(matches!(oauth.response_head(&mut response(), false, false), Verdict::Hold(_)));
+        }
+    }
+}
