@@ -279,46 +279,49 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         self.format = Format::of(head);
         self.head_request = head.method() == b"HEAD";
         let compiled = Rc::clone(&self.compiled);
-        let mut raw = head.target().to_vec();
+        let raw = head.target().to_vec();
         head.remove_where(names_another_url);
         let asked = if Self::has(OAUTH_SCOPE) {
             compiled.reserved.take(head)
         } else {
             Vec::new()
         };
-        let chosen = match Target::parse(&raw) {
-            Ok(target) => {
-                let chosen = match &facts.handover {
-                    Some(bytes) => self.take_over(bytes),
-                    None if head.has_any(names_another_method) => Err(Reason::AmbiguousUrl("method_override")),
-                    None if names_another_host(&target, head) => Err(Reason::AmbiguousUrl("authority")),
-                    None if target.is_asterisk() && head.method() != b"OPTIONS" => {
-                        Err(Reason::AmbiguousUrl("not_a_target"))
-                    }
-                    None => self.choose(head, facts, &target),
-                };
-                let resolved =
-                    (target.has_dot_segments() || has_empty_segments(&target)).then(|| target.render().into_bytes());
-                if let Some(resolved) = resolved {
-                    head.set(":path", resolved.clone());
-                    raw = resolved;
-                }
-                chosen
-            }
-            Err(ambiguity) => Err(Reason::AmbiguousUrl(ambiguity.code())),
+        let unreadable = |code| Err(Reason::AmbiguousUrl(code));
+        let first = match Target::parse(&raw) {
+            Ok(target) => target,
+            Err(ambiguity) => return self.opening(unreadable(ambiguity.code()), head, facts, &|| "-".to_owned()),
         };
-        let Ok(target) = Target::parse(&raw) else {
-            let reason = chosen.err().unwrap_or(Reason::AmbiguousUrl("not_canonical"));
-            return self.opening(Err(reason), head, facts, &|| "-".to_owned());
+        let chosen = match &facts.handover {
+            Some(bytes) => self.take_over(bytes),
+            None if head.has_any(names_another_method) => Err(Reason::AmbiguousUrl("method_override")),
+            None if names_another_host(&first, head) => Err(Reason::AmbiguousUrl("authority")),
+            None if first.is_asterisk() && head.method() != b"OPTIONS" => Err(Reason::AmbiguousUrl("not_a_target")),
+            None => self.choose(head, facts, &first),
         };
-        let policy = self.policy.and_then(|index| compiled.policies.get(index));
+        let resolved = (first.has_dot_segments() || has_empty_segments(&first)).then(|| first.render().into_bytes());
+        let (second, third);
+        let mut target = &first;
+        if let Some(resolved) = &resolved {
+            head.set(":path", resolved.clone());
+            second = match Target::parse(resolved) {
+                Ok(second) => second,
+                Err(_) => return self.opening(unreadable("not_canonical"), head, facts, &|| "-".to_owned()),
+            };
+            target = &second;
+        }
         // What a module before appended is the policy's; `phi-url` judges what the client sent.
-        let (sent, appended) = split_appended(&raw, self.appended);
-        let Ok(sent) = Target::parse(sent) else {
-            return self.opening(Err(Reason::AmbiguousUrl("not_canonical")), head, facts, &|| "-".to_owned());
-        };
+        let (mut sent, mut appended) = (target, &b""[..]);
+        if self.appended > 0 {
+            let (own, suffix) = split_appended(target.raw(), self.appended);
+            third = match Target::parse(own) {
+                Ok(third) => third,
+                Err(_) => return self.opening(unreadable("not_canonical"), head, facts, &|| "-".to_owned()),
+            };
+            (sent, appended) = (&third, suffix);
+        }
+        let policy = self.policy.and_then(|index| compiled.policies.get(index));
         let judgement = match policy.and_then(|policy| policy.phi_url.as_ref()) {
-            Some(phi) if facts.handover.is_none() || Self::has(PHI_URL) => Some(phi.judge(&sent)),
+            Some(phi) if facts.handover.is_none() || Self::has(PHI_URL) => Some(phi.judge(sent)),
             _ => None,
         };
         let section = policy.and_then(|policy| policy.phi_url.as_ref());
@@ -327,16 +330,16 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             .map(|judgement| judgement.log_safe.clone().into_owned());
         let log_safe = || match (&judged, section) {
             (Some(log_safe), _) => log_safe.clone(),
-            (None, Some(phi)) => phi.judge(&sent).log_safe.into_owned(),
-            (None, None) => phi::log_safe(&sent, &|word| compiled.routes.has_word(word)),
+            (None, Some(phi)) => phi.judge(sent).log_safe.into_owned(),
+            (None, None) => phi::log_safe(sent, &|word| compiled.routes.has_word(word)),
         };
         let result = match (chosen, policy) {
             (Ok(()), Some(policy)) => {
                 let mut suffix = String::from_utf8_lossy(appended).into_owned();
-                let step = self.judge(policy, head, facts, &target, &mut suffix, &asked, vault);
+                let step = self.judge(policy, head, facts, target, &mut suffix, &asked, vault);
                 step.and_then(|step| match (step, judgement) {
                     (Step::Continue, Some(judgement)) if Self::has(PHI_URL) => {
-                        let path = self.protect(policy, head, facts, &sent, judgement)?;
+                        let path = self.protect(policy, head, facts, sent, judgement)?;
                         Ok((Step::Continue, path))
                     }
                     (step, _) => Ok((step, None)),

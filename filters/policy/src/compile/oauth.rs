@@ -437,3 +437,100 @@ fn span_of(need: &policy_file::Need) -> Span {
         N::AnyOf(at) | N::AllOf(at) | N::NoneOf(at) => at.span,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Compiled, Node, Problems};
+    use crate::chain::ALL;
+    use crate::token::fixtures::ED_X;
+    use serde_json::{Value as Json, json};
+
+    /// What is told of an `oauth_scope` section with this laid over it.
+    fn told(more: Json) -> Vec<String> {
+        let mut section = json!({"issuers": ["e"], "require": "user/Patient.rs"});
+        if let (Some(section), Json::Object(more)) = (section.as_object_mut(), more) {
+            section.extend(more);
+        }
+        let document = json!({
+            "version": "1",
+            "issuers": {"e": {
+                "issuer": "https://e", "audiences": ["api"], "algorithms": ["EdDSA"],
+                "jwks": {"inline": {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": ED_X}]}},
+            }},
+            "roles": {"clinician": {"permissions": ["chart.read"]}, "nobody": {"values": []}},
+            "policies": {"p": {"oauth_scope": section}},
+            "routes": [{"match": {}, "policy": "p"}],
+        });
+        let mut problems = Problems::default();
+        let compiled = Compiled::new::<ALL>(&Node::from_json(&document), &|_| None, &mut problems);
+        assert_eq!(compiled.is_none(), problems.has_errors());
+        problems.iter().map(|problem| problem.message.clone()).collect()
+    }
+
+    #[test]
+    fn what_is_right_is_told_nothing() {
+        for section in [
+            json!({}),
+            json!({"require": {"smart": "auto"}, "smart": {"base": "/fhir", "contexts": ["user"], "unproven": "deny"}}),
+            json!({"require": {"any_of": [{"role": "clinician"}, {"permission": "chart.read"}, {"purpose": "TREAT"}]}}),
+            json!({"break_glass": {"header": "x-glass", "reasons": ["cardiac"], "roles": ["clinician"], "purposes": ["BTG"], "max_age": "5m", "per_hour": 3}}),
+            json!({"identity": {"x-auth-subject": "sub", "x-auth-dept": ["org", "dept"]}}),
+            json!({"sender": {"certificate": "required"}, "mode": "enforce"}),
+            json!({"cors": {"origins": ["https://app.example.org:8443"], "methods": ["GET"], "headers": ["Authorization"], "max_age": "1h"}}),
+            json!({"resource_metadata": "https://fhir.example.org/.well-known/oauth-protected-resource/fhir"}),
+        ] {
+            assert_eq!(told(section.clone()), Vec::<String>::new(), "{section}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_the_mend() {
+        let glass = |key: &str, value: Json| {
+            let mut glass = json!({"header": "x-glass", "reasons": ["cardiac"], "roles": ["clinician"]});
+            glass[key] = value;
+            json!({"break_glass": glass})
+        };
+        for (section, part) in [
+            (json!({"issuers": []}), "name at least one"),
+            (json!({"issuers": ["ee"]}), "did you mean `e`?"),
+            (json!({"require": {"role": "clinican"}}), "did you mean `clinician`?"),
+            (json!({"require": {"role": "nobody"}}), "a role without values"),
+            (json!({"require": {"permission": "chart.reed"}}), "did you mean `chart.read`?"),
+            (json!({"require": {"purpose": "to treat"}}), "`to treat` is no purpose of use"),
+            (json!({"require": {"smart": "v2"}}), "`smart` takes `auto`"),
+            (json!({"require": {"none_of": [{"smart": "auto"}]}}), "`smart` under `none_of`"),
+            (json!({"require": {"smart": "auto", "role": "clinician"}}), "exactly one of"),
+            (json!({"require": {"break_glass": true}}), "stands in the `when` of views only"),
+            (json!({"require": {"rolle": "x"}}), "did you mean `role`?"),
+            (json!({"smart": {"base": "/fhir"}}), "`smart` has no effect"),
+            (json!({"require": {"smart": "auto"}, "smart": {"base": "fhir"}}), "`fhir` is no base path"),
+            (json!({"require": {"smart": "auto"}, "smart": {"contexts": []}}), "without a context"),
+            (json!({"require": {"smart": "auto"}, "smart": {"unproven": "upstream"}}), "another patient's"),
+            (glass("header", json!("authorization")), "means something of its own"),
+            (glass("header", json!("x glass")), "is no header name"),
+            (glass("reasons", json!([])), "without a reason"),
+            (glass("reasons", json!(["he fell"])), "`he fell` is no code"),
+            (glass("roles", json!([])), "without a role"),
+            (glass("roles", json!(["x"])), "no role is named `x`"),
+            (glass("per_hour", json!(0)), "`per_hour` goes from 1"),
+            (json!({"identity": {"x-envoy-user": "sub"}}), "means something of its own"),
+            (json!({"identity": {":path": "sub"}}), "is no header name"),
+            (json!({"identity": {"x-user": []}}), "an empty name is no claim"),
+            (json!({"identity": {"x-user": 7}}), "a claim's name or a list of names"),
+            (json!({"sender": {"trusted_hops": ["edge"]}}), "`edge` is no URI"),
+            (json!({"sender": {"trusted_hops": ["spiffe://mesh/edge"]}}), "must verify client certificates"),
+            (json!({"cors": {"origins": []}}), "without an origin"),
+            (json!({"cors": {"origins": ["*"]}}), "`*` is no origin"),
+            (json!({"cors": {"origins": ["https://app.example.org/"]}}), "is no origin"),
+            (json!({"cors": {"origins": ["https://a"], "headers": ["*"]}}), "there is no `*` here"),
+            (json!({"resource_metadata": "http://fhir.example.org/x"}), "https URL"),
+            (json!({"resource_metadata": "https://fhir.example.org/\"x"}), "https URL"),
+            (json!({"mode": "shadow"}), "`shadow` lets every request pass"),
+            (json!({"mode": "off"}), "`off` lets every request pass"),
+            (json!({"mode": "dry"}), "unknown value `dry`"),
+        ] {
+            let told = told(section.clone());
+            assert!(told.iter().any(|line| line.contains(part)), "{section}: {told:?}");
+        }
+    }
+}
