@@ -18,13 +18,16 @@ use scrim_policy::head::Place;
 pub(crate) enum Map {
     Request = 0,
     Response = 2,
+    CallResponse = 6,
 }
 
 /// Which buffer.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Buffer {
+    RequestBody = 0,
     ResponseBody = 1,
+    CallResponseBody = 4,
     PluginConfiguration = 7,
 }
 
@@ -72,6 +75,9 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> u32;
     fn proxy_close_stream(stream: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_call_foreign_function(
@@ -114,6 +120,39 @@ pub(crate) fn now() -> Option<u64> {
     // SAFETY: `time` is a live u64.
     done(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) }).ok()?;
     Some(time)
+}
+
+/// The host's time in milliseconds since the epoch.
+pub(crate) fn milliseconds() -> Option<u64> {
+    now().map(|nanoseconds| nanoseconds / 1_000_000)
+}
+
+/// Has the root's timer go off every so many milliseconds; 0: never.
+pub(crate) fn set_tick_period(milliseconds: u32) {
+    // SAFETY: no pointers.
+    let _ = unsafe { proxy_set_tick_period_milliseconds(milliseconds) };
+}
+
+/// What follows is done as this context, until the callback returns.
+pub(crate) fn act_as(context: u32) -> Result<(), Refused> {
+    // SAFETY: no pointers.
+    done(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Lets a paused request go on, once the callback has returned.
+pub(crate) fn continue_request() -> Result<(), Refused> {
+    const REQUEST: u32 = 0;
+    // SAFETY: no pointers.
+    done(unsafe { proxy_continue_stream(REQUEST) })
+}
+
+/// Calls a cluster of the proxy; the answer comes to the root under the token. `None`: the host would not.
+///
+/// This is the SDK's own wrapper: its dispatcher panics on an answer whose token it does not know, and only this makes tokens known to
+/// it. It panics on a status other than Ok, BadArgument and InternalFailure, which hosts don't give here.
+pub(crate) fn call(cluster: &str, headers: &[(&str, &str)], timeout: u64) -> Option<u32> {
+    let timeout = std::time::Duration::from_millis(timeout);
+    proxy_wasm::hostcalls::dispatch_http_call(cluster, headers.to_vec(), None, Vec::new(), timeout).ok()
 }
 
 /// A whole header map: its bytes, and where the lines stand in them.
@@ -197,7 +236,13 @@ pub(crate) fn set_property(path: &str, value: &[u8]) -> Result<(), Refused> {
 }
 
 /// Answers the stream. `details` shows in access logs as `%RESPONSE_CODE_DETAILS%`.
-pub(crate) fn respond(status: u16, details: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<(), Refused> {
+pub(crate) fn respond(
+    status: u16,
+    details: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    grpc_status: i32,
+) -> Result<(), Refused> {
     let map = serialized(headers);
     // SAFETY: as above.
     done(unsafe {
@@ -209,7 +254,7 @@ pub(crate) fn respond(status: u16, details: &str, headers: &[(&str, &str)], body
             body.len(),
             map.as_ptr(),
             map.len(),
-            -1,
+            grpc_status,
         )
     })
 }
@@ -242,8 +287,8 @@ thread_local! {
     static COUNTERS: RefCell<Vec<(String, u32)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Adds one to a counter, which comes to be with the first call.
-pub(crate) fn count(name: &str) {
+/// Adds to a counter, which comes to be with the first call.
+pub(crate) fn count(name: &str, more: u64) {
     const COUNTER: u32 = 0;
     let counted = COUNTERS.with_borrow_mut(|counters| {
         if let Some((_, id)) = counters.iter().find(|(have, _)| have == name) {
@@ -257,7 +302,7 @@ pub(crate) fn count(name: &str) {
     });
     if let Some(id) = counted {
         // SAFETY: no pointers.
-        let _ = unsafe { proxy_increment_metric(id, 1) };
+        let _ = unsafe { proxy_increment_metric(id, i64::try_from(more).unwrap_or(i64::MAX)) };
     }
 }
 

@@ -4,7 +4,8 @@
 //! 2. What the host refuses fails closed: an edit that does not take is answered with 500, a body that can't be read is reset.
 //! 3. It publishes the log-safe path (`wasm.scrim.path`) with the request head and the audit record (`wasm.scrim.audit`) when the
 //!    stream is logged; access logs print both.
-//! 4. It counts denials by reason as `scrim_denied_<reason>`, and logs nothing that came from a request.
+//! 4. A request whose issuer's keys are being fetched waits for them, see [`keys`].
+//! 5. It counts denials by reason as `scrim_denied_<reason>`, and logs nothing that came from a request.
 
 #![deny(
     clippy::unwrap_used,
@@ -23,6 +24,7 @@
 )]
 
 mod ffi;
+mod keys;
 
 pub use scrim_policy::chain::{ALL, CACHE_CONTROL, OAUTH_SCOPE, PHI_URL, RESPONSE_TRIM};
 
@@ -32,14 +34,17 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 
+use scrim_policy::answer::Answer;
 use scrim_policy::audit::{self, Timestamp};
-use scrim_policy::chain::{BodyVerdict, Denial, RequestFacts, Stream, Vault, Verdict};
+use scrim_policy::chain::{BodyVerdict, Denial, MAX_REQUEST_BODY, RequestFacts, Stream, Vault, Verdict};
 use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Node, Problems, Severity};
 use scrim_policy::head::{Edit, RequestHead, ResponseHead};
-use scrim_policy::token::{HostKind, HostVerdict, HostVerifier, TestedHost, foreign};
+use scrim_policy::sender::Connection;
+use scrim_policy::token::{CacheStats, HostKind, HostVerdict, HostVerifier, TestedHost, VerificationStats, foreign};
 
 use ffi::{Buffer, Level, Map, Refused};
+use keys::{Calls, Resumed, Timer, Waits};
 
 const ROUTE_POLICY: &str = "xds\0route_metadata\0filter_metadata\0scrim\0policy";
 const VIRTUAL_HOST_POLICY: &str = "xds\0virtual_host_metadata\0filter_metadata\0scrim\0policy";
@@ -47,34 +52,66 @@ const ROUTE_NAME: &str = "xds\0route_name";
 const PATH: &str = "scrim.path";
 const AUDIT: &str = "scrim.audit";
 const HANDOVER: &str = "scrim.chain";
+/// Set by the module that shows whose a response is.
+const PROVEN: &str = "scrim.proven";
+const PEER_CERTIFICATE: &str = "connection\0sha256_peer_certificate_digest";
+const PEER_URI: &str = "connection\0uri_san_peer_certificate";
 
 /// Registers the module's contexts; `FILTERS` says which filters it holds. To be called in `proxy_wasm::main!`.
 pub fn start<const FILTERS: u8>() {
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| {
+    proxy_wasm::set_root_context(|context| {
         Box::new(Root::<FILTERS> {
+            context,
             compiled: None,
             vault: Rc::new(RefCell::new(Vault::default())),
+            timer: Rc::default(),
+            calls: Calls::default(),
         })
     });
 }
 
 /// One plugin: its policy file, and what its requests share.
 struct Root<const FILTERS: u8> {
+    context: u32,
     compiled: Option<Rc<Compiled>>,
     vault: Rc<RefCell<Vault>>,
+    timer: Rc<Timer>,
+    calls: Calls,
+}
+
+/// What the SDK holds of a stream.
+struct Http<const FILTERS: u8> {
+    context: u32,
+    /// Shared with the list of streams that wait for keys.
+    live: Rc<RefCell<Live<FILTERS>>>,
 }
 
 /// One stream.
-struct Http<const FILTERS: u8> {
+struct Live<const FILTERS: u8> {
+    compiled: Rc<Compiled>,
     stream: Stream<FILTERS>,
-    needs_route_name: bool,
     vault: Rc<RefCell<Vault>>,
+    timer: Rc<Timer>,
     /// Whether the request head came: else there is nothing to log.
     opened: bool,
+    /// Whether the request is paused until keys come.
+    waits: bool,
+    /// Whether it is paused until all of its body has come.
+    awaits_body: bool,
+    /// Whether all of it has come.
+    ended: bool,
+    /// The whole body, where it was awaited.
+    body: Option<Vec<u8>>,
 }
 
-impl<const FILTERS: u8> Context for Root<FILTERS> {}
+impl<const FILTERS: u8> Context for Root<FILTERS> {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
+        if FILTERS & OAUTH_SCOPE != 0 {
+            self.calls.answered(token, headers, body, self.context);
+        }
+    }
+}
 
 impl<const FILTERS: u8> RootContext for Root<FILTERS> {
     fn on_configure(&mut self, size: usize) -> bool {
@@ -105,7 +142,7 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
             };
             ffi::log(level, &format!("scrim: policy: {problem}"));
         }
-        let Some(compiled) = compiled else {
+        let Some(mut compiled) = compiled else {
             return false;
         };
         let mut vault = Vault::default();
@@ -118,6 +155,9 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
                 ffi::log(Level::Info, &format!("scrim: signatures: host for {kinds}"));
                 vault.host = Some(Rc::new(host));
             }
+            vault.connection = Some(Rc::new(EnvoyConnection));
+            keys::share(&mut compiled);
+            self.timer.start(&compiled);
         }
         ffi::log(Level::Info, &format!("scrim: policy {} is in force", compiled.digest()));
         // A new policy starts with an empty token cache; streams under way keep theirs.
@@ -126,13 +166,30 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
         true
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+    fn on_tick(&mut self) {
+        if FILTERS & OAUTH_SCOPE != 0
+            && let Some(compiled) = &self.compiled
+        {
+            self.calls.tick(compiled, &self.timer, self.context);
+        }
+    }
+
+    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
         let compiled = self.compiled.as_ref()?;
-        Some(Box::new(Http::<FILTERS> {
-            needs_route_name: compiled.routes().needs_route_name(),
+        let live = Live::<FILTERS> {
+            compiled: Rc::clone(compiled),
             stream: Stream::new(Rc::clone(compiled)),
             vault: Rc::clone(&self.vault),
+            timer: Rc::clone(&self.timer),
             opened: false,
+            waits: false,
+            awaits_body: false,
+            ended: false,
+            body: None,
+        };
+        Some(Box::new(Http::<FILTERS> {
+            context,
+            live: Rc::new(RefCell::new(live)),
         }))
     }
 
@@ -144,42 +201,205 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
 impl<const FILTERS: u8> Context for Http<FILTERS> {}
 
 impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let Some((raw, places)) = ffi::headers(Map::Request) else {
-            return self.fail();
-        };
-        let mut head = RequestHead::at(raw, places);
-        let facts = self.facts();
-        let vault = Rc::clone(&self.vault);
-        let Ok(mut vault) = vault.try_borrow_mut() else {
-            return self.fail();
-        };
-        let opening = self.stream.request_head(&mut head, &facts, &mut vault);
-        drop(vault);
-        self.opened = true;
-        for (path, value) in [(PATH, &opening.log_safe), (HANDOVER, &opening.handover)] {
-            if let Some(value) = value
-                && ffi::set_property(path, value.as_bytes()).is_err()
-            {
-                return self.fail();
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        self.run(|live| {
+            if end_of_stream {
+                live.ended = true;
+                live.body = Some(Vec::new());
             }
-        }
-        self.carry_out(Map::Request, opening.verdict)
+            live.judge_or_wait(self.context, &self.live)
+        })
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        self.run(|live| live.request_body(size, end_of_stream, self.context, &self.live))
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.run(|live| live.request_body(usize::MAX, true, self.context, &self.live))
     }
 
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        // The proxy itself answered a request that waits.
+        self.stop_waiting();
+        self.run(|live| live.response_headers(end_of_stream))
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        self.run(|live| live.response_body(size, end_of_stream))
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.run(|live| live.response_trailers())
+    }
+
+    fn on_log(&mut self) {
+        self.stop_waiting();
+        if let Ok(live) = self.live.try_borrow() {
+            live.log();
+        }
+    }
+}
+
+impl<const FILTERS: u8> Http<FILTERS> {
+    fn run(&self, callback: impl FnOnce(&mut Live<FILTERS>) -> Action) -> Action {
+        match self.live.try_borrow_mut() {
+            Ok(mut live) => callback(&mut live),
+            Err(_) => fail(),
+        }
+    }
+
+    fn stop_waiting(&self) {
+        if let Ok(mut live) = self.live.try_borrow_mut()
+            && std::mem::take(&mut live.waits)
+        {
+            keys::forget(self.context);
+        }
+    }
+}
+
+impl<const FILTERS: u8> Drop for Http<FILTERS> {
+    fn drop(&mut self) {
+        self.stop_waiting();
+    }
+}
+
+impl<const FILTERS: u8> Waits for RefCell<Live<FILTERS>> {
+    fn resume(&self, last: bool) -> Resumed {
+        let Ok(mut live) = self.try_borrow_mut() else {
+            return Resumed::Over;
+        };
+        if !live.waits {
+            return Resumed::Over;
+        }
+        match live.open(!last) {
+            None => {
+                live.hurry();
+                Resumed::Waiting
+            }
+            Some(action) => {
+                live.waits = false;
+                match action {
+                    Action::Continue => Resumed::Passed,
+                    _ => Resumed::Over,
+                }
+            }
+        }
+    }
+}
+
+impl<const FILTERS: u8> Live<FILTERS> {
+    fn judge_or_wait(&mut self, context: u32, this: &Rc<RefCell<Self>>) -> Action {
+        if let Some(action) = self.open(true) {
+            return action;
+        }
+        let now = ffi::milliseconds().unwrap_or(0);
+        let weak = Rc::downgrade(this);
+        if keys::wait(context, weak, &self.compiled, now) {
+            self.waits = true;
+            self.hurry();
+            return Action::Pause;
+        }
+        // Too many wait.
+        self.open(false).unwrap_or(Action::Pause)
+    }
+
+    /// Takes a piece of the request's body; `size` is of all that is held.
+    fn request_body(&mut self, size: usize, ended: bool, context: u32, this: &Rc<RefCell<Self>>) -> Action {
+        self.ended |= ended;
+        if self.waits {
+            return Action::Pause;
+        }
+        if !self.awaits_body {
+            return Action::Continue;
+        }
+        if size > MAX_REQUEST_BODY && size != usize::MAX {
+            self.awaits_body = false;
+            let denial = self.stream.request_body_too_large();
+            return self.deny(&denial);
+        }
+        if !ended {
+            return Action::Pause;
+        }
+        if !self.take_request_body() {
+            return fail();
+        }
+        self.judge_or_wait(context, this)
+    }
+
+    /// Whether all of the body could be read, now that it is here.
+    fn take_request_body(&mut self) -> bool {
+        self.awaits_body = false;
+        // Trailers may come behind no body at all; then there is no buffer.
+        let body = ffi::buffer(Buffer::RequestBody, MAX_REQUEST_BODY.saturating_add(1)).unwrap_or_default();
+        let whole = body.len() <= MAX_REQUEST_BODY;
+        self.body = Some(body);
+        whole
+    }
+
+    /// Judges the request head; `None`: it has to wait for keys, and may.
+    fn open(&mut self, may_wait: bool) -> Option<Action> {
+        loop {
+            let Some((raw, places)) = ffi::headers(Map::Request) else {
+                return Some(fail());
+            };
+            let mut head = RequestHead::at(raw, places);
+            let facts = self.facts();
+            let vault = Rc::clone(&self.vault);
+            let Ok(mut vault) = vault.try_borrow_mut() else {
+                return Some(fail());
+            };
+            let opening = self.stream.request_head(&mut head, &facts, &mut vault);
+            if FILTERS & OAUTH_SCOPE != 0 {
+                TOLD.with_borrow_mut(|told| told.count(&vault));
+            }
+            drop(vault);
+            self.opened = true;
+            let proven = (FILTERS != ALL && self.stream.proves()).then(|| "1".to_owned());
+            for (path, value) in [(PATH, &opening.log_safe), (HANDOVER, &opening.handover), (PROVEN, &proven)] {
+                if let Some(value) = value
+                    && ffi::set_property(path, value.as_bytes()).is_err()
+                {
+                    return Some(fail());
+                }
+            }
+            if opening.awaits_keys && may_wait {
+                return None;
+            }
+            if !matches!(opening.verdict, Verdict::AwaitBody) {
+                return Some(self.carry_out(Map::Request, opening.verdict));
+            }
+            if !self.ended {
+                self.awaits_body = true;
+                return Some(Action::Pause);
+            }
+            // It came while the stream waited for keys. With the body there is no such verdict again.
+            if self.body.is_some() || !self.take_request_body() {
+                return Some(fail());
+            }
+        }
+    }
+
+    fn hurry(&self) {
+        if let Some(now) = ffi::milliseconds() {
+            self.timer.hurry(&self.compiled, now);
+        }
+    }
+
+    fn response_headers(&mut self, end_of_stream: bool) -> Action {
         if !self.stream.wants_response() {
             return Action::Continue;
         }
         let Some((raw, places)) = ffi::headers(Map::Response) else {
-            return self.fail();
+            return fail();
         };
         let mut head = ResponseHead::at(raw, places);
-        let verdict = self.stream.response_head(&mut head, end_of_stream);
+        let proven = FILTERS != ALL && self.stream.may_be_proven_elsewhere() && ffi::property(PROVEN).is_some();
+        let verdict = self.stream.response_head(&mut head, end_of_stream, proven);
         self.carry_out(Map::Response, verdict)
     }
 
-    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+    fn response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         if !self.stream.wants_body() {
             return Action::Continue;
         }
@@ -189,7 +409,7 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
         self.body(size, end_of_stream)
     }
 
-    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+    fn response_trailers(&mut self) -> Action {
         if !self.stream.wants_body() {
             return Action::Continue;
         }
@@ -198,12 +418,12 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
         let action = self.judge_body(&held, true);
         // Nothing inspects trailers, so a trimmed response has none.
         if matches!(action, Action::Continue) && ffi::clear_response_trailers().is_err() {
-            return self.reset();
+            return reset();
         }
         action
     }
 
-    fn on_log(&mut self) {
+    fn log(&self) {
         if !self.opened {
             return;
         }
@@ -215,9 +435,7 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
         };
         let _ = ffi::set_property(AUDIT, record.as_bytes());
     }
-}
 
-impl<const FILTERS: u8> Http<FILTERS> {
     fn facts(&self) -> RequestFacts {
         let handover = if FILTERS == ALL { None } else { ffi::property(HANDOVER) };
         let chosen = handover.is_some();
@@ -227,7 +445,7 @@ impl<const FILTERS: u8> Http<FILTERS> {
         } else {
             ffi::property(VIRTUAL_HOST_POLICY)
         };
-        let route_name = if !self.needs_route_name {
+        let route_name = if !self.compiled.routes().needs_route_name() {
             None
         } else {
             ffi::property(ROUTE_NAME)
@@ -239,20 +457,30 @@ impl<const FILTERS: u8> Http<FILTERS> {
             virtual_host_metadata,
             route_name,
             handover,
+            body: self.body.clone(),
         }
     }
 
     fn carry_out(&mut self, map: Map, verdict: Verdict) -> Action {
+        self.count();
         match verdict {
+            Verdict::AwaitBody => Action::Pause,
+            Verdict::Reply(answer) => sent_or_reset(respond(&answer, "scrim_preflight")),
             Verdict::Continue(edits) => self.edit(map, &edits, Action::Continue),
             Verdict::Hold(edits) => self.edit(map, &edits, Action::Pause),
             Verdict::Deny(denial) => self.deny(&denial),
         }
     }
 
+    fn count(&mut self) {
+        for counter in self.stream.take_counters() {
+            ffi::count(&counter.name(), 1);
+        }
+    }
+
     fn edit(&mut self, map: Map, edits: &[Edit], then: Action) -> Action {
         if edits.iter().any(|edit| apply(map, edit).is_err()) {
-            return self.fail();
+            return fail();
         }
         then
     }
@@ -265,31 +493,33 @@ impl<const FILTERS: u8> Http<FILTERS> {
         };
         match piece {
             Some(piece) => self.judge_body(&piece, end_of_stream),
-            None => self.reset(),
+            None => reset(),
         }
     }
 
     fn judge_body(&mut self, piece: &[u8], end_of_stream: bool) -> Action {
-        match self.stream.response_body(piece, end_of_stream) {
+        let verdict = self.stream.response_body(piece, end_of_stream);
+        self.count();
+        match verdict {
             BodyVerdict::Pass => Action::Continue,
             BodyVerdict::Hold => Action::Pause,
             BodyVerdict::Replace(out) => {
                 if out == piece || ffi::set_buffer(Buffer::ResponseBody, &out).is_ok() {
                     return Action::Continue;
                 }
-                self.reset()
+                reset()
             }
             BodyVerdict::Deny(denial) => self.deny(&denial),
-            BodyVerdict::Reset(reason) => {
-                ffi::count(&format!("scrim_denied_{}", reason.code()));
-                self.reset()
-            }
+            BodyVerdict::Reset(_) => reset(),
         }
     }
 
     fn deny(&mut self, denial: &Denial) -> Action {
+        self.count();
         let code = denial.reason.code();
-        ffi::count(&format!("scrim_denied_{code}"));
+        if code == "keys_unavailable" {
+            ffi::count("scrim_jwks_unavailable", 1);
+        }
         if code == "unknown_policy" {
             ffi::log(
                 Level::Warn,
@@ -300,40 +530,88 @@ impl<const FILTERS: u8> Http<FILTERS> {
             // The answer goes out whether or not they take.
             let _ = apply(Map::Request, edit);
         }
-        let headers: Vec<(&str, &str)> = denial
-            .answer
-            .headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        let sent = ffi::respond(
-            denial.answer.status,
-            &format!("scrim_{code}"),
-            &headers,
-            denial.answer.body.as_bytes(),
-        );
-        self.sent(sent)
+        let sent = respond(&denial.answer, &format!("scrim_{code}"));
+        sent_or_reset(sent)
     }
+}
 
-    /// Something went wrong between us and the host: nothing may pass.
-    fn fail(&mut self) -> Action {
-        ffi::count("scrim_host_failed");
-        ffi::log(Level::Error, "scrim: a host call failed; the stream is refused");
-        let sent = ffi::respond(500, "scrim_host_failed", &[("cache-control", "no-store, private")], b"");
-        self.sent(sent)
-    }
+fn respond(answer: &Answer, details: &str) -> Result<(), Refused> {
+    let headers: Vec<(&str, &str)> = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let grpc_status = answer.grpc_status.map_or(-1, i32::from);
+    ffi::respond(answer.status, details, &headers, answer.body.as_bytes(), grpc_status)
+}
 
-    fn sent(&mut self, sent: Result<(), Refused>) -> Action {
-        match sent {
-            Ok(()) => Action::Pause,
-            Err(Refused) => self.reset(),
+/// What of tokens was counted already.
+#[derive(Default)]
+struct Told {
+    cache: CacheStats,
+    signatures: VerificationStats,
+}
+
+thread_local! {
+    static TOLD: RefCell<Told> = RefCell::default();
+}
+
+/// How many hits of the token cache are told at once: a metric costs a call.
+const HITS_AT_ONCE: u64 = 128;
+
+impl Told {
+    fn count(&mut self, vault: &Vault) {
+        let (cache, signatures) = (vault.cache.stats(), vault.cache.verification_stats());
+        let more = |now: u64, then: u64| now.checked_sub(then).unwrap_or(now);
+        let hits = more(cache.hits, self.cache.hits);
+        if cache.misses == self.cache.misses && hits < HITS_AT_ONCE {
+            return;
         }
+        for (name, count) in [
+            ("scrim_token_cache_hit", hits),
+            ("scrim_token_cache_miss", more(cache.misses, self.cache.misses)),
+            ("scrim_signature_host", more(signatures.host, self.signatures.host)),
+            ("scrim_signature_guest", more(signatures.guest, self.signatures.guest)),
+        ] {
+            if count > 0 {
+                ffi::count(name, count);
+            }
+        }
+        *self = Told { cache, signatures };
+    }
+}
+
+/// What Envoy knows of the connection's client certificate.
+struct EnvoyConnection;
+
+impl Connection for EnvoyConnection {
+    fn peer_certificate_digest(&self) -> Option<Vec<u8>> {
+        ffi::property(PEER_CERTIFICATE).filter(|digest| !digest.is_empty())
     }
 
-    fn reset(&mut self) -> Action {
-        let _ = ffi::reset_response();
-        Action::Pause
+    fn peer_uri(&self) -> Option<Vec<u8>> {
+        ffi::property(PEER_URI).filter(|uri| !uri.is_empty())
     }
+}
+
+/// Something went wrong between us and the host: nothing may pass.
+fn fail() -> Action {
+    ffi::count("scrim_host_failed", 1);
+    ffi::log(Level::Error, "scrim: a host call failed; the stream is refused");
+    let sent = ffi::respond(500, "scrim_host_failed", &[("cache-control", "no-store, private")], b"", -1);
+    sent_or_reset(sent)
+}
+
+fn sent_or_reset(sent: Result<(), Refused>) -> Action {
+    match sent {
+        Ok(()) => Action::Pause,
+        Err(Refused) => reset(),
+    }
+}
+
+fn reset() -> Action {
+    let _ = ffi::reset_response();
+    Action::Pause
 }
 
 fn apply(map: Map, edit: &Edit) -> Result<(), Refused> {
