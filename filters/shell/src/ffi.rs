@@ -18,6 +18,7 @@ use scrim_policy::head::Place;
 pub(crate) enum Map {
     Request = 0,
     Response = 2,
+    CallResponse = 6,
 }
 
 /// Which buffer.
@@ -25,6 +26,7 @@ pub(crate) enum Map {
 #[repr(u32)]
 pub(crate) enum Buffer {
     ResponseBody = 1,
+    CallResponseBody = 4,
     PluginConfiguration = 7,
 }
 
@@ -72,6 +74,9 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> u32;
     fn proxy_close_stream(stream: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_call_foreign_function(
@@ -114,6 +119,39 @@ pub(crate) fn now() -> Option<u64> {
     // SAFETY: `time` is a live u64.
     done(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) }).ok()?;
     Some(time)
+}
+
+/// The host's time in milliseconds since the epoch.
+pub(crate) fn milliseconds() -> Option<u64> {
+    now().map(|nanoseconds| nanoseconds / 1_000_000)
+}
+
+/// Has the root's timer go off every so many milliseconds; 0: never.
+pub(crate) fn set_tick_period(milliseconds: u32) {
+    // SAFETY: no pointers.
+    let _ = unsafe { proxy_set_tick_period_milliseconds(milliseconds) };
+}
+
+/// What follows is done as this context, until the callback returns.
+pub(crate) fn act_as(context: u32) -> Result<(), Refused> {
+    // SAFETY: no pointers.
+    done(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Lets a paused request go on, once the callback has returned.
+pub(crate) fn continue_request() -> Result<(), Refused> {
+    const REQUEST: u32 = 0;
+    // SAFETY: no pointers.
+    done(unsafe { proxy_continue_stream(REQUEST) })
+}
+
+/// Calls a cluster of the proxy; the answer comes to the root under the token. `None`: the host would not.
+///
+/// This is the SDK's own wrapper: its dispatcher panics on an answer whose token it does not know, and only this makes tokens known to
+/// it. It panics on a status other than Ok, BadArgument and InternalFailure, which hosts don't give here.
+pub(crate) fn call(cluster: &str, headers: &[(&str, &str)], timeout: u64) -> Option<u32> {
+    let timeout = std::time::Duration::from_millis(timeout);
+    proxy_wasm::hostcalls::dispatch_http_call(cluster, headers.to_vec(), None, Vec::new(), timeout).ok()
 }
 
 /// A whole header map: its bytes, and where the lines stand in them.

@@ -4,7 +4,8 @@
 //! 2. What the host refuses fails closed: an edit that does not take is answered with 500, a body that can't be read is reset.
 //! 3. It publishes the log-safe path (`wasm.scrim.path`) with the request head and the audit record (`wasm.scrim.audit`) when the
 //!    stream is logged; access logs print both.
-//! 4. It counts denials by reason as `scrim_denied_<reason>`, and logs nothing that came from a request.
+//! 4. A request whose issuer's keys are being fetched waits for them, see [`keys`].
+//! 5. It counts denials by reason as `scrim_denied_<reason>`, and logs nothing that came from a request.
 
 #![deny(
     clippy::unwrap_used,
@@ -23,11 +24,12 @@
 )]
 
 mod ffi;
+mod keys;
 
 pub use scrim_policy::chain::{ALL, CACHE_CONTROL, OAUTH_SCOPE, PHI_URL, RESPONSE_TRIM};
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
@@ -40,6 +42,7 @@ use scrim_policy::head::{Edit, RequestHead, ResponseHead};
 use scrim_policy::token::{HostVerdict, HostVerifier, foreign, self_test};
 
 use ffi::{Buffer, Level, Map, Refused};
+use keys::{Calls, Resumed, Timer, Waits};
 
 const ROUTE_POLICY: &str = "xds\0route_metadata\0filter_metadata\0scrim\0policy";
 const VIRTUAL_HOST_POLICY: &str = "xds\0virtual_host_metadata\0filter_metadata\0scrim\0policy";
@@ -51,30 +54,52 @@ const HANDOVER: &str = "scrim.chain";
 /// Registers the module's contexts; `FILTERS` says which filters it holds. To be called in `proxy_wasm::main!`.
 pub fn start<const FILTERS: u8>() {
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| {
+    proxy_wasm::set_root_context(|context| {
         Box::new(Root::<FILTERS> {
+            context,
             compiled: None,
             vault: Rc::new(RefCell::new(Vault::default())),
+            timer: Rc::default(),
+            calls: Calls::default(),
         })
     });
 }
 
 /// One plugin: its policy file, and what its requests share.
 struct Root<const FILTERS: u8> {
+    context: u32,
     compiled: Option<Rc<Compiled>>,
     vault: Rc<RefCell<Vault>>,
+    timer: Rc<Timer>,
+    calls: Calls,
+}
+
+/// What the SDK holds of a stream.
+struct Http<const FILTERS: u8> {
+    context: u32,
+    /// Shared with the list of streams that wait for keys.
+    live: Rc<RefCell<Live<FILTERS>>>,
 }
 
 /// One stream.
-struct Http<const FILTERS: u8> {
+struct Live<const FILTERS: u8> {
+    compiled: Rc<Compiled>,
     stream: Stream<FILTERS>,
-    needs_route_name: bool,
     vault: Rc<RefCell<Vault>>,
+    timer: Rc<Timer>,
     /// Whether the request head came: else there is nothing to log.
     opened: bool,
+    /// Whether the request is paused until keys come.
+    waits: bool,
 }
 
-impl<const FILTERS: u8> Context for Root<FILTERS> {}
+impl<const FILTERS: u8> Context for Root<FILTERS> {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
+        if FILTERS & OAUTH_SCOPE != 0 {
+            self.calls.answered(token, headers, body, self.context);
+        }
+    }
+}
 
 impl<const FILTERS: u8> RootContext for Root<FILTERS> {
     fn on_configure(&mut self, size: usize) -> bool {
@@ -105,7 +130,7 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
             };
             ffi::log(level, &format!("scrim: policy: {problem}"));
         }
-        let Some(compiled) = compiled else {
+        let Some(mut compiled) = compiled else {
             return false;
         };
         let mut vault = Vault::default();
@@ -121,6 +146,8 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
                 },
             );
             vault.host = usable.then_some(host as Rc<dyn HostVerifier>);
+            keys::share(&mut compiled);
+            self.timer.start(&compiled);
         }
         ffi::log(Level::Info, &format!("scrim: policy {} is in force", compiled.digest()));
         // A new policy starts with an empty token cache; streams under way keep theirs.
@@ -129,13 +156,27 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
         true
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+    fn on_tick(&mut self) {
+        if FILTERS & OAUTH_SCOPE != 0
+            && let Some(compiled) = &self.compiled
+        {
+            self.calls.tick(compiled, &self.timer, self.context);
+        }
+    }
+
+    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
         let compiled = self.compiled.as_ref()?;
-        Some(Box::new(Http::<FILTERS> {
-            needs_route_name: compiled.routes().needs_route_name(),
+        let live = Live::<FILTERS> {
+            compiled: Rc::clone(compiled),
             stream: Stream::new(Rc::clone(compiled)),
             vault: Rc::clone(&self.vault),
+            timer: Rc::clone(&self.timer),
             opened: false,
+            waits: false,
+        };
+        Some(Box::new(Http::<FILTERS> {
+            context,
+            live: Rc::new(RefCell::new(live)),
         }))
     }
 
@@ -148,14 +189,116 @@ impl<const FILTERS: u8> Context for Http<FILTERS> {}
 
 impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let weak = Rc::downgrade(&self.live);
+        let context = self.context;
+        self.run(|live| live.request_headers(context, weak))
+    }
+
+    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+        self.run(|live| live.while_waiting())
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.run(|live| live.while_waiting())
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        // The proxy itself answered a request that waits.
+        self.stop_waiting();
+        self.run(|live| live.response_headers(end_of_stream))
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        self.run(|live| live.response_body(size, end_of_stream))
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.run(|live| live.response_trailers())
+    }
+
+    fn on_log(&mut self) {
+        self.stop_waiting();
+        if let Ok(live) = self.live.try_borrow() {
+            live.log();
+        }
+    }
+}
+
+impl<const FILTERS: u8> Http<FILTERS> {
+    fn run(&self, callback: impl FnOnce(&mut Live<FILTERS>) -> Action) -> Action {
+        match self.live.try_borrow_mut() {
+            Ok(mut live) => callback(&mut live),
+            Err(_) => fail(),
+        }
+    }
+
+    fn stop_waiting(&self) {
+        if let Ok(mut live) = self.live.try_borrow_mut()
+            && std::mem::take(&mut live.waits)
+        {
+            keys::forget(self.context);
+        }
+    }
+}
+
+impl<const FILTERS: u8> Drop for Http<FILTERS> {
+    fn drop(&mut self) {
+        self.stop_waiting();
+    }
+}
+
+impl<const FILTERS: u8> Waits for RefCell<Live<FILTERS>> {
+    fn resume(&self, last: bool) -> Resumed {
+        let Ok(mut live) = self.try_borrow_mut() else {
+            return Resumed::Over;
+        };
+        if !live.waits {
+            return Resumed::Over;
+        }
+        // What was decided without the keys does not count.
+        live.stream = Stream::new(Rc::clone(&live.compiled));
+        match live.open(!last) {
+            None => {
+                live.hurry();
+                Resumed::Waiting
+            }
+            Some(action) => {
+                live.waits = false;
+                match action {
+                    Action::Continue => Resumed::Passed,
+                    _ => Resumed::Over,
+                }
+            }
+        }
+    }
+}
+
+impl<const FILTERS: u8> Live<FILTERS> {
+    fn request_headers(&mut self, context: u32, this: Weak<RefCell<Self>>) -> Action {
+        if let Some(action) = self.open(true) {
+            return action;
+        }
+        let now = ffi::milliseconds().unwrap_or(0);
+        if keys::wait(context, this, &self.compiled, now) {
+            self.waits = true;
+            self.hurry();
+            return Action::Pause;
+        }
+        // Too many wait.
+        self.stream = Stream::new(Rc::clone(&self.compiled));
+        self.open(false).unwrap_or(Action::Pause)
+    }
+
+    /// Judges the request head; `None`: it has to wait for keys, and may.
+    fn open(&mut self, may_wait: bool) -> Option<Action> {
         let Some((raw, places)) = ffi::headers(Map::Request) else {
-            return self.fail();
+            return Some(fail());
         };
         let mut head = RequestHead::at(raw, places);
         let facts = self.facts();
         let vault = Rc::clone(&self.vault);
         let Ok(mut vault) = vault.try_borrow_mut() else {
-            return self.fail();
+            return Some(fail());
         };
         let opening = self.stream.request_head(&mut head, &facts, &mut vault);
         drop(vault);
@@ -164,25 +307,39 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
             if let Some(value) = value
                 && ffi::set_property(path, value.as_bytes()).is_err()
             {
-                return self.fail();
+                return Some(fail());
             }
         }
-        self.carry_out(Map::Request, opening.verdict)
+        if opening.awaits_keys && may_wait {
+            return None;
+        }
+        Some(self.carry_out(Map::Request, opening.verdict))
     }
 
-    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+    fn hurry(&self) {
+        if let Some(now) = ffi::milliseconds() {
+            self.timer.hurry(&self.compiled, now);
+        }
+    }
+
+    /// Nothing of a request that waits goes on.
+    fn while_waiting(&self) -> Action {
+        if self.waits { Action::Pause } else { Action::Continue }
+    }
+
+    fn response_headers(&mut self, end_of_stream: bool) -> Action {
         if !self.stream.wants_response() {
             return Action::Continue;
         }
         let Some((raw, places)) = ffi::headers(Map::Response) else {
-            return self.fail();
+            return fail();
         };
         let mut head = ResponseHead::at(raw, places);
         let verdict = self.stream.response_head(&mut head, end_of_stream);
         self.carry_out(Map::Response, verdict)
     }
 
-    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+    fn response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         if !self.stream.wants_body() {
             return Action::Continue;
         }
@@ -192,7 +349,7 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
         self.body(size, end_of_stream)
     }
 
-    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+    fn response_trailers(&mut self) -> Action {
         if !self.stream.wants_body() {
             return Action::Continue;
         }
@@ -201,12 +358,12 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
         let action = self.judge_body(&held, true);
         // Nothing inspects trailers, so a trimmed response has none.
         if matches!(action, Action::Continue) && ffi::clear_response_trailers().is_err() {
-            return self.reset();
+            return reset();
         }
         action
     }
 
-    fn on_log(&mut self) {
+    fn log(&self) {
         if !self.opened {
             return;
         }
@@ -218,9 +375,7 @@ impl<const FILTERS: u8> HttpContext for Http<FILTERS> {
         };
         let _ = ffi::set_property(AUDIT, record.as_bytes());
     }
-}
 
-impl<const FILTERS: u8> Http<FILTERS> {
     fn facts(&self) -> RequestFacts {
         let handover = if FILTERS == ALL { None } else { ffi::property(HANDOVER) };
         let chosen = handover.is_some();
@@ -230,7 +385,7 @@ impl<const FILTERS: u8> Http<FILTERS> {
         } else {
             ffi::property(VIRTUAL_HOST_POLICY)
         };
-        let route_name = if !self.needs_route_name {
+        let route_name = if !self.compiled.routes().needs_route_name() {
             None
         } else {
             ffi::property(ROUTE_NAME)
@@ -255,7 +410,7 @@ impl<const FILTERS: u8> Http<FILTERS> {
 
     fn edit(&mut self, map: Map, edits: &[Edit], then: Action) -> Action {
         if edits.iter().any(|edit| apply(map, edit).is_err()) {
-            return self.fail();
+            return fail();
         }
         then
     }
@@ -268,7 +423,7 @@ impl<const FILTERS: u8> Http<FILTERS> {
         };
         match piece {
             Some(piece) => self.judge_body(&piece, end_of_stream),
-            None => self.reset(),
+            None => reset(),
         }
     }
 
@@ -280,12 +435,12 @@ impl<const FILTERS: u8> Http<FILTERS> {
                 if out == piece || ffi::set_buffer(Buffer::ResponseBody, &out).is_ok() {
                     return Action::Continue;
                 }
-                self.reset()
+                reset()
             }
             BodyVerdict::Deny(denial) => self.deny(&denial),
             BodyVerdict::Reset(reason) => {
                 ffi::count(&format!("scrim_denied_{}", reason.code()));
-                self.reset()
+                reset()
             }
         }
     }
@@ -293,6 +448,9 @@ impl<const FILTERS: u8> Http<FILTERS> {
     fn deny(&mut self, denial: &Denial) -> Action {
         let code = denial.reason.code();
         ffi::count(&format!("scrim_denied_{code}"));
+        if code == "keys_unavailable" {
+            ffi::count("scrim_jwks_unavailable");
+        }
         if code == "unknown_policy" {
             ffi::log(
                 Level::Warn,
@@ -315,28 +473,28 @@ impl<const FILTERS: u8> Http<FILTERS> {
             &headers,
             denial.answer.body.as_bytes(),
         );
-        self.sent(sent)
+        sent_or_reset(sent)
     }
+}
 
-    /// Something went wrong between us and the host: nothing may pass.
-    fn fail(&mut self) -> Action {
-        ffi::count("scrim_host_failed");
-        ffi::log(Level::Error, "scrim: a host call failed; the stream is refused");
-        let sent = ffi::respond(500, "scrim_host_failed", &[("cache-control", "no-store, private")], b"");
-        self.sent(sent)
-    }
+/// Something went wrong between us and the host: nothing may pass.
+fn fail() -> Action {
+    ffi::count("scrim_host_failed");
+    ffi::log(Level::Error, "scrim: a host call failed; the stream is refused");
+    let sent = ffi::respond(500, "scrim_host_failed", &[("cache-control", "no-store, private")], b"");
+    sent_or_reset(sent)
+}
 
-    fn sent(&mut self, sent: Result<(), Refused>) -> Action {
-        match sent {
-            Ok(()) => Action::Pause,
-            Err(Refused) => self.reset(),
-        }
+fn sent_or_reset(sent: Result<(), Refused>) -> Action {
+    match sent {
+        Ok(()) => Action::Pause,
+        Err(Refused) => reset(),
     }
+}
 
-    fn reset(&mut self) -> Action {
-        let _ = ffi::reset_response();
-        Action::Pause
-    }
+fn reset() -> Action {
+    let _ = ffi::reset_response();
+    Action::Pause
 }
 
 fn apply(map: Map, edit: &Edit) -> Result<(), Refused> {

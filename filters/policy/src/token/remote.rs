@@ -413,6 +413,17 @@ impl Source {
         &self.spec
     }
 
+    /// How long a request may have to wait for a fetch, in milliseconds: for its turn, and for the answers.
+    #[must_use]
+    pub fn longest_wait(&self) -> u64 {
+        let more_steps = match self.spec.finding {
+            Finding::Url(_) => 0,
+            Finding::Discovery { .. } => 1,
+        };
+        self.lost_after(FORCED_INTERVAL)
+            .saturating_add(self.spec.timeout.saturating_mul(more_steps))
+    }
+
     /// The copy, unless it is too old, and a number that changes with its keys.
     #[must_use]
     pub fn keys(&self, now: u64) -> Option<(Rc<KeySet>, u64)> {
@@ -660,7 +671,7 @@ impl State {
 
     fn forget(&mut self, now: u64) {
         self.unknown
-            .retain(|(_, until)| now < *until && *until <= now.saturating_add(NEGATIVE_LIFE));
+            .retain(|(_, until)| now < *until && *until <= now.saturating_add(NEGATIVE_LIFE + CLOCK_SLACK));
     }
 }
 
