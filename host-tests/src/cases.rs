@@ -48,14 +48,17 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 pub use self::delivery::Delivery;
-use self::format::{BodySpec, Case, FaultSpec, Shared, TextOr};
+use self::format::{BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Shared, TextOr};
+use self::format::Wait;
 pub use self::format::{Modules, Suite};
 use self::matching::Sent;
 pub use self::problem::Problem;
 use self::render::Part;
 use self::report::{Report, Test, Verdict};
 use self::snapshot::Snapshots;
-use crate::exchange::{Answer, Body, Engine, Fault, Filter, Gateway, Outcome, Request, Route, Setup};
+use crate::exchange::{
+    Answer, Body, Cluster, ClusterAnswer, ClusterFault, Engine, Fault, Filter, Gateway, Outcome, Request, Route, Setup,
+};
 use crate::tokens;
 
 /// What runs cases: engines, and a way from a policy file to filters.
@@ -292,7 +295,11 @@ impl Runner<'_> {
                         }
                     },
                 };
-                let outcome = match running.exchange(request, answer) {
+                let waited = match case.wait {
+                    Some(Wait(time)) => running.wait(time),
+                    None => Ok(()),
+                };
+                let outcome = match waited.and_then(|()| running.exchange(request, answer)) {
                     Ok(outcome) => outcome,
                     Err(error) => {
                         wrong.push(format!("the exchange itself failed: {error:#}"));
@@ -386,6 +393,7 @@ impl Runner<'_> {
             virtual_host_metadata: suite.proxy.virtual_host_metadata.clone(),
             buffer_limit: suite.proxy.buffer_limit,
             environment: compiled.environment,
+            clusters: loaded.clusters()?,
             report: report.into_iter().collect(),
         })
     }
@@ -685,6 +693,45 @@ impl Loaded {
         }
         out.push_str(rest);
         Ok(out)
+    }
+
+    fn clusters(&self) -> Result<BTreeMap<String, Cluster>> {
+        let clusters = self.suite.proxy.clusters.iter().map(|(name, spec)| {
+            let everywhere = spec.answers.iter().map(|answer| ("*", answer));
+            let somewhere = spec
+                .paths
+                .iter()
+                .flat_map(|(path, answers)| answers.iter().map(move |answer| (path.as_str(), answer)));
+            let mut cluster = Cluster::default();
+            for (path, answer) in everywhere.chain(somewhere) {
+                let made = self.cluster_answer(answer).with_context(|| format!("cluster `{name}`"))?;
+                cluster.answers.entry(path.to_owned()).or_default().push(made);
+            }
+            Ok((name.clone(), cluster))
+        });
+        clusters.collect()
+    }
+
+    fn cluster_answer(&self, spec: &ClusterAnswerSpec) -> Result<ClusterAnswer> {
+        let body = self.body(spec.body.as_ref(), spec.json.as_ref(), &mut BTreeSet::new())?;
+        let mut headers: Vec<_> = spec
+            .headers
+            .0
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
+            .collect();
+        if body.is_some() && !headers.iter().any(|(name, _)| name == "content-type") {
+            headers.push(("content-type".to_owned(), b"application/json".to_vec()));
+        }
+        Ok(ClusterAnswer {
+            status: spec.status.unwrap_or(200),
+            headers,
+            body: body.unwrap_or_default(),
+            fault: spec.fault.map(|fault| match fault {
+                ClusterFaultSpec::Refuse | ClusterFaultSpec::Reset => ClusterFault::Reset,
+                ClusterFaultSpec::Timeout => ClusterFault::Timeout,
+            }),
+        })
     }
 
     fn filters(&self) -> Result<Vec<Filter>> {

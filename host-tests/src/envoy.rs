@@ -5,6 +5,7 @@
 //! 3. Nothing outlives its gateway: the process is killed and its folder removed on drop, also during a panic.
 
 pub(crate) mod client;
+mod cluster;
 mod engine;
 mod find;
 mod process;

@@ -24,6 +24,12 @@ pub trait Engine {
 pub trait Gateway {
     /// Sends one request through the chain and waits until the stream is over and logged.
     fn exchange(&mut self, request: &Request, answer: &Answer) -> anyhow::Result<Outcome>;
+
+    /// Lets time pass, and timers go off.
+    ///
+    /// # Errors
+    /// When what the timers set off does not end.
+    fn wait(&mut self, time: Duration) -> anyhow::Result<()>;
 }
 
 /// What a gateway is made of.
@@ -39,6 +45,8 @@ pub struct Setup {
     pub buffer_limit: Option<u32>,
     /// Environment of the VMs.
     pub environment: BTreeMap<String, String>,
+    /// The clusters that filters may call, beside the upstream.
+    pub clusters: BTreeMap<String, Cluster>,
     /// Filter state to report in [`Outcome::filter_state`], as the filters named it (`scrim.path`).
     pub report: Vec<String>,
 }
@@ -59,6 +67,70 @@ pub struct Filter {
     pub configuration: Vec<u8>,
     /// Envoy's `PluginConfig.allow_on_headers_stop_iteration`.
     pub allow_on_headers_stop_iteration: bool,
+}
+
+/// A scripted cluster that filters may call.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    /// What it answers, by path with query; `*` stands for every other path. Each list is used in turn, its last one again and again;
+    /// where there is none, the answer is 404.
+    pub answers: BTreeMap<String, Vec<ClusterAnswer>>,
+}
+
+/// What a cluster answers to one call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterAnswer {
+    /// The status.
+    pub status: u16,
+    /// Header lines.
+    pub headers: Headers,
+    /// The body.
+    pub body: Vec<u8>,
+    /// What goes wrong instead, if anything.
+    pub fault: Option<ClusterFault>,
+}
+
+/// How a call to a cluster can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterFault {
+    /// The connection breaks before any answer.
+    Reset,
+    /// No answer comes before the caller gives up.
+    Timeout,
+}
+
+/// A [`Cluster`] at work: which answer is next.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    cluster: Cluster,
+    told: BTreeMap<String, usize>,
+}
+
+impl Script {
+    /// The script from its beginning.
+    pub fn new(cluster: Cluster) -> Self {
+        Self {
+            cluster,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// The answer to a call for this path.
+    pub fn answer(&mut self, path: &str) -> ClusterAnswer {
+        let path = if self.cluster.answers.contains_key(path) {
+            path
+        } else {
+            "*"
+        };
+        let answers = self.cluster.answers.get(path).map_or(&[][..], Vec::as_slice);
+        let told = self.told.entry(path.to_owned()).or_default();
+        let answer = answers.get(*told).or(answers.last());
+        *told += 1;
+        answer.cloned().unwrap_or(ClusterAnswer {
+            status: 404,
+            ..ClusterAnswer::default()
+        })
+    }
 }
 
 /// One route of the proxy.

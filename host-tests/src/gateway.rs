@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use scrim_policy::compile::Compiled;
 
 use crate::cases::{self, Modules, PolicySource};
 use crate::exchange::Filter;
 use crate::modules::{CHAIN, Module, SUITE};
 use crate::policy_file::PolicyFile;
+use crate::render::{Cluster, Tls, Upstream};
 
 /// The filter state that the modules publish.
 pub const PUBLISHED: [&str; 2] = ["scrim.path", "scrim.audit"];
@@ -65,6 +67,50 @@ pub fn compile_cases(source: &PolicySource, folder: &Path) -> anyhow::Result<cas
         filters: filters(&policy, source.modules, folder)?,
         environment: policy.environment.clone(),
     })
+}
+
+/// The clusters through which a policy's keys are fetched. `servers` says by name where one is instead of where the key set's URL
+/// says; `ca_file` has the certificate authorities to trust where that is `https`.
+///
+/// # Errors
+/// When one cluster would have to be two servers, or `servers` names one that the policy does not.
+pub fn clusters(compiled: &Compiled, servers: &[(String, Upstream)], ca_file: &Path) -> anyhow::Result<Vec<Cluster>> {
+    let mut list: Vec<Cluster> = Vec::new();
+    for source in compiled.sources() {
+        let spec = source.spec();
+        let origin = spec.finding.address().origin();
+        let (host, port) = origin.host_and_port();
+        let own = Upstream {
+            host: host.to_owned(),
+            port,
+        };
+        let given = servers.iter().find(|(name, _)| *name == spec.cluster);
+        let made = Cluster {
+            name: spec.cluster.clone(),
+            server: given.map_or(own, |(_, server)| server.clone()),
+            tls: origin.is_secure().then(|| Tls {
+                host: host.to_owned(),
+                ca_file: ca_file.to_owned(),
+            }),
+        };
+        match list.iter().find(|other| other.name == made.name) {
+            Some(other) if *other == made => {}
+            Some(other) => bail!(
+                "cluster `{}` would be both {} and {}; give issuers of different servers different clusters",
+                made.name,
+                other.server,
+                made.server
+            ),
+            None => list.push(made),
+        }
+    }
+    for (name, _) in servers {
+        if !list.iter().any(|cluster| cluster.name == *name) {
+            let known = cases::known(list.iter().map(|cluster| cluster.name.as_str()));
+            bail!("the policy fetches no keys through cluster `{name}`; {known}");
+        }
+    }
+    Ok(list)
 }
 
 /// The environment of the VMs of a local gateway: what key files held, and this process's values of what the policy names.

@@ -32,6 +32,8 @@ pub struct Bootstrap {
     pub listen: SocketAddr,
     /// Where requests go.
     pub upstream: Upstream,
+    /// The clusters that filters call.
+    pub clusters: Vec<Cluster>,
     /// The filters, outermost first.
     pub filters: Vec<Filter>,
     /// The routes, the first match wins; none: one for everything, named `default`.
@@ -60,6 +62,29 @@ pub struct Upstream {
     /// The port.
     pub port: u16,
 }
+
+/// A cluster that filters call, to fetch keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name, as in the policy.
+    pub name: String,
+    /// Where it is.
+    pub server: Upstream,
+    /// How the connection is protected; none: it is not.
+    pub tls: Option<Tls>,
+}
+
+/// TLS to a server whose certificate is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The name or IP address that its certificate must have.
+    pub host: String,
+    /// The certificate authorities to trust, as PEM.
+    pub ca_file: PathBuf,
+}
+
+/// Where Debian and those after it keep the certificate authorities; Envoy has no default of its own.
+pub const CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The environment of the modules' VMs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -200,6 +225,7 @@ impl Bootstrap {
         Self {
             listen,
             upstream,
+            clusters: Vec::new(),
             filters: Vec::new(),
             routes: Vec::new(),
             virtual_host_metadata: Metadata::new(),
@@ -231,6 +257,7 @@ impl Bootstrap {
             .chain(listeners);
         let clusters = [cluster(CLUSTER, &self.upstream)]
             .into_iter()
+            .chain(self.clusters.iter().map(Cluster::entry))
             .chain(clusters.into_iter().flatten());
         let mut entries = Vec::new();
         if let Some(admin) = &self.admin {
@@ -343,6 +370,46 @@ impl Bootstrap {
             ("config", map(config)),
         ]);
         map([("name", text(&filter.name)), ("typed_config", typed)])
+    }
+}
+
+impl Cluster {
+    fn entry(&self) -> Yaml<'static> {
+        let mut entry = cluster(&self.name, &self.server);
+        if let (Some(tls), Yaml::Mapping(entries)) = (&self.tls, &mut entry) {
+            entries.insert(text("transport_socket"), tls.entry());
+        }
+        entry
+    }
+}
+
+impl Tls {
+    fn entry(&self) -> Yaml<'static> {
+        let kind = match self.host.parse::<IpAddr>() {
+            Ok(_) => "IP_ADDRESS",
+            Err(_) => "DNS",
+        };
+        let name = map([
+            ("san_type", text(kind)),
+            ("matcher", map([("exact", text(&self.host))])),
+        ]);
+        let validation = map([
+            ("trusted_ca", map([("filename", text(self.ca_file.display()))])),
+            ("match_typed_subject_alt_names", list([name])),
+        ]);
+        let mut context = vec![(
+            "@type",
+            type_url("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"),
+        )];
+        // RFC 6066 section 3: no IP addresses.
+        if kind == "DNS" {
+            context.push(("sni", text(&self.host)));
+        }
+        context.push(("common_tls_context", map([("validation_context", validation)])));
+        map([
+            ("name", text("envoy.transport_sockets.tls")),
+            ("typed_config", map(context)),
+        ])
     }
 }
 
@@ -565,6 +632,14 @@ mod tests {
         bootstrap.access_log = Some(AccessLog::standard(Sink::File(PathBuf::from("/var/log/scrim.json"))));
         bootstrap.admin = Some(Admin::Tcp("127.0.0.1:9901".parse().unwrap()));
         bootstrap.comments = vec!["Two\nlines".to_owned()];
+        bootstrap.clusters = vec![Cluster {
+            name: "idp".to_owned(),
+            server: "idp.internal:8443".parse().unwrap(),
+            tls: Some(Tls {
+                host: "idp.example.org".to_owned(),
+                ca_file: PathBuf::from(CA_FILE),
+            }),
+        }];
         bootstrap
     }
 
@@ -589,6 +664,8 @@ mod tests {
             "- SCRIM_PSEUDONYM_KEY\n",
             "type: STRICT_DNS\n",
             "normalize_path: true\n",
+            "sni: idp.example.org\n",
+            "exact: idp.example.org\n",
         ] {
             assert!(text.contains(wanted), "{wanted:?} is not in:\n{text}");
         }

@@ -25,7 +25,7 @@ use scrim_policy::audit::Timestamp;
 use crate::envoy::client;
 use crate::exchange::{Answer, Body, End, Fault, Got, Outcome, PROXY_HEADERS, Request, Seen, Setup};
 use crate::render::Upstream;
-use crate::wasm::{Chain, Wasmtime};
+use crate::wasm::{Call, CallAnswer, Chain, Wasmtime};
 
 /// The most a request body may have, in bytes.
 pub const BODY_LIMIT: usize = 64 << 20;
@@ -201,6 +201,45 @@ fn ask(upstream: &Upstream, seen: &Seen) -> Answer {
         Ok(None) => failed(Fault::ResetBeforeHeaders),
         Err(_) => failed(Fault::Refuse),
     }
+}
+
+/// Makes a filter's call to a real server, by plain HTTP; none: there was no whole answer in time.
+pub fn call(server: &Upstream, call: &Call) -> Option<CallAnswer> {
+    let to = (server.host.as_str(), server.port).to_socket_addrs().ok()?.next()?;
+    let line = |wanted: &str| {
+        let mut lines = call.headers.iter();
+        lines.find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
+    };
+    let text = |wanted: &str| Some(String::from_utf8_lossy(&line(wanted)?).into_owned());
+    let chunks = if call.body.is_empty() {
+        Vec::new()
+    } else {
+        vec![call.body.clone()]
+    };
+    let request = Request {
+        method: text(":method")?,
+        target: line(":path")?,
+        authority: text(":authority")?,
+        headers: call
+            .headers
+            .iter()
+            .filter(|(name, _)| !name.starts_with(':'))
+            .cloned()
+            .collect(),
+        body: Body {
+            chunks,
+            end: End::WithLastChunk,
+            trailers: Vec::new(),
+        },
+    };
+    let got = client::send(to, &request).ok()??;
+    let mut headers = vec![(":status".to_owned(), got.status.to_string().into_bytes())];
+    headers.extend(got.headers);
+    got.complete.then_some(CallAnswer {
+        headers,
+        body: got.body,
+        trailers: got.trailers,
+    })
 }
 
 fn pieces(body: Vec<u8>) -> Vec<Vec<u8>> {

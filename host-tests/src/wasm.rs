@@ -79,7 +79,7 @@ pub struct Builder {
 pub enum Clock {
     /// The machine's clock.
     System,
-    /// Always this time since the Unix epoch.
+    /// This time since the Unix epoch; it goes on only where something waits: a stream for a timer, or [`Gateway::wait`].
     Fixed(Duration),
 }
 

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -203,5 +204,9 @@ impl Gateway for Heard {
                 .push(serde_json::from_str(audit)?);
         }
         Ok(outcome)
+    }
+
+    fn wait(&mut self, time: Duration) -> anyhow::Result<()> {
+        self.gateway.wait(time)
     }
 }

@@ -1,9 +1,11 @@
 //! The case file's types: what YAML and the JSON Schema know. Everything is parsed here once, and refused here.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -115,6 +117,82 @@ pub struct ProxySpec {
     pub virtual_host_metadata: Metadata,
     /// What a paused body may hold, in bytes. Default: 1 MiB.
     pub buffer_limit: Option<u32>,
+    /// The clusters that filters call, such as the one through which a policy fetches its keys. A gateway serves all cases of the file, so
+    /// where answers are used in turn, name one delivery (`deliver: [whole]`).
+    #[serde(default)]
+    pub clusters: BTreeMap<String, ClusterSpec>,
+}
+
+/// A cluster that filters call, and what it answers.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSpec {
+    /// What it answers to calls for any path that `paths` does not name: used in turn, the last again and again. None: 404.
+    #[serde(default)]
+    pub answers: Vec<ClusterAnswerSpec>,
+    /// The same by path, with query.
+    #[serde(default)]
+    pub paths: BTreeMap<String, Vec<ClusterAnswerSpec>>,
+}
+
+/// What a cluster answers to one call.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterAnswerSpec {
+    /// Default: 200.
+    pub status: Option<u16>,
+    /// Header lines. `content-type: application/json` is set when they have none and there is a body.
+    #[serde(default)]
+    pub headers: HeaderLines,
+    /// The body. Default: none.
+    pub body: Option<BodySpec>,
+    /// The body as JSON.
+    pub json: Option<Value>,
+    /// What goes wrong instead of an answer.
+    pub fault: Option<ClusterFaultSpec>,
+}
+
+/// How a call to a cluster fails.
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClusterFaultSpec {
+    /// Nobody is there; a filter sees the same as with `reset`.
+    Refuse,
+    /// The connection breaks before any answer.
+    Reset,
+    /// No answer comes before the caller gives up.
+    Timeout,
+}
+
+/// A time span: a whole number and `ms` or `s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait(pub Duration);
+
+impl<'de> Deserialize<'de> for Wait {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (digits, unit) = match text.strip_suffix("ms") {
+            Some(digits) => (digits, 1),
+            None => (text.strip_suffix('s').unwrap_or_default(), 1_000),
+        };
+        let number: Option<u64> = digits.parse().ok().filter(|number| *number <= 60_000);
+        match number {
+            Some(number) => Ok(Self(Duration::from_millis(number * unit))),
+            None => Err(de::Error::custom(format!(
+                "`{text}` is no time span: write it as `1500ms` or `2s`"
+            ))),
+        }
+    }
+}
+
+impl JsonSchema for Wait {
+    fn schema_name() -> Cow<'static, str> {
+        "Wait".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": "^[0-9]+(ms|s)$", "description": "A time span, such as `1500ms` or `2s`."})
+    }
 }
 
 /// One route of the proxy.
@@ -138,6 +216,8 @@ pub struct Case {
     /// What the case shows, in a few words; unique in its file.
     #[schemars(with = "String")]
     pub name: Spanned<String>,
+    /// How long to wait before the request is sent, so that timers go off and copies age.
+    pub wait: Option<Wait>,
     /// What the client sends.
     pub request: RequestSpec,
     /// What the upstream answers. Default: 200 with `{}`.

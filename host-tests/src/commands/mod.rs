@@ -89,6 +89,19 @@ struct Place {
     /// Where the modules' files are put [default: `scrim-modules` beside the executable]
     #[arg(long, value_name = "DIR")]
     module_dir: Option<PathBuf>,
+    /// Where a cluster is through which the policy's keys are fetched [default: host and port of the key set's URL]
+    #[arg(long = "cluster", value_name = "NAME=HOST:PORT", value_parser = cluster)]
+    clusters: Vec<(String, Upstream)>,
+    /// The certificate authorities that Envoy trusts where keys are fetched over https, as PEM
+    #[arg(long, value_name = "FILE", default_value = scrim::render::CA_FILE)]
+    ca_file: PathBuf,
+}
+
+fn cluster(text: &str) -> Result<(String, Upstream), String> {
+    let (name, server) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` names no cluster, write it as `idp=127.0.0.1:9000`"))?;
+    Ok((name.to_owned(), upstream(server)?))
 }
 
 /// An address to listen on or to forward to.

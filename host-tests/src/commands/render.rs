@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 
 use scrim::exchange::Filter;
 use scrim::policy_file::PolicyFile;
-use scrim::render::{AccessLog, Admin, Bootstrap, Sink, Upstream};
+use scrim::render::{AccessLog, Admin, Bootstrap, Cluster, Sink, Upstream};
+use scrim_policy::compile::Compiled;
 
 use super::Place;
 
@@ -21,6 +22,10 @@ Example:
 
 To deploy to another machine, have the modules put where you copy from, and say where they will be there:
   scrim render envoy --policy policy.yaml --module-dir modules --module-path /etc/envoy/scrim > envoy.yaml
+
+Where the policy fetches keys (`jwks: {remote: ..}` or `{discovery: ..}`), the clusters that it names are written too. Each leads to
+the host of the key set's URL unless --cluster says otherwise, by TLS where that URL is https:
+  scrim render envoy --policy policy.yaml --cluster idp=idp.internal:443 --ca-file /etc/ssl/certs/ca-certificates.crt > envoy.yaml
 
 The access log holds the log-safe path and the audit record, never the URL itself.
 Keys named by `env` are taken from Envoy's own environment; they are never written into the configuration.")]
@@ -89,7 +94,9 @@ impl Render {
             Some(there) => self.place.filters_for(&policy, there)?,
             None => self.place.filters(&policy)?,
         };
+        let clusters = self.place.clusters(&compiled)?;
         let mut bootstrap = self.place.bootstrap(&policy, filters, self.listen, self.upstream);
+        bootstrap.clusters = clusters;
         bootstrap.access_log = match self.access_log {
             Some(path) if path.as_os_str() == "none" => None,
             Some(path) => Some(AccessLog::standard(Sink::File(path))),
@@ -117,7 +124,7 @@ impl Render {
                 .push(format!("`{name}` stands for {file}: set it to the file's content"));
         }
         bootstrap.comments.push(
-            "TLS is not set up here: end it in front, or add a transport_socket to the listener and the cluster"
+            "TLS is not set up here: end it in front, or add a transport_socket to the listener and the upstream's cluster"
                 .to_owned(),
         );
         write!(std::io::stdout(), "{}", bootstrap.to_yaml())?;
@@ -138,6 +145,11 @@ impl Place {
         bootstrap.filters = filters;
         bootstrap.environment.host_keys = policy.environment_names.clone();
         bootstrap
+    }
+
+    /// Through what the policy's keys are fetched.
+    pub(super) fn clusters(&self, compiled: &Compiled) -> anyhow::Result<Vec<Cluster>> {
+        scrim::gateway::clusters(compiled, &self.clusters, &self.ca_file)
     }
 
     /// The filters with their modules in the folder `there` of another machine.

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
 use scrim::envoy::{self, Line, Process};
 use scrim::exchange::Setup;
 use scrim::policy_file::PolicyFile;
-use scrim::render::{AccessLog, LISTENER, Sink, Upstream};
+use scrim::render::{AccessLog, Cluster, LISTENER, Sink, Upstream};
 use scrim::serve::Server;
 use scrim::wasm::Wasmtime;
 
@@ -26,7 +26,8 @@ Example:
   scrim serve --policy policy.yaml --listen 127.0.0.1:8080 --upstream 127.0.0.1:9090 --access-log access.jsonl
 
 Prints `listening on ADDR` when it is ready, and ends cleanly on SIGTERM and SIGINT. A key named by `env` in the policy
-comes from this command's environment.")]
+comes from this command's environment. Where the policy fetches keys, the clusters that it names lead to the host of the key set's URL,
+or to where --cluster says (`--cluster idp=127.0.0.1:9000`); keys over https need `--engine envoy`.")]
 pub(crate) struct Serve {
     #[command(flatten)]
     place: Place,
@@ -65,16 +66,17 @@ impl Serve {
         if !diagnostics.is_empty() {
             eprintln!("{diagnostics}");
         }
-        if compiled.is_none() {
+        let Some(compiled) = compiled else {
             return Ok(1);
-        }
+        };
+        let clusters = self.place.clusters(&compiled)?;
         match self.engine {
-            Engine::Wasmtime => self.embedded(&policy),
-            Engine::Envoy => self.envoy(&policy),
+            Engine::Wasmtime => self.embedded(&policy, &clusters),
+            Engine::Envoy => self.envoy(&policy, clusters),
         }
     }
 
-    fn embedded(&self, policy: &PolicyFile) -> anyhow::Result<u8> {
+    fn embedded(&self, policy: &PolicyFile, clusters: &[Cluster]) -> anyhow::Result<u8> {
         let setup = Setup {
             filters: self.place.filters(policy)?,
             environment: scrim::gateway::environment(policy),
@@ -87,16 +89,28 @@ impl Serve {
             ))),
             None => None,
         };
-        let server = Server::start(&Arc::new(Wasmtime::new()?), &setup, self.listen, &self.upstream)?;
+        let mut engine = Wasmtime::builder();
+        for cluster in clusters {
+            if cluster.tls.is_some() {
+                bail!(
+                    "the embedded engine has no TLS, so it can't fetch the keys of cluster `{}`; use `--engine envoy`",
+                    cluster.name
+                );
+            }
+            let server = cluster.server.clone();
+            engine = engine.cluster(&cluster.name, move |call| scrim::serve::call(&server, call));
+        }
+        let server = Server::start(&Arc::new(engine.build()?), &setup, self.listen, &self.upstream)?;
         announce(server.address()?)?;
         server.run(stopped(), log)?;
         Ok(0)
     }
 
-    fn envoy(&self, policy: &PolicyFile) -> anyhow::Result<u8> {
+    fn envoy(&self, policy: &PolicyFile, clusters: Vec<Cluster>) -> anyhow::Result<u8> {
         let mut bootstrap =
             self.place
                 .bootstrap(policy, self.place.filters(policy)?, self.listen, self.upstream.clone());
+        bootstrap.clusters = clusters;
         bootstrap
             .environment
             .host_keys

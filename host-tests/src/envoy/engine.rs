@@ -1,6 +1,7 @@
 //! The engine: one Envoy between a test client and a scripted upstream.
 
 use super::client;
+use super::cluster;
 use super::find::{Found, find};
 use super::process::{Line, Process};
 use super::upstream::Upstream;
@@ -78,6 +79,7 @@ const KIND: &str = "harness";
 struct Running {
     process: Process,
     upstream: Upstream,
+    _clusters: Vec<cluster::Server>,
     listening: SocketAddr,
     refused: SocketAddr,
     barrier: BufReader<TcpStream>,
@@ -103,6 +105,16 @@ impl Running {
         bootstrap.routes = setup.routes.clone();
         bootstrap.virtual_host_metadata = setup.virtual_host_metadata.clone();
         bootstrap.buffer_limit = setup.buffer_limit;
+        let mut clusters = Vec::new();
+        for (name, script) in &setup.clusters {
+            let server = cluster::Server::start(script).context("cannot start a cluster on the loopback")?;
+            bootstrap.clusters.push(render::Cluster {
+                name: name.clone(),
+                server: server.address().into(),
+                tls: None,
+            });
+            clusters.push(server);
+        }
         bootstrap.environment = Environment {
             values: setup.environment.clone(),
             ..Environment::default()
@@ -126,6 +138,7 @@ impl Running {
         let mut running = Self {
             process,
             upstream,
+            _clusters: clusters,
             listening,
             refused,
             barrier: BufReader::new(barrier),
@@ -199,6 +212,12 @@ impl Gateway for Running {
             logs: written.logs,
             filter_state: written.streams.pop().unwrap_or_default(),
         })
+    }
+
+    fn wait(&mut self, time: Duration) -> anyhow::Result<()> {
+        std::thread::sleep(time);
+        // What was logged meanwhile belongs to no exchange.
+        self.settle(0).map(drop)
     }
 }
 

@@ -557,7 +557,7 @@ fn http_call(
         return Ok(Status::BadArgument);
     }
     let host = guest.data_mut();
-    let Some(answer) = host.world.ask(&String::from_utf8_lossy(&cluster), &call) else {
+    let Some((answer, after)) = host.world.ask(&String::from_utf8_lossy(&cluster), &call) else {
         return Ok(Status::BadArgument);
     };
     host.next_call += 1;
@@ -566,6 +566,7 @@ fn http_call(
         filter,
         token: number,
         answer,
+        after,
     });
     Ok(write_number(guest, token, number))
 }

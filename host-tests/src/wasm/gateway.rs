@@ -11,7 +11,7 @@ use super::headers::HeaderMap;
 use super::stream::Stream;
 use super::vm::Vm;
 use super::world::{Event, StreamData, World};
-use crate::exchange::{Answer, Body, End, Fault, Gateway, Outcome, Request, Seen, Setup};
+use crate::exchange::{Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Request, Seen, Setup};
 
 /// Filters behind each other, each in its own VM, in front of a scripted upstream.
 pub struct Chain {
@@ -128,7 +128,7 @@ impl Chain {
         let now = self.world.uptime();
         for at in 0..self.vms.len() {
             let period = Duration::from_millis(self.vms[at].store.data().tick_period.into());
-            if now.saturating_sub(self.ticked[at]) >= period {
+            if period > Duration::ZERO && now.saturating_sub(self.ticked[at]) >= period {
                 self.tick_one(at);
             }
         }
@@ -150,6 +150,20 @@ impl Chain {
 impl Gateway for Chain {
     fn exchange(&mut self, request: &Request, answer: &Answer) -> anyhow::Result<Outcome> {
         self.exchange_with(request, &mut |_| answer.clone())
+    }
+
+    fn wait(&mut self, time: Duration) -> anyhow::Result<()> {
+        let end = self.world.uptime() + time;
+        loop {
+            self.tick_if_due();
+            self.deliver_events()?;
+            let now = self.world.uptime();
+            if now >= end {
+                return Ok(());
+            }
+            let next = next_timer(&self.vms, &self.ticked).map_or(end, |(_, due)| due.min(end));
+            self.world.pass(next.saturating_sub(now));
+        }
     }
 }
 
@@ -175,7 +189,7 @@ impl Chain {
         self.world.refresh_route();
         let is_head = request.method == "HEAD";
         let mut stream = Stream::open(&mut self.vms, &mut self.world, self.buffer_limit, is_head);
-        let hung = run(&mut stream, request, upstream);
+        let hung = run(&mut stream, &mut self.ticked, request, upstream);
         let holder = stream.holder();
         let (upstream, client) = stream.close();
         self.deliver_events()?;
@@ -212,6 +226,7 @@ impl Chain {
 /// Carries one exchange to its end; a way that never ended is the answer.
 fn run(
     stream: &mut Stream<'_>,
+    ticked: &mut [Duration],
     request: &Request,
     upstream: &mut dyn FnMut(&Seen) -> Answer,
 ) -> anyhow::Result<Option<Way>> {
@@ -223,7 +238,7 @@ fn run(
     let body = &request.body;
     stream.receive_headers(is_empty(body));
     send_body(stream, body, Way::Request);
-    pump(stream)?;
+    pump(stream, ticked)?;
     if !stream.ended() && stream.upstream_complete() && !stream.response_started() {
         let answer = &stream
             .upstream_seen()
@@ -234,7 +249,7 @@ fn run(
             Some(Fault::ResetBeforeHeaders) => stream.upstream_broke(),
             Some(Fault::ResetAfterBody) | None => send_answer(stream, request, answer),
         }
-        pump(stream)?;
+        pump(stream, ticked)?;
     }
     if stream.ended() {
         return Ok(None);
@@ -296,17 +311,39 @@ fn send_body(stream: &mut Stream<'_>, body: &Body, way: Way) {
     }
 }
 
-/// Delivers what guests asked for beside their callbacks, while the stream is there to be resumed.
-fn pump(stream: &mut Stream<'_>) -> anyhow::Result<()> {
+/// The filter whose timer goes off next, and when, in time since the gateway started.
+fn next_timer(vms: &[Vm], ticked: &[Duration]) -> Option<(usize, Duration)> {
+    let timers = vms.iter().zip(ticked).enumerate().filter_map(|(at, (vm, last))| {
+        let period = vm.store.data().tick_period;
+        (period > 0 && !vm.failed).then(|| (at, *last + Duration::from_millis(period.into())))
+    });
+    timers.min_by_key(|(_, due)| *due)
+}
+
+/// Delivers what guests asked for beside their callbacks, while the stream is there to be resumed. A stream that nothing else can
+/// resume waits for timers, as long as a client would.
+fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> {
+    let deadline = stream.parts().1.uptime() + EXCHANGE_TIMEOUT;
     for _ in 0..EVENTS_MAX {
         if stream.ended() {
             return Ok(());
         }
+        let is_held = stream.holder().is_some();
         let (vms, world) = stream.parts();
-        let Some(event) = world.events.pop_front() else {
+        if let Some(event) = world.events.pop_front() {
+            let filter = deliver(vms, world, event);
+            stream.after_root_call(filter);
+            continue;
+        }
+        let timer = next_timer(vms, ticked).filter(|(_, due)| is_held && *due <= deadline);
+        let Some((filter, due)) = timer else {
             return Ok(());
         };
-        let filter = deliver(vms, world, event);
+        let now = world.uptime();
+        // A period that began before this stream may be over already.
+        world.pass(due.saturating_sub(now));
+        ticked[filter] = world.uptime();
+        vms[filter].on_tick(world);
         stream.after_root_call(filter);
     }
     bail!("calls and queues set each other off without end")
@@ -315,7 +352,13 @@ fn pump(stream: &mut Stream<'_>) -> anyhow::Result<()> {
 /// The filter that got it.
 fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
     match event {
-        Event::CallAnswered { filter, token, answer } => {
+        Event::CallAnswered {
+            filter,
+            token,
+            answer,
+            after,
+        } => {
+            world.pass(after);
             vms[filter].on_http_call_response(world, token, answer);
             filter
         }

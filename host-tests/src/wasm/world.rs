@@ -9,18 +9,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::headers::HeaderMap;
 use super::{Call, CallAnswer, Clock, Cluster};
-use crate::exchange::{Metadata, Route, Setup};
+use crate::exchange::{ClusterFault, Metadata, Route, Script, Setup};
 
 /// See the module.
 pub(crate) struct World {
     pub(crate) clock: Clock,
     started: Instant,
+    /// What has passed on a clock that stands still by itself.
+    passed: Duration,
     /// The least level that is logged: 0 trace to 5 critical.
     pub(crate) log_level: u32,
     pub(crate) logs: Vec<(String, String)>,
     pub(crate) routes: Vec<Route>,
     pub(crate) virtual_host_metadata: Metadata,
     clusters: Arc<BTreeMap<String, Cluster>>,
+    scripts: BTreeMap<String, Script>,
     pub(crate) stream: Option<StreamData>,
     pub(crate) shared: SharedData,
     pub(crate) queues: Queues,
@@ -36,6 +39,8 @@ pub(crate) enum Event {
         filter: usize,
         token: u32,
         answer: Option<CallAnswer>,
+        /// How long it takes.
+        after: Duration,
     },
     /// A queue that this filter registered got an item.
     QueueReady { filter: usize, token: u32 },
@@ -97,11 +102,17 @@ impl World {
         World {
             clock,
             started: Instant::now(),
+            passed: Duration::ZERO,
             log_level,
             logs: Vec::new(),
             routes,
             virtual_host_metadata: setup.virtual_host_metadata.clone(),
             clusters,
+            scripts: setup
+                .clusters
+                .iter()
+                .map(|(name, cluster)| (name.clone(), Script::new(cluster.clone())))
+                .collect(),
             stream: None,
             shared: SharedData::default(),
             queues: Queues::default(),
@@ -119,7 +130,7 @@ impl World {
     pub(crate) fn now(&self) -> Duration {
         match self.clock {
             Clock::System => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-            Clock::Fixed(since_epoch) => since_epoch,
+            Clock::Fixed(since_epoch) => since_epoch + self.passed,
         }
     }
 
@@ -127,7 +138,15 @@ impl World {
     pub(crate) fn uptime(&self) -> Duration {
         match self.clock {
             Clock::System => self.started.elapsed(),
-            Clock::Fixed(_) => Duration::ZERO,
+            Clock::Fixed(_) => self.passed,
+        }
+    }
+
+    /// Lets time pass: really, or on the clock that stands still by itself.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        match self.clock {
+            Clock::System => std::thread::sleep(time),
+            Clock::Fixed(_) => self.passed += time,
         }
     }
 
@@ -143,8 +162,30 @@ impl World {
     }
 
     /// Asks a cluster; none: there is no such cluster.
-    pub(crate) fn ask(&self, cluster: &str, call: &Call) -> Option<Option<CallAnswer>> {
-        self.clusters.get(cluster).map(|cluster| (cluster.0)(call))
+    pub(crate) fn ask(&mut self, cluster: &str, call: &Call) -> Option<(Option<CallAnswer>, Duration)> {
+        let Some(script) = self.scripts.get_mut(cluster) else {
+            return self
+                .clusters
+                .get(cluster)
+                .map(|cluster| ((cluster.0)(call), Duration::ZERO));
+        };
+        let path = call.headers.iter().find(|(name, _)| name == ":path");
+        let path = path.map_or_else(Default::default, |(_, path)| String::from_utf8_lossy(path));
+        let answer = script.answer(&path);
+        Some(match answer.fault {
+            Some(ClusterFault::Reset) => (None, Duration::ZERO),
+            Some(ClusterFault::Timeout) => (None, Duration::from_millis(call.timeout_milliseconds.into())),
+            None => {
+                let mut headers = vec![(":status".to_owned(), answer.status.to_string().into_bytes())];
+                headers.extend(answer.headers);
+                let answer = CallAnswer {
+                    headers,
+                    body: answer.body,
+                    trailers: Vec::new(),
+                };
+                (Some(answer), Duration::ZERO)
+            }
+        })
     }
 
     /// Matches the route anew if request headers changed since; Envoy does so when somebody needs the route.

@@ -249,6 +249,7 @@ fn rule_4_an_unknown_kid_asks_once() {
     assert_eq!(source.look_up(Some("c"), T0 + 20), Lookup::Wait);
     source.answer(fetch.id, ok(&set("a")), T0 + 30);
     assert_eq!(source.look_up(Some("b"), T0 + 40), Lookup::Unknown);
+    assert_eq!(source.look_up(Some("b"), T0), Lookup::Unknown, "who asks knows the time to the second");
     assert_eq!(source.look_up(Some("c"), T0 + 40), Lookup::Wait);
     assert!(source.due(T0 + 40).is_none(), "not so soon again");
     let fetch = source.due(T0 + 10 + FORCED_INTERVAL).unwrap();
