@@ -15,7 +15,7 @@ use scrim_policy::audit::Timestamp;
 use scrim_policy::chain::{ALL, BodyVerdict, RequestFacts, Stream, Vault, Verdict};
 use scrim_policy::response_trim::Fate;
 use scrim_policy::scope::{Need, Requirement, ScopeSet};
-use scrim_policy::token::{Algorithm, Issuer, KeySet, TokenCache, TokenPolicy};
+use scrim_policy::token::{ClaimPaths, Algorithm, Issuer, KeySet, TokenCache, TokenPolicy};
 use scrim_policy::trim::{Limits, Program, Trimmer};
 use scrim_policy::url::Target;
 
@@ -84,6 +84,9 @@ fn tokens(criterion: &mut Criterion) {
         algorithms: vec![Algorithm::Rs256, Algorithm::Es256],
         keys: KeySet::parse(&keys).expect("a key set").into(),
         leeway: 30,
+        max_lifetime: None,
+        only_at_jwt: false,
+        claims: ClaimPaths::default(),
     };
     let policy = TokenPolicy::new(vec![issuer]).expect("a token policy");
     let verify = |token: &str, cache: &mut TokenCache| policy.verify(token.as_bytes(), &[0], NOW, cache, None).is_ok();

@@ -23,7 +23,7 @@ use scrim::envoy::{Envoy, Line, Process};
 use scrim::exchange::{Answer, Body, Engine, Gateway, Request, Setup};
 use scrim::modules::SUITE;
 use scrim::render::Bootstrap;
-use scrim_policy::token::{
+use scrim_policy::token::{ClaimPaths, 
     Algorithm, HostKind, HostVerdict, HostVerifier, Issuer, KeySet, TestedHost, TokenCache, TokenError, TokenPolicy,
     VerificationStats, VerifiedBy, foreign,
 };
@@ -247,7 +247,10 @@ impl Maker {
             algorithms: HostKind::ALL
                 .map(|kind| Algorithm::parse(kind.name()).unwrap())
                 .to_vec(),
-            keys: KeySet::parse(self.jwks(name).to_string().as_bytes()).unwrap_or_else(|error| panic!("{error}")),
+            keys: KeySet::parse(self.jwks(name).to_string().as_bytes()).unwrap_or_else(|error| panic!("{error}")).into(),
+            max_lifetime: None,
+            only_at_jwt: false,
+            claims: ClaimPaths::default(),
             leeway: 0,
         });
         TokenPolicy::new(issuers.to_vec()).unwrap()

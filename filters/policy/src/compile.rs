@@ -163,9 +163,14 @@ impl Policy {
         self.oauth_scope.as_ref().is_some_and(|oauth| oauth.cors.is_some() && oauth.mode != Mode::Off)
     }
 
-    /// What the `oauth_scope` section needs, space-separated, if there is one.
-    pub fn required_scopes(&self) -> Option<String> {
-        self.oauth_scope.as_ref().map(|oauth| oauth.require.scopes())
+    /// What the `oauth_scope` section demands, in words, if there is one that does.
+    pub fn demands(&self) -> Option<String> {
+        let oauth = self.oauth_scope.as_ref()?;
+        match oauth.mode {
+            Mode::Enforce => Some(oauth.require.describe()),
+            Mode::Shadow => Some(format!("{} (in shadow: it passes all the same)", oauth.require.describe())),
+            Mode::Off => None,
+        }
     }
 
     /// The `phi_url` section.

@@ -235,6 +235,29 @@ impl Requirement {
         names.join(" ")
     }
 
+    /// The requirement in words, for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let all = |list: &[Self], word: &str| {
+            let parts: Vec<String> = list.iter().map(Self::describe).collect();
+            match parts.as_slice() {
+                [one] if word != "none" => one.clone(),
+                parts => format!("{word} of ({})", parts.join(", ")),
+            }
+        };
+        match self {
+            Self::Scope(need) => need.as_str().to_owned(),
+            Self::Fact(Fact::Smart) => "the SMART scopes for what the request does".to_owned(),
+            Self::Fact(Fact::Role(values)) => format!("a role of {}", values.join(" | ")),
+            Self::Fact(Fact::Purpose(purpose)) => format!("purpose of use {purpose}"),
+            Self::Fact(Fact::BreakGlass(true)) => "the glass broken".to_owned(),
+            Self::Fact(Fact::BreakGlass(false)) => "the glass unbroken".to_owned(),
+            Self::AnyOf(list) => all(list, "any"),
+            Self::AllOf(list) => all(list, "all"),
+            Self::NoneOf(list) => all(list, "none"),
+        }
+    }
+
     /// Refuses a tree that cannot mean what its author wanted.
     ///
     /// # Errors

@@ -225,6 +225,7 @@ impl Explain {
             virtual_host_metadata: self.virtual_host_metadata.clone().map(String::into_bytes),
             route_name: self.route_name.clone().map(String::into_bytes),
             handover: None,
+            body: None,
         };
         let mut head = head.clone();
         let opening = Stream::<FILTER>::new(Rc::clone(compiled)).request_head(&mut head, &facts, &mut Vault::default());
@@ -246,9 +247,7 @@ impl Explain {
                 denies,
             });
         };
-        let oauth = policy
-            .required_scopes()
-            .map(|scopes| format!("a valid token, with scopes from: {scopes}"));
+        let oauth = policy.demands().map(|demands| format!("a valid token, with {demands}"));
         step("oauth-scope", oauth, self.open::<OAUTH_SCOPE>(compiled, head).1);
         let phi = policy.phi_url().map(|_| "no PHI in the URL".to_owned());
         step("phi-url", phi, self.open::<PHI_URL>(compiled, head).1);
@@ -294,6 +293,8 @@ fn outcome(opening: &mut Opening) -> (String, bool) {
                 true,
             )
         }
+        Verdict::AwaitBody => ("waits for the request's body, and judges it with that".to_owned(), false),
+        Verdict::Reply(answer) => (format!("answers {} to the preflight", answer.status), true),
         Verdict::Continue(edits) | Verdict::Hold(edits) if edits.is_empty() => ("passes".to_owned(), false),
         Verdict::Continue(edits) | Verdict::Hold(edits) => {
             let told: Vec<String> = edits
