@@ -159,10 +159,9 @@ impl Owners {
     }
 
     fn reference(&mut self, reference: &Object<'_>, resource: &Object<'_>) {
-        let of_patient = match reference.get("type") {
-            None => None,
-            Some(of) => Some(of.as_text().is_none_or(|of| of == "Patient")),
-        };
+        let of_patient = reference
+            .get("type")
+            .map(|of| of.as_text().is_none_or(|of| of == "Patient"));
         let text = match reference.get("reference") {
             // Only an identifier, or only a text: nothing that another system would follow, but for a patient's identifier.
             None => {
