@@ -61,14 +61,7 @@ pub(super) struct Form {
 
 pub(super) fn read(head: &RequestHead, target: &Target<'_>, base: Option<&Base>) -> Result<Reading, Unclear> {
     let method = Method::parse(head.method())?;
-    // The proxy chain removes or refuses such headers before; here they stand for those who call without it.
-    let overrides = |name: &[u8]| {
-        matches!(
-            name,
-            b"x-http-method-override" | b"x-http-method" | b"x-method-override"
-        )
-    };
-    if head.has_any(overrides) {
+    if head.has_any(names_method) {
         return Err(Unclear("method_override"));
     }
     if target.is_asterisk() {
@@ -81,7 +74,13 @@ pub(super) fn read(head: &RequestHead, target: &Target<'_>, base: Option<&Base>)
     let path = after_base(target.segments(), base)?;
     let parameters = Parameters::of(target)?;
     let condition = || criteria_header(head);
-    match line(method, path, parameters, &condition, head.has("x-cascade"))? {
+    match line(
+        method,
+        path,
+        parameters,
+        &condition,
+        method == Method::Delete && head.has("x-cascade"),
+    )? {
         Line::Interaction(name, interaction) => Ok(Reading::Request(Request {
             interactions: vec![interaction],
             name,
@@ -125,6 +124,15 @@ pub(super) fn with_form(form: Form, body: &[u8]) -> Result<Request, Unclear> {
         interactions: vec![interaction],
         name,
     })
+}
+
+/// Whether a header names another method than the judged one, for an upstream that follows it.
+fn names_method(name: &[u8]) -> bool {
+    name.starts_with(b"x-")
+        && matches!(
+            name,
+            b"x-http-method-override" | b"x-http-method" | b"x-method-override" | b"x-method"
+        )
 }
 
 /// Whether there is a content type, which must be one of these, in UTF-8 and not compressed.
