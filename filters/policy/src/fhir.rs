@@ -41,7 +41,7 @@ pub use judge::judge;
 
 use crate::head::RequestHead;
 use crate::scope::{Context, Permissions};
-use crate::url::Target;
+use crate::url::{Part, Target, push_encoded};
 use compartment::Owners;
 use definitions::Type;
 use parameters::Parameters;
@@ -260,13 +260,52 @@ pub struct Judged {
     pub check_response: bool,
 }
 
+impl Judged {
+    /// A request target with what is to be appended.
+    #[must_use]
+    pub fn narrowed(&self, target: &[u8]) -> Vec<u8> {
+        let mark = if memchr::memchr(b'?', target).is_some() {
+            '&'
+        } else {
+            '?'
+        };
+        self.append_to(target, mark)
+    }
+
+    /// The form of a search by POST with what is to be appended.
+    #[must_use]
+    pub fn narrowed_form(&self, form: &[u8]) -> Vec<u8> {
+        self.append_to(form, '&')
+    }
+
+    fn append_to(&self, text: &[u8], mark: char) -> Vec<u8> {
+        let mut added = String::new();
+        let mut mark = match text.last() {
+            None if mark == '&' => None,
+            Some(b'?' | b'&') => None,
+            _ => Some(mark),
+        };
+        for (name, value) in &self.append {
+            added.extend(mark);
+            push_encoded(&mut added, name, Part::Name);
+            added.push('=');
+            push_encoded(&mut added, value, Part::Value);
+            mark = Some('&');
+        }
+        [text, added.as_bytes()].concat()
+    }
+}
+
 /// Why a request is denied. Has no `Debug`.
 pub enum Lack {
     /// Scopes (403 `insufficient_scope`): those that would do, in SMART v2 spelling, in each context that counts, joined by spaces.
     Scope(String),
     /// The patient binding: the request is about another patient.
     OtherPatient,
-    /// The patient binding: nothing shows whose data it is, for this reason.
+    /// The patient binding: nothing shows whose data it is, for this reason: `no_patient` (the token names none, or not by an id), `search_not_bound`
+    /// (nothing can be appended), `search_through_others` (chains, `_has` and the like through resources that may be others'), `absolute_reference`,
+    /// `owner_unknown` (the type does not say whose a resource is), `write_by_id`, `write_outside_compartment`, `history`, `operation`, `export`, and,
+    /// where the response would have to be checked, `head` and `response_in_part` (`_elements`, `_summary`).
     Unprovable(&'static str),
     /// A granular constraint: only constrained grants cover the request, and it cannot be narrowed to them.
     Constraint,
@@ -286,6 +325,18 @@ impl Lack {
 }
 
 /// Why a request or body does not read as FHIR: a stable code for audit records, metrics and error bodies. Nothing of the request is in it.
+///
+/// | codes | about |
+/// | --- | --- |
+/// | `method`, `method_override` | the method, or a parameter or header that names another one |
+/// | `base`, `path`, `unknown_type`, `id`, `interaction` | the path, and what the method means there |
+/// | `operation_name`, `operation_by_get` | an operation's name; one that changes something, called by GET |
+/// | `encoded_twice`, and those of [`crate::url::Ambiguity`] | spellings that an upstream may read otherwise |
+/// | `parameter_name`, `parameter_spelling` | characters that no search parameter has; `_INCLUDE` for `_include` |
+/// | `include`, `chain`, `has`, `criteria`, `too_complex` | search parameters, and `If-None-Exist` |
+/// | `content_type`, `content_encoding` | of a form or a Bundle |
+/// | `json`, `json_duplicate_name`, `json_limit`, `resource_type` | any JSON body |
+/// | `not_a_bundle`, `bundle_type`, `bundle_entry`, `entry_url`, `entry_search`, `nested_batch` | a batch or transaction |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unclear(&'static str);
 

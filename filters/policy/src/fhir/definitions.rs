@@ -64,6 +64,9 @@ impl Type {
 
     /// A type by its exact name.
     pub(super) fn parse(name: &str) -> Option<Self> {
+        if !name.bytes().next()?.is_ascii_uppercase() {
+            return None;
+        }
         let index = TYPES.binary_search(&name).ok()?;
         u8::try_from(index).ok().map(Self)
     }

@@ -68,7 +68,7 @@ pub(super) fn read(head: &RequestHead, target: &Target<'_>, base: Option<&Base>)
         return Err(Unclear("path"));
     }
     // The filter decodes to a fixed point, an upstream perhaps once.
-    if memmem::find(target.raw().get(target.path_range()).unwrap_or_default(), b"%25").is_some() {
+    if !target.is_plain() && memmem::find(target.raw().get(target.path_range()).unwrap_or_default(), b"%25").is_some() {
         return Err(Unclear("encoded_twice"));
     }
     let path = after_base(target.segments(), base)?;

@@ -126,13 +126,12 @@ impl Parameters {
         if base == "_method" {
             return Err(Unclear("method_override"));
         }
-        let raw = |range| target.raw().get(range).unwrap_or_default();
-        if memmem::find(raw(parameter.name_range()), b"%25").is_some() {
+        let is_twice_encoded =
+            |range| !target.is_plain() && memmem::find(target.raw().get(range).unwrap_or_default(), b"%25").is_some();
+        if is_twice_encoded(parameter.name_range()) {
             return Err(Unclear("encoded_twice"));
         }
-        let is_plain = parameter
-            .value_range()
-            .is_none_or(|range| memmem::find(raw(range), b"%25").is_none());
+        let is_plain = !parameter.value_range().is_some_and(is_twice_encoded);
         let name = self.append(name);
         let value = self.append(parameter.value());
         self.items.push(Item { name, value, is_plain });

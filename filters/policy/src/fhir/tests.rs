@@ -568,6 +568,7 @@ fn entries_that_two_readers_take_differently_are_refused() {
         (entry("GET", "Nobody/1", ""), "unknown_type"),
         (entry("GET", "fhir/Patient/1", ""), "path"),
         (entry("POST", "?_x=1", ""), "parameter_name"),
+        (entry("POST", "?_format=json", ""), "nested_batch"),
         (entry("POST", "Patient/_search?name=x", ""), "entry_search"),
         (entry("get", "Patient/1", ""), "method"),
         (entry("POST", "Patient", ""), "bundle_entry"),
@@ -1130,6 +1131,31 @@ fn binding_and_constraint_come_together() {
 }
 
 #[test]
+fn what_is_appended_is_encoded() {
+    let judged = Judged {
+        append: vec![
+            ("category".to_owned(), "a|b&c=d,e".to_owned()),
+            ("patient".to_owned(), "7".to_owned()),
+        ],
+        ..Judged::default()
+    };
+    let added = "category=a%7Cb%26c=d,e&patient=7";
+    for (target, mark) in [("/x", "?"), ("/x?", ""), ("/x?a=b", "&"), ("/x?a=b&", "")] {
+        assert_eq!(
+            judged.narrowed(target.as_bytes()),
+            format!("{target}{mark}{added}").as_bytes()
+        );
+    }
+    for (form, mark) in [("", ""), ("a=b", "&"), ("a=b&", "")] {
+        assert_eq!(
+            judged.narrowed_form(form.as_bytes()),
+            format!("{form}{mark}{added}").as_bytes()
+        );
+    }
+    assert_eq!(Judged::default().narrowed(b"/x"), b"/x");
+}
+
+#[test]
 fn a_broader_context_needs_no_binding() {
     assert_eq!(
         verdict(
@@ -1510,11 +1536,10 @@ proptest! {
         let Ok(first) = request(&format!("GET {url}"), None) else { return Ok(()) };
         let Ok(judged) = judge(&first, &held, Contexts::ALL, Some("7")) else { return Ok(()) };
         if judged.append.is_empty() { return Ok(()) }
-        let added: Vec<String> = judged.append.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mark = if url.contains('?') { '&' } else { '?' };
-        let narrowed = request(&format!("GET {url}{mark}{}", added.join("&")), None).unwrap();
+        let narrow = String::from_utf8(judged.narrowed(url.as_bytes())).unwrap();
+        let narrowed = request(&format!("GET {narrow}"), None).unwrap();
         let again = judge(&narrowed, &held, Contexts::ALL, Some("7"));
-        prop_assert!(again.as_ref().is_ok_and(|again| again.append.is_empty()), "{} {:?} {}", url, added, outcome(again));
+        prop_assert!(again.as_ref().is_ok_and(|again| again.append.is_empty()), "{} {} {}", url, narrow, outcome(again));
     }
 
     /// Nothing of another patient is allowed under `patient/` alone, however it is asked for by id.
