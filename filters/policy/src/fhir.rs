@@ -228,6 +228,17 @@ impl Contexts {
     /// None: nothing is allowed.
     pub const NONE: Self = Self(0);
 
+    /// One by its name in a policy: `patient`, `user` or `system`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "patient" => Some(Self::PATIENT),
+            "user" => Some(Self::USER),
+            "system" => Some(Self::SYSTEM),
+            _ => None,
+        }
+    }
+
     /// These and those.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
@@ -335,7 +346,7 @@ impl Lack {
 /// | `parameter_name`, `parameter_spelling` | characters that no search parameter has; `_INCLUDE` for `_include` |
 /// | `include`, `chain`, `has`, `criteria`, `too_complex` | search parameters, and `If-None-Exist` |
 /// | `content_type`, `content_encoding` | of a form or a Bundle |
-/// | `json`, `json_duplicate_name`, `json_limit`, `resource_type` | any JSON body |
+/// | `json`, `json_duplicate_name`, `json_limit`, `resource_type`, `conditional_reference` | any JSON body |
 /// | `not_a_bundle`, `bundle_type`, `bundle_entry`, `entry_url`, `entry_search`, `nested_batch` | a batch or transaction |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unclear(&'static str);

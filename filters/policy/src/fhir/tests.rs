@@ -1370,6 +1370,51 @@ fn bundles_belong_by_each_entry() {
 }
 
 #[test]
+fn a_provenance_belongs_to_what_it_is_about_in_its_bundle() {
+    let provenance = |targets: &[&str]| {
+        let targets: Vec<_> = targets
+            .iter()
+            .map(|each| format!(r#"{{"reference":"{each}"}}"#))
+            .collect();
+        format!(
+            r#"{{"resource":{{"resourceType":"Provenance","target":[{}]}}}}"#,
+            targets.join(",")
+        )
+    };
+    let bundle = |targets: &[&str]| {
+        let own = r#"{"resource":{"resourceType":"Observation","id":"1","subject":{"reference":"Patient/7"}}}"#;
+        let open = r#"{"resource":{"resourceType":"Practitioner","id":"2"}}"#;
+        owned(&format!(
+            r#"{{"resourceType":"Bundle","entry":[{},{own},{open}]}}"#,
+            provenance(targets)
+        ))
+    };
+    assert_eq!(bundle(&["Observation/1"]), "true");
+    assert_eq!(bundle(&["Observation/1/_history/3", "Observation/1"]), "true");
+    assert_eq!(bundle(&["Patient/7"]), "true");
+    assert_eq!(
+        bundle(&["Observation/1", "Patient/7", "Observation/9"]),
+        "true",
+        "it names the own patient, and no other"
+    );
+    assert_eq!(bundle(&["Observation/1", "Observation/2"]), "false");
+    assert_eq!(bundle(&["Observation/1", "Patient/8"]), "false");
+    assert_eq!(bundle(&["Observation/1", "http://h/Patient/8"]), "false");
+    assert_eq!(bundle(&["http://h/Observation/1"]), "false");
+    assert_eq!(bundle(&["Practitioner/2"]), "false", "nobody's");
+    assert_eq!(bundle(&[]), "false");
+    assert_eq!(
+        owned(r#"{"resourceType":"Provenance","target":[{"reference":"Observation/1"}]}"#),
+        "false"
+    );
+    let group = r#"{"resource":{"resourceType":"Group","id":"1"}}"#;
+    assert_eq!(
+        owned(&format!(r#"{{"resourceType":"Bundle","entry":[{group}]}}"#)),
+        "false"
+    );
+}
+
+#[test]
 fn a_new_resource_must_be_of_the_type_and_have_one_reading() {
     let check = |json: &str| belongs_as(json.as_bytes(), "Observation", &is_seven).map_err(Unclear::code);
     assert_eq!(
@@ -1386,6 +1431,8 @@ fn a_new_resource_must_be_of_the_type_and_have_one_reading() {
     assert_eq!(check(twins), Err("json_duplicate_name"));
     let deeper = r#"{"resourceType":"Observation","subject":{"reference":"Patient/7","Reference":"Patient/8"}}"#;
     assert_eq!(check(deeper), Err("json_duplicate_name"));
+    let search = r#"{"resourceType":"Observation","subject":{"reference":"Patient/7"},"encounter":{"reference":"Encounter?status=x"}}"#;
+    assert_eq!(check(search), Err("conditional_reference"));
 }
 
 #[test]
