@@ -259,11 +259,11 @@ impl Contexts {
 #[derive(Default)]
 pub struct Judged {
     /// Search parameters (names and values, not yet percent-encoded) to append to the query: a constraint, or the binding to the patient. A repeated
-    /// parameter narrows (FHIR R4 search 3.1.1.4.17, AND). For a search by POST FHIR counts query and body together; where the upstream might read the
+    /// parameter narrows (FHIR R4 search.html: repeated parameters mean AND). For a search by POST FHIR counts query and body together; where the upstream might read the
     /// body only, append to both.
     pub append: Vec<(String, String)>,
     /// The decision relies on search parameters, present or appended: an upstream that ignores what it does not know would widen the search. Send
-    /// `Prefer: handling=strict` (FHIR R4 search 3.1.1.3.2).
+    /// `Prefer: handling=strict` (FHIR R4 search.html, handling errors).
     pub strict_search: bool,
     /// The request body must be shown by [`belongs_as`] to be a resource of this type in the patient's compartment.
     pub check_request: Option<&'static str>,

@@ -1,4 +1,4 @@
-//! From method, path and parameters to an interaction (FHIR R4 http.html 3.1.0).
+//! From method, path and parameters to an interaction (FHIR R4 http.html).
 
 use memchr::memmem;
 
@@ -161,7 +161,7 @@ fn content_type(head: &RequestHead, allowed: &[&str]) -> Result<bool, Unclear> {
     Ok(true)
 }
 
-/// The criteria of `If-None-Exist` (FHIR R4 http.html 3.1.0.8.1).
+/// The criteria of `If-None-Exist` (FHIR R4 http.html, conditional create).
 fn criteria_header(head: &RequestHead) -> Result<Option<Box<[u8]>>, Unclear> {
     let mut values = head.all("if-none-exist");
     match (values.next(), values.next()) {

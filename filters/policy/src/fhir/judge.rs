@@ -429,7 +429,7 @@ fn is_of_patient(resource: Type, pair: &Pair<'_>, patient: &str) -> Result<bool,
     Ok(all)
 }
 
-/// Whether a parameter takes an id without its type: it can refer to patients only (FHIR R4 search 3.1.1.4.12), or is `_id`.
+/// Whether a parameter takes an id without its type: it can refer to patients only (FHIR R4 search.html, reference), or is `_id`.
 fn takes_bare_ids(resource: Type, parameter: &str) -> bool {
     if resource == Type::PATIENT {
         return parameter == "_id";
@@ -453,7 +453,8 @@ fn binding(resource: Type, patient: &str) -> Option<(String, String)> {
     Some((by.to_owned(), value))
 }
 
-/// Whether a response can be checked at all: it has a body, and whose each resource is is not left out of it (FHIR R4 search 3.1.1.5.8 and 9).
+/// Whether a response can be checked at all: it has a body, and `_elements` or `_summary` does not leave out of it whose
+/// each resource is.
 fn provable_response(interaction: &Interaction) -> Result<(), Lack> {
     if !interaction.has_response {
         return Err(Lack::Unprovable("head"));

@@ -42,7 +42,7 @@ const SPECIAL: [&str; 22] = [
     "persist",
 ];
 
-/// Parameters of every type that read the resource itself and nothing else (FHIR R4 search 3.1.1.4.1).
+/// Parameters of every type that read the resource itself and nothing else (FHIR R4 search.html, parameters for all resources).
 const OF_ALL: [&str; 9] = [
     "_content",
     "_id",
@@ -354,7 +354,7 @@ fn targets(types: &[Type], code: &str) -> Option<Vec<Type>> {
     (!all.is_empty() && all.len() <= MAX_TARGETS).then_some(all)
 }
 
-/// What `_include=Observation:subject:Patient` and `_revinclude=Observation:subject` return (FHIR R4 search 3.1.1.5.4).
+/// What `_include=Observation:subject:Patient` and `_revinclude=Observation:subject` return (FHIR R4 search.html, including other resources).
 fn include(value: &str, reverse: bool, main: Option<Type>, bound: bool, more: &mut Vec<Access>) -> Result<(), Unclear> {
     let refuse = || Unclear("include");
     let returned = |resource, reach| Access::new(Permissions::READ_SEARCH, resource, Extent::Include(reach));
