@@ -4,9 +4,10 @@
 //  2. References: each reference parameter of each type with the types that it can refer to, by its SearchParameter. More than MANY stand for any.
 //  3. A type holds a patient's data when CompartmentDefinition/patient links it to the patient; its elements are those of the linking parameters. Patient
 //     itself is left to the code: there the id shows whose it is.
-//  4. A type outside the compartment may hold a patient's data all the same when an element of it can refer to Patient by name (Device.patient,
-//     Contract.signer ..) or its `patient` or `subject` can, or Binary.securityContext, or when it holds other resources or refers to anything at all (Bundle, Linkage, PaymentNotice ..) and is no definition, that
-//     is, has no `publisher`; or it is of HOLDS_ALL_THE_SAME. All other types are open: they hold no patient's data.
+//  4. A type outside the compartment may hold a patient's data all the same: when an element of it can refer to Patient by name (Contract.signer ..), or
+//     its `patient` or `subject` can, or it is Binary (securityContext); when it holds other resources or refers to anything at all (Bundle, Linkage,
+//     PaymentNotice ..) and is no definition, that is, has no `publisher`; or when it is of HOLDS_ALL_THE_SAME. All other types are open: they hold no
+//     patient's data.
 //  5. Parameters that bind a search to the patient: `patient` and `subject` where the type has them, can refer to Patient by them and reads only elements of 3
 //     or 4; else the first linking parameter. Not `performer`, `author` ..: what a patient wrote can be about another.
 //  6. A type is shared when an element that such a parameter reads can repeat (Group.member, AuditEvent.agent ..): it can be about other patients too.

@@ -10,8 +10,15 @@
 //! 6. Under `patient/` an interaction must stay in the compartment of the token's patient, by FHIR's CompartmentDefinition: shown by the URL, by an
 //!    appended parameter, or by the body ([`belongs`]). What cannot be shown is denied.
 //!
-//! What a policy's author must know: 5 and 6 rely on an upstream that honours the search parameters it is sent; [`Judged::strict_search`] says when. The
-//! operations of implementation guides that no table here knows need `.cruds`.
+//! What a policy's author must know:
+//!
+//! - 5 and 6 rely on an upstream that honours the search parameters it is sent; [`Judged::strict_search`] says when.
+//! - Operations that no table here knows need `.cruds`: known are HL7's of R4, `$export`, `$docref` and `$summary`.
+//! - A compartment is FHIR's: what a search by `patient` or `subject` finds, or a compartment's URL, is taken for the patient's. [`belongs`] is stricter:
+//!   what refers to two patients is nobody's.
+//! - Links to a next page that do not repeat the search (HAPI's `?_getpages=..` at the base) read as a search of the system, and need `*.s`.
+//! - The body of a create or update is read under `patient/` only, and in Bundles: an upstream that resolves `Patient?identifier=..` in the references of any
+//!   new resource lets a caller with `.c` find out what such a search finds.
 //!
 //! ```
 //! use scrim_policy::fhir::{Contexts, Reading, judge, read};
@@ -316,7 +323,8 @@ pub enum Lack {
     /// The patient binding: nothing shows whose data it is, for this reason: `no_patient` (the token names none, or not by an id), `search_not_bound`
     /// (nothing can be appended), `search_through_others` (chains, `_has` and the like through resources that may be others'), `absolute_reference`,
     /// `owner_unknown` (the type does not say whose a resource is), `write_by_id`, `write_outside_compartment`, `history`, `operation`, `export`, and,
-    /// where the response would have to be checked, `head` and `response_in_part` (`_elements`, `_summary`).
+    /// where the response would have to be checked, `head`, `response_in_part` (`_elements`, `_summary`) and `response_not_json`
+    /// (`_format`).
     Unprovable(&'static str),
     /// A granular constraint: only constrained grants cover the request, and it cannot be narrowed to them.
     Constraint,

@@ -467,5 +467,9 @@ fn provable_response(interaction: &Interaction) -> Result<(), Lack> {
     if interaction.parameters.iter().any(leaves_out) {
         return Err(Lack::Unprovable("response_in_part"));
     }
+    let is_other = |pair: Pair<'_>| pair.base() == "_format" && !pair.value.contains("json");
+    if interaction.parameters.iter().any(is_other) {
+        return Err(Lack::Unprovable("response_not_json"));
+    }
     Ok(())
 }
