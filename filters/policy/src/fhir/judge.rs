@@ -208,15 +208,21 @@ fn cover(
             constraints.push(constraint);
         }
     }
+    judged.strict_search = true;
     let append = match constraints.as_slice() {
         [only] => only.lacking_in(parameters),
-        several => vec![union(several).ok_or(Lack::Constraint)?],
+        several => {
+            let (name, value) = union(several).ok_or(Lack::Constraint)?;
+            if implies(parameters, &(&name, &value)) {
+                return Ok(());
+            }
+            vec![(name, value)]
+        }
     };
     if !appendable {
         return Err(Some(Lack::Constraint));
     }
     judged.append.extend(append);
-    judged.strict_search = true;
     Ok(())
 }
 

@@ -791,6 +791,7 @@ fn several_constraints_are_or_and_several_parameters_are_and() {
                 "GET /Observation",
                 "ok +category=laboratory,http://h|vital-signs strict",
             ),
+            ("GET /Observation?category=laboratory,http://h|vital-signs", "ok strict"),
             ("GET /Observation?category=http://h|vital-signs", "ok strict"),
             (
                 "GET /Observation?category=vital-signs",
