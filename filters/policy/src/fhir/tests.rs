@@ -1542,8 +1542,8 @@ proptest! {
     #[test]
     fn no_bytes_panic(url in prop::collection::vec(any::<u8>(), 0..48), body in prop::collection::vec(any::<u8>(), 0..64), method in method()) {
         let head = RequestHead::new([(":method".to_owned(), method.into()), ("content-type".to_owned(), FORM.into())]);
-        if let Ok(target) = Target::parse(&url) && let Ok(reading) = read(&head, &target, None) {
-            if let Reading::NeedsBody(pending) = reading { let _ = pending.with_body(&body); }
+        if let Ok(target) = Target::parse(&url) && let Ok(Reading::NeedsBody(pending)) = read(&head, &target, None) {
+            let _ = pending.with_body(&body);
         }
         let _ = belongs(&body, &is_seven);
         let _ = bundle::read(&body);
