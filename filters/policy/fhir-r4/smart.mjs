@@ -4,15 +4,18 @@
 //  2. References: each reference parameter of each type with the types that it can refer to, by its SearchParameter. More than MANY stand for any.
 //  3. A type holds a patient's data when CompartmentDefinition/patient links it to the patient; its elements are those of the linking parameters. Patient
 //     itself is left to the code: there the id shows whose it is.
-//  4. A type outside the compartment may hold a patient's data all the same when an element of it can refer to Patient by name (Device.patient,
-//     Contract.signer ..) or its `patient` or `subject` can, or Binary.securityContext, or when it holds other resources or refers to anything at all (Bundle, Linkage, PaymentNotice ..) and is no definition, that
-//     is, has no `publisher`. All other types are open: they hold no patient's data.
+//  4. A type outside the compartment may hold a patient's data all the same: when an element of it can refer to Patient by name (Contract.signer ..), or
+//     its `patient` or `subject` can, or it is Binary (securityContext); when it holds other resources or refers to anything at all (Bundle, Linkage,
+//     PaymentNotice ..) and is no definition, that is, has no `publisher`; or when it is of HOLDS_ALL_THE_SAME. All other types are open: they hold no
+//     patient's data.
 //  5. Parameters that bind a search to the patient: `patient` and `subject` where the type has them, can refer to Patient by them and reads only elements of 3
 //     or 4; else the first linking parameter. Not `performer`, `author` ..: what a patient wrote can be about another.
 //  6. A type is shared when an element that such a parameter reads can repeat (Group.member, AuditEvent.agent ..): it can be about other patients too.
 //  7. Operations: name, types and levels by OperationDefinition. R4's do not say `affectsState`, so OPERATIONS says what each may do, from its text.
 
 const MANY = 8;
+// Without a reference to a patient, but not without a patient's data: its criteria can name one; it answers for one's EnrollmentRequest; it measures one.
+const HOLDS_ALL_THE_SAME = ['Subscription', 'EnrollmentResponse', 'DeviceMetric'];
 
 // own: reads its own type (terminology, definitions, validation). all: reads any type. record: all of one patient, on an instance of Patient.
 // search: as a search of its type. export: all, or the types in `_type`. state: changes something of its type. anything: changes what it will.
@@ -79,7 +82,7 @@ export function smart({read, sha256, parameters, compartment, sources, made}) {
       : [...element.filter((each) => named(each) || each.path === 'Binary.securityContext').map((each) => each.path.slice(type.length + 1).replace('[x]', 'Reference')),
         ...references.get(type).filter(({code, targets}) => ['patient', 'subject'].includes(code) && targets.includes('Patient'))
           .flatMap(({code}) => elements(type, code))];
-    if (!inCompartment && paths.length === 0 && (definition || !element.some(anything))) return [];
+    if (!inCompartment && paths.length === 0 && (definition || !element.some(anything)) && !HOLDS_ALL_THE_SAME.includes(type)) return [];
     const fits = (code) => {
       const reference = references.get(type).find((each) => each.code === code);
       return reference?.targets.includes('Patient') && elements(type, code).every((path) => paths.includes(path));

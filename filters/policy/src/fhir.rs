@@ -10,8 +10,15 @@
 //! 6. Under `patient/` an interaction must stay in the compartment of the token's patient, by FHIR's CompartmentDefinition: shown by the URL, by an
 //!    appended parameter, or by the body ([`belongs`]). What cannot be shown is denied.
 //!
-//! What a policy's author must know: 5 and 6 rely on an upstream that honours the search parameters it is sent; [`Judged::strict_search`] says when. The
-//! operations of implementation guides that no table here knows need `.cruds`.
+//! What a policy's author must know:
+//!
+//! - 5 and 6 rely on an upstream that honours the search parameters it is sent; [`Judged::strict_search`] says when.
+//! - Operations that no table here knows need `.cruds`: known are HL7's of R4, `$export`, `$docref` and `$summary`.
+//! - A compartment is FHIR's: what a search by `patient` or `subject` finds, or a compartment's URL, is taken for the patient's. [`belongs`] is stricter:
+//!   what refers to two patients is nobody's.
+//! - Links to a next page that do not repeat the search (HAPI's `?_getpages=..` at the base) read as a search of the system, and need `*.s`.
+//! - The body of a create or update is read under `patient/` only, and in Bundles: an upstream that resolves `Patient?identifier=..` in the references of any
+//!   new resource lets a caller with `.c` find out what such a search finds.
 //!
 //! ```
 //! use scrim_policy::fhir::{Contexts, Reading, judge, read};
@@ -41,7 +48,7 @@ pub use judge::judge;
 
 use crate::head::RequestHead;
 use crate::scope::{Context, Permissions};
-use crate::url::Target;
+use crate::url::{Part, Target, push_encoded};
 use compartment::Owners;
 use definitions::Type;
 use parameters::Parameters;
@@ -228,6 +235,17 @@ impl Contexts {
     /// None: nothing is allowed.
     pub const NONE: Self = Self(0);
 
+    /// One by its name in a policy: `patient`, `user` or `system`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "patient" => Some(Self::PATIENT),
+            "user" => Some(Self::USER),
+            "system" => Some(Self::SYSTEM),
+            _ => None,
+        }
+    }
+
     /// These and those.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
@@ -248,16 +266,52 @@ impl Contexts {
 #[derive(Default)]
 pub struct Judged {
     /// Search parameters (names and values, not yet percent-encoded) to append to the query: a constraint, or the binding to the patient. A repeated
-    /// parameter narrows (FHIR R4 search 3.1.1.4.17, AND). For a search by POST FHIR counts query and body together; where the upstream might read the
+    /// parameter narrows (FHIR R4 search.html: repeated parameters mean AND). For a search by POST FHIR counts query and body together; where the upstream might read the
     /// body only, append to both.
     pub append: Vec<(String, String)>,
     /// The decision relies on search parameters, present or appended: an upstream that ignores what it does not know would widen the search. Send
-    /// `Prefer: handling=strict` (FHIR R4 search 3.1.1.3.2).
+    /// `Prefer: handling=strict` (FHIR R4 search.html, handling errors).
     pub strict_search: bool,
     /// The request body must be shown by [`belongs_as`] to be a resource of this type in the patient's compartment.
     pub check_request: Option<&'static str>,
     /// The response body must be shown by [`belongs`] to be in the patient's compartment. Ask for JSON, and for all of it.
     pub check_response: bool,
+}
+
+impl Judged {
+    /// A request target with what is to be appended.
+    #[must_use]
+    pub fn narrowed(&self, target: &[u8]) -> Vec<u8> {
+        let mark = if memchr::memchr(b'?', target).is_some() {
+            '&'
+        } else {
+            '?'
+        };
+        self.append_to(target, mark)
+    }
+
+    /// The form of a search by POST with what is to be appended.
+    #[must_use]
+    pub fn narrowed_form(&self, form: &[u8]) -> Vec<u8> {
+        self.append_to(form, '&')
+    }
+
+    fn append_to(&self, text: &[u8], mark: char) -> Vec<u8> {
+        let mut added = String::new();
+        let mut mark = match text.last() {
+            None if mark == '&' => None,
+            Some(b'?' | b'&') => None,
+            _ => Some(mark),
+        };
+        for (name, value) in &self.append {
+            added.extend(mark);
+            push_encoded(&mut added, name, Part::Name);
+            added.push('=');
+            push_encoded(&mut added, value, Part::Value);
+            mark = Some('&');
+        }
+        [text, added.as_bytes()].concat()
+    }
 }
 
 /// Why a request is denied. Has no `Debug`.
@@ -266,7 +320,11 @@ pub enum Lack {
     Scope(String),
     /// The patient binding: the request is about another patient.
     OtherPatient,
-    /// The patient binding: nothing shows whose data it is, for this reason.
+    /// The patient binding: nothing shows whose data it is, for this reason: `no_patient` (the token names none, or not by an id), `search_not_bound`
+    /// (nothing can be appended), `search_through_others` (chains, `_has` and the like through resources that may be others'), `absolute_reference`,
+    /// `owner_unknown` (the type does not say whose a resource is), `write_by_id`, `write_outside_compartment`, `history`, `operation`, `export`, and,
+    /// where the response would have to be checked, `head`, `response_in_part` (`_elements`, `_summary`) and `response_not_json`
+    /// (`_format`).
     Unprovable(&'static str),
     /// A granular constraint: only constrained grants cover the request, and it cannot be narrowed to them.
     Constraint,
@@ -286,6 +344,18 @@ impl Lack {
 }
 
 /// Why a request or body does not read as FHIR: a stable code for audit records, metrics and error bodies. Nothing of the request is in it.
+///
+/// | codes | about |
+/// | --- | --- |
+/// | `method`, `method_override` | the method, or a parameter or header that names another one |
+/// | `base`, `path`, `unknown_type`, `id`, `interaction` | the path, and what the method means there |
+/// | `operation_name`, `operation_by_get` | an operation's name; one that changes something, called by GET |
+/// | `encoded_twice`, and those of [`crate::url::Ambiguity`] | spellings that an upstream may read otherwise |
+/// | `parameter_name`, `parameter_spelling` | characters that no search parameter has; `_INCLUDE` for `_include` |
+/// | `include`, `chain`, `has`, `criteria`, `too_complex` | search parameters, and `If-None-Exist` |
+/// | `content_type`, `content_encoding` | of a form or a Bundle |
+/// | `json`, `json_duplicate_name`, `json_limit`, `resource_type`, `conditional_reference` | any JSON body |
+/// | `not_a_bundle`, `bundle_type`, `bundle_entry`, `entry_url`, `entry_search`, `nested_batch` | a batch or transaction |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unclear(&'static str);
 

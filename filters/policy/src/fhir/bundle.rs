@@ -1,4 +1,4 @@
-//! Batches and transactions (FHIR R4 http.html 3.1.0.11): each entry is read like a request of its own.
+//! Batches and transactions (FHIR R4 http.html, batch/transaction): each entry is read like a request of its own.
 //!
 //! What is refused, since an upstream may take it otherwise: names that differ in case only, URLs that are absolute or not canonical, batches within
 //! batches, searches by POST, a resource of another type than the URL's.
@@ -110,7 +110,7 @@ fn with_resource(interaction: &mut Interaction, method: Method, resource: &Objec
         .try_for_each(|(name, value)| conditional_references(name, value, &mut interaction.more))
 }
 
-/// In a transaction `"reference": "Patient?identifier=.."` is a search, and what it finds decides (FHIR R4 http.html 3.1.0.11.3).
+/// In a transaction `"reference": "Patient?identifier=.."` is a search, and what it finds decides (FHIR R4 http.html, conditional references).
 fn conditional_references(name: &str, value: &Json<'_>, more: &mut Vec<Access>) -> Result<(), Unclear> {
     match value {
         Json::Object(object) => object

@@ -7,10 +7,13 @@
 //! 3. Device, which may be nobody's, belongs to anyone where it refers to no patient.
 //! 4. Types that hold no patient's data belong to anyone, and so does OperationOutcome.
 //! 5. A Bundle belongs when each resource in it does, Bundles among them.
+//!    There a Provenance belongs, too, all of whose targets are resources of the same Bundle that are the patient's: what a server returns for
+//!    `_revinclude=Provenance:target` need not name the patient.
 //! 6. Parameters, and types that FHIR R4 does not have, belong to nobody.
 
 use super::Unclear;
 use super::definitions::{Holding, Type};
+use super::interaction::is_id;
 use crate::token::json::{Json, JsonError, Limits, Object, parse_object};
 
 /// For a body of a few MiB: FHIR nests some ten deep, and a MiB of it has some 50,000 values.
@@ -33,10 +36,17 @@ pub fn belongs(json: &[u8], is_own: &dyn Fn(&str) -> bool) -> Result<bool, Uncle
 /// Whether a body is a resource of that type and belongs to the compartment: for [`super::Judged::check_request`].
 ///
 /// # Errors
-/// As for [`belongs`]; besides, names that differ only in case, of which a lenient upstream could take the other.
+/// As for [`belongs`]; besides, names that differ only in case, of which a lenient upstream could take the other, and references that are searches
+/// (`Encounter?identifier=..`), which upstreams may resolve among others' resources.
 pub fn belongs_as(json: &[u8], resource_type: &str, is_own: &dyn Fn(&str) -> bool) -> Result<bool, Unclear> {
     let object = parse(json)?;
     refuse_twins(&object)?;
+    if object
+        .iter()
+        .any(|(name, value)| has_conditional_reference(name, value))
+    {
+        return Err(Unclear("conditional_reference"));
+    }
     let is_type = object.get("resourceType").and_then(Json::as_text) == Some(resource_type);
     Ok(is_type && resource_belongs(&object, is_own, 0)?)
 }
@@ -67,6 +77,17 @@ fn refuse_twins_in(value: &Json<'_>) -> Result<(), Unclear> {
     }
 }
 
+fn has_conditional_reference(name: &str, value: &Json<'_>) -> bool {
+    match value {
+        Json::Object(object) => object
+            .iter()
+            .any(|(name, value)| has_conditional_reference(name, value)),
+        Json::Array(list) => list.iter().any(|value| has_conditional_reference(name, value)),
+        Json::Text(text) => name == "reference" && text.contains('?'),
+        _ => false,
+    }
+}
+
 fn resource_belongs(object: &Object<'_>, is_own: &dyn Fn(&str) -> bool, depth: usize) -> Result<bool, Unclear> {
     let name = object
         .get("resourceType")
@@ -94,6 +115,8 @@ fn bundle_belongs(object: &Object<'_>, is_own: &dyn Fn(&str) -> bool, depth: usi
         Some(Json::Array(entries)) => entries,
         Some(_) => return Err(Unclear("bundle_entry")),
     };
+    let mut own = Vec::new();
+    let mut provenances = Vec::new();
     for entry in entries {
         let Json::Object(entry) = entry else {
             return Err(Unclear("bundle_entry"));
@@ -106,12 +129,49 @@ fn bundle_belongs(object: &Object<'_>, is_own: &dyn Fn(&str) -> bool, depth: usi
             let Json::Object(resource) = resource else {
                 return Err(Unclear("bundle_entry"));
             };
-            if !resource_belongs(resource, is_own, depth.saturating_add(1))? {
+            if resource_belongs(resource, is_own, depth.saturating_add(1))? {
+                own.extend(name_and_id(resource));
+            } else if is_about_no_patient(resource) {
+                provenances.push(resource);
+            } else {
                 return Ok(false);
             }
         }
     }
-    Ok(true)
+    own.sort_unstable();
+    Ok(provenances.into_iter().all(|provenance| is_about(provenance, &own)))
+}
+
+/// Type and id of a resource that holds a patient's data.
+fn name_and_id<'o>(resource: &'o Object<'_>) -> Option<(&'o str, &'o str)> {
+    let text = |name| resource.get(name).and_then(Json::as_text);
+    let (name, id) = (text("resourceType")?, text("id")?);
+    let holds = Type::parse(name).is_some_and(|of| !of.is_open());
+    holds.then_some((name, id))
+}
+
+/// Whether it is a Provenance that refers to no patient, as far as it can be known.
+fn is_about_no_patient(resource: &Object<'_>) -> bool {
+    let holding = Type::parse("Provenance").and_then(Type::holding);
+    let owners = holding.map(|holding| Owners::of(resource, holding));
+    resource.get("resourceType").and_then(Json::as_text) == Some("Provenance")
+        && owners.is_some_and(|owners| owners.ids.is_empty() && !owners.unknown)
+}
+
+/// Whether all targets of a Provenance, and there are some, are among these.
+fn is_about(provenance: &Object<'_>, own: &[(&str, &str)]) -> bool {
+    let Some(Json::Array(targets)) = provenance.get("target") else {
+        return false;
+    };
+    let is_own = |target: &Json<'_>| match target {
+        Json::Object(target) => target
+            .get("reference")
+            .and_then(Json::as_text)
+            .and_then(relative)
+            .is_some_and(|target| own.binary_search(&target).is_ok()),
+        _ => false,
+    };
+    !targets.is_empty() && targets.iter().all(is_own)
 }
 
 /// The patients that a resource's elements refer to.
@@ -159,10 +219,9 @@ impl Owners {
     }
 
     fn reference(&mut self, reference: &Object<'_>, resource: &Object<'_>) {
-        let of_patient = match reference.get("type") {
-            None => None,
-            Some(of) => Some(of.as_text().is_none_or(|of| of == "Patient")),
-        };
+        let of_patient = reference
+            .get("type")
+            .map(|of| of.as_text().is_none_or(|of| of == "Patient"));
         let text = match reference.get("reference") {
             // Only an identifier, or only a text: nothing that another system would follow, but for a patient's identifier.
             None => {
@@ -200,19 +259,10 @@ fn points_at(text: &str) -> Points<'_> {
     if text.starts_with('#') {
         return Points::Contained;
     }
-    let mut parts = text.split('/');
-    let (first, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let version = match (parts.next(), parts.next(), parts.next()) {
-        (None, ..) => true,
-        (Some("_history"), Some(version), None) => super::interaction::is_id(version),
-        _ => false,
-    };
-    if version && super::interaction::is_id(id) && Type::parse(first).is_some() {
-        return if first == "Patient" {
-            Points::Patient(id)
-        } else {
-            Points::Other
-        };
+    match relative(text) {
+        Some(("Patient", id)) => return Points::Patient(id),
+        Some((of, _)) if Type::parse(of).is_some() => return Points::Other,
+        _ => {}
     }
     // An absolute URL: the patient of another server, or of this one by a name that cannot be known here.
     let mut types = text.split(['/', '?', '|', '#']);
@@ -221,6 +271,18 @@ fn points_at(text: &str) -> Points<'_> {
     }
     let names_other = text.split('/').any(|part| Type::parse(part).is_some());
     if names_other { Points::Other } else { Points::Unknown }
+}
+
+/// Type and id of `Type/id` and `Type/id/_history/version`.
+fn relative(text: &str) -> Option<(&str, &str)> {
+    let mut parts = text.split('/');
+    let (of, id) = (parts.next()?, parts.next()?);
+    let is_whole = match (parts.next(), parts.next(), parts.next()) {
+        (None, ..) => true,
+        (Some("_history"), Some(version), None) => is_id(version),
+        _ => false,
+    };
+    (is_whole && is_id(id)).then_some((of, id))
 }
 
 fn contains_patient(resource: &Object<'_>) -> bool {

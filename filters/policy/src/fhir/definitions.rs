@@ -64,6 +64,9 @@ impl Type {
 
     /// A type by its exact name.
     pub(super) fn parse(name: &str) -> Option<Self> {
+        if !name.bytes().next()?.is_ascii_uppercase() {
+            return None;
+        }
         let index = TYPES.binary_search(&name).ok()?;
         u8::try_from(index).ok().map(Self)
     }
@@ -114,7 +117,15 @@ pub(super) fn is_nearly_type(name: &str) -> bool {
     let looks = letters.next().is_some_and(|first| first.is_ascii_uppercase())
         && letters.next().is_some_and(|second| second.is_ascii_lowercase())
         && letters.all(|each| each.is_ascii_alphabetic());
-    looks || TYPES.iter().any(|each| each.eq_ignore_ascii_case(name))
+    let Some(first) = name.bytes().next().map(|first| first.to_ascii_uppercase()) else {
+        return false;
+    };
+    let start = TYPES.partition_point(|each| each.bytes().next() < Some(first));
+    let mut alike = TYPES
+        .iter()
+        .skip(start)
+        .take_while(|each| each.bytes().next() == Some(first));
+    looks || alike.any(|each| each.eq_ignore_ascii_case(name))
 }
 
 /// What is known of an operation, called there.

@@ -1,4 +1,4 @@
-//! From method, path and parameters to an interaction (FHIR R4 http.html 3.1.0).
+//! From method, path and parameters to an interaction (FHIR R4 http.html).
 
 use memchr::memmem;
 
@@ -61,27 +61,26 @@ pub(super) struct Form {
 
 pub(super) fn read(head: &RequestHead, target: &Target<'_>, base: Option<&Base>) -> Result<Reading, Unclear> {
     let method = Method::parse(head.method())?;
-    // The proxy chain removes or refuses such headers before; here they stand for those who call without it.
-    let overrides = |name: &[u8]| {
-        matches!(
-            name,
-            b"x-http-method-override" | b"x-http-method" | b"x-method-override"
-        )
-    };
-    if head.has_any(overrides) {
+    if head.has_any(names_method) {
         return Err(Unclear("method_override"));
     }
     if target.is_asterisk() {
         return Err(Unclear("path"));
     }
     // The filter decodes to a fixed point, an upstream perhaps once.
-    if memmem::find(target.raw().get(target.path_range()).unwrap_or_default(), b"%25").is_some() {
+    if !target.is_plain() && memmem::find(target.raw().get(target.path_range()).unwrap_or_default(), b"%25").is_some() {
         return Err(Unclear("encoded_twice"));
     }
     let path = after_base(target.segments(), base)?;
     let parameters = Parameters::of(target)?;
     let condition = || criteria_header(head);
-    match line(method, path, parameters, &condition, head.has("x-cascade"))? {
+    match line(
+        method,
+        path,
+        parameters,
+        &condition,
+        method == Method::Delete && head.has("x-cascade"),
+    )? {
         Line::Interaction(name, interaction) => Ok(Reading::Request(Request {
             interactions: vec![interaction],
             name,
@@ -127,6 +126,15 @@ pub(super) fn with_form(form: Form, body: &[u8]) -> Result<Request, Unclear> {
     })
 }
 
+/// Whether a header names another method than the judged one, for an upstream that follows it.
+fn names_method(name: &[u8]) -> bool {
+    name.starts_with(b"x-")
+        && matches!(
+            name,
+            b"x-http-method-override" | b"x-http-method" | b"x-method-override" | b"x-method"
+        )
+}
+
 /// Whether there is a content type, which must be one of these, in UTF-8 and not compressed.
 fn content_type(head: &RequestHead, allowed: &[&str]) -> Result<bool, Unclear> {
     if head
@@ -153,7 +161,7 @@ fn content_type(head: &RequestHead, allowed: &[&str]) -> Result<bool, Unclear> {
     Ok(true)
 }
 
-/// The criteria of `If-None-Exist` (FHIR R4 http.html 3.1.0.8.1).
+/// The criteria of `If-None-Exist` (FHIR R4 http.html, conditional create).
 fn criteria_header(head: &RequestHead) -> Result<Option<Box<[u8]>>, Unclear> {
     let mut values = head.all("if-none-exist");
     match (values.next(), values.next()) {

@@ -208,15 +208,21 @@ fn cover(
             constraints.push(constraint);
         }
     }
+    judged.strict_search = true;
     let append = match constraints.as_slice() {
         [only] => only.lacking_in(parameters),
-        several => vec![union(several).ok_or(Lack::Constraint)?],
+        several => {
+            let (name, value) = union(several).ok_or(Lack::Constraint)?;
+            if implies(parameters, &(&name, &value)) {
+                return Ok(());
+            }
+            vec![(name, value)]
+        }
     };
     if !appendable {
         return Err(Some(Lack::Constraint));
     }
     judged.append.extend(append);
-    judged.strict_search = true;
     Ok(())
 }
 
@@ -429,7 +435,7 @@ fn is_of_patient(resource: Type, pair: &Pair<'_>, patient: &str) -> Result<bool,
     Ok(all)
 }
 
-/// Whether a parameter takes an id without its type: it can refer to patients only (FHIR R4 search 3.1.1.4.12), or is `_id`.
+/// Whether a parameter takes an id without its type: it can refer to patients only (FHIR R4 search.html, reference), or is `_id`.
 fn takes_bare_ids(resource: Type, parameter: &str) -> bool {
     if resource == Type::PATIENT {
         return parameter == "_id";
@@ -453,7 +459,8 @@ fn binding(resource: Type, patient: &str) -> Option<(String, String)> {
     Some((by.to_owned(), value))
 }
 
-/// Whether a response can be checked at all: it has a body, and whose each resource is is not left out of it (FHIR R4 search 3.1.1.5.8 and 9).
+/// Whether a response can be checked at all: it has a body, and `_elements` or `_summary` does not leave out of it whose
+/// each resource is.
 fn provable_response(interaction: &Interaction) -> Result<(), Lack> {
     if !interaction.has_response {
         return Err(Lack::Unprovable("head"));
@@ -465,6 +472,10 @@ fn provable_response(interaction: &Interaction) -> Result<(), Lack> {
     };
     if interaction.parameters.iter().any(leaves_out) {
         return Err(Lack::Unprovable("response_in_part"));
+    }
+    let is_other = |pair: Pair<'_>| pair.base() == "_format" && !pair.value.contains("json");
+    if interaction.parameters.iter().any(is_other) {
+        return Err(Lack::Unprovable("response_not_json"));
     }
     Ok(())
 }

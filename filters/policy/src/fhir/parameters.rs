@@ -42,7 +42,7 @@ const SPECIAL: [&str; 22] = [
     "persist",
 ];
 
-/// Parameters of every type that read the resource itself and nothing else (FHIR R4 search 3.1.1.4.1).
+/// Parameters of every type that read the resource itself and nothing else (FHIR R4 search.html, parameters for all resources).
 const OF_ALL: [&str; 9] = [
     "_content",
     "_id",
@@ -126,13 +126,12 @@ impl Parameters {
         if base == "_method" {
             return Err(Unclear("method_override"));
         }
-        let raw = |range| target.raw().get(range).unwrap_or_default();
-        if memmem::find(raw(parameter.name_range()), b"%25").is_some() {
+        let is_twice_encoded =
+            |range| !target.is_plain() && memmem::find(target.raw().get(range).unwrap_or_default(), b"%25").is_some();
+        if is_twice_encoded(parameter.name_range()) {
             return Err(Unclear("encoded_twice"));
         }
-        let is_plain = parameter
-            .value_range()
-            .is_none_or(|range| memmem::find(raw(range), b"%25").is_none());
+        let is_plain = !parameter.value_range().is_some_and(is_twice_encoded);
         let name = self.append(name);
         let value = self.append(parameter.value());
         self.items.push(Item { name, value, is_plain });
@@ -355,7 +354,7 @@ fn targets(types: &[Type], code: &str) -> Option<Vec<Type>> {
     (!all.is_empty() && all.len() <= MAX_TARGETS).then_some(all)
 }
 
-/// What `_include=Observation:subject:Patient` and `_revinclude=Observation:subject` return (FHIR R4 search 3.1.1.5.4).
+/// What `_include=Observation:subject:Patient` and `_revinclude=Observation:subject` return (FHIR R4 search.html, including other resources).
 fn include(value: &str, reverse: bool, main: Option<Type>, bound: bool, more: &mut Vec<Access>) -> Result<(), Unclear> {
     let refuse = || Unclear("include");
     let returned = |resource, reach| Access::new(Permissions::READ_SEARCH, resource, Extent::Include(reach));
