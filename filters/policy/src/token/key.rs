@@ -514,9 +514,8 @@ fn ed25519(member: &Object<'_>) -> Result<Material, &'static str> {
 /// application), or is written otherwise than with y below 2^255 - 19 (section 5.1.3 refuses that, the library in use does not).
 fn is_weak_ed25519(mut point: [u8; 32]) -> bool {
     // The sign of x: every y here has the same order with either.
-    if let [.., last] = &mut point {
-        *last &= 0x7f;
-    }
+    let [.., last] = &mut point;
+    *last &= 0x7f;
     let [first, middle @ .., last] = &point;
     let ends_with_ones = *last == 0x7f && middle.iter().all(|byte| *byte == 0xff);
     // From p - 1, which has order 2, on.
