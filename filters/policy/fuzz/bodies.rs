@@ -9,6 +9,7 @@ use scrim_policy::chain::ALL;
 use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Node, Problems};
 use scrim_policy::scope::{Need, Requirement, ScopeSet};
+use scrim_policy::token::dpop::{self, Claim, ReplayCache};
 use scrim_policy::token::{Algorithm, Issuer, KeySet, TokenCache, TokenPolicy};
 
 const NOW: u64 = 1_800_000_000;
@@ -73,6 +74,29 @@ pub fn scopes(bytes: &[u8]) {
     if let Ok(all) = ScopeSet::from_text(&format!("{held} {more}")) {
         assert!(need.is_met_by(&all) || !need.is_met_by(&held_set));
         assert!(all.len() >= held_set.len());
+    }
+}
+
+/// Bytes that nobody signed are no proof, in either form that [`token`] knows; and a URL in its normal form is its own.
+pub fn dpop(bytes: &[u8]) {
+    let encoded: Vec<String> = bytes
+        .splitn(3, |byte| *byte == 0)
+        .map(|part| URL_SAFE_NO_PAD.encode(part))
+        .collect();
+    let mut replay = ReplayCache::new(4, 60);
+    let claim = Claim {
+        method: b"GET",
+        url: "https://fhir.example/Patient/7",
+        access_token: b"an.access.token",
+        // Of the key in the seed, so that what follows is reached.
+        jkt: "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I",
+    };
+    for proof in [bytes, encoded.join(".").as_bytes()] {
+        assert!(dpop::verify(proof, claim, NOW, None, &mut replay).is_err());
+        assert!(replay.is_empty());
+    }
+    if let Some(normal) = std::str::from_utf8(bytes).ok().and_then(dpop::normalise) {
+        assert_eq!(dpop::normalise(&normal).as_ref(), Some(&normal));
     }
 }
 

@@ -33,12 +33,14 @@ mod algorithm;
 mod bearer;
 mod cache;
 mod der;
+pub mod dpop;
 #[cfg(test)]
 mod fixtures;
 pub mod foreign;
 mod json;
 mod jws;
 mod key;
+mod key_set;
 mod signature;
 #[cfg(test)]
 mod testing;
@@ -47,7 +49,8 @@ mod vectors;
 pub use algorithm::Algorithm;
 pub use bearer::{BearerError, bearer, query_has_token};
 pub use cache::{CacheStats, DEFAULT_BYTES, DEFAULT_ENTRIES, TokenCache};
-pub use key::{KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, MAX_KID_BYTES, SkippedKey};
+pub use key::MAX_KID_BYTES;
+pub use key_set::{KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, SkippedKey};
 pub use signature::{
     HostKind, HostKinds, HostVerdict, HostVerifier, TestedHost, VerificationStats, VerifiedBy, self_test,
 };

@@ -9,10 +9,14 @@ use proptest::sample::Index;
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
 
-const TARGETS: [(&str, fn(&[u8])); 4] = [
+/// By its name, what a target does with its bytes.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 5] = [
     ("token", bodies::token),
     ("jwks", bodies::jwks),
     ("scopes", bodies::scopes),
+    ("dpop", bodies::dpop),
     ("json", bodies::json),
 ];
 
