@@ -1,7 +1,7 @@
 //! Mints JSON Web Tokens for tests: good ones, and ones that are broken on purpose.
 //!
 //! 1. A token is described by a [`TokenSpec`]: a private key file, claims with relative times, and at most one [`Flaw`].
-//! 2. Keys are private JWK (RFC 7517), PKCS#8 or PKCS#1 PEM, or PKCS#8 DER: RSA, EC P-256 or P-384, Ed25519.
+//! 2. Keys are private JWK (RFC 7517), PKCS#8 or PKCS#1 PEM, or PKCS#8 DER: RSA, EC P-256 or P-384, Ed25519; or a secret as a JWK of type `oct`.
 //! 3. The payload is signed as the text that is given, so a token may hold what no JSON library would write,
 //!    such as one claim twice.
 //!
@@ -37,7 +37,7 @@ pub struct TokenSpec {
     pub like: Option<String>,
     /// The private key: a JWK, PEM or DER file, relative to the file that names it.
     pub key: Option<PathBuf>,
-    /// The `alg` to sign with; by default what the key is for (RS256, ES256, ES384, EdDSA).
+    /// The `alg` to sign with; by default what the key is for (RS256, ES256, ES384, EdDSA, HS256).
     pub alg: Option<String>,
     /// The `kid` in the header; by default the JWK's own.
     pub kid: Option<String>,
@@ -88,7 +88,7 @@ pub fn mint(spec: &TokenSpec, folder: &Path, now: i64) -> Result<String> {
         (_, Some(Flaw::HmacWithPublicKey)) => Algorithm::HS256,
         (Some(name), _) => name
             .parse()
-            .map_err(|_| anyhow!("`{name}` is no algorithm to sign with: use RS256, ES256 or EdDSA"))?,
+            .map_err(|_| anyhow!("`{name}` is no algorithm to sign with: use one of RS, PS, ES and HS with 256, 384 or (but for ES) 512, or EdDSA"))?,
         (None, _) => key.algorithm,
     };
     let mut header = Map::new();
@@ -273,9 +273,9 @@ fn non_canonical(signature: &str) -> Result<String> {
 /// A private key in the form in which the signers take it. It has no Debug: it is a secret, if only a test's.
 pub struct PrivateKey {
     algorithm: Algorithm,
-    /// PKCS#1 for RSA, PKCS#8 for the others.
+    /// PKCS#1 for RSA, PKCS#8 for the others, nothing for a secret.
     der: Vec<u8>,
-    /// What `hmac_with_public_key` takes as its secret.
+    /// What `hmac_with_public_key` takes as its secret; or the secret.
     public: Vec<u8>,
     kid: Option<String>,
 }
@@ -379,8 +379,14 @@ impl PrivateKey {
                     kid,
                 }
             }
+            (Some("oct"), _) => Self {
+                algorithm: Algorithm::HS256,
+                der: Vec::new(),
+                public: number("k")?,
+                kid,
+            },
             (kty, crv) => bail!(
-                "is of kind `{} {}`: RSA, EC P-256, EC P-384 and OKP Ed25519 are known",
+                "is of kind `{} {}`: RSA, EC P-256, EC P-384, OKP Ed25519 and oct are known",
                 kty.unwrap_or("?"),
                 crv.unwrap_or("")
             ),
@@ -531,6 +537,19 @@ mod tests {
         }
         let forged = made(serde_json::json!({"key": "stranger.synthetic.pem", "kid": "synthetic-rs256"}));
         assert!(!verifies(&forged));
+    }
+
+    #[test]
+    fn a_secret_signs_too() {
+        let spec = serde_json::from_value(
+            serde_json::json!({"key": "secret.synthetic.jwk.json", "alg": "HS512", "claims": {"sub": "a"}}),
+        );
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/keys");
+        let token = mint(&spec.unwrap(), &folder, NOW).unwrap();
+        let secret = b"a shared secret for synthetic tests, as long as HS512 wants it..";
+        let mut validation = Validation::new(Algorithm::HS512);
+        validation.required_spec_claims.clear();
+        assert!(decode::<Value>(&token, &DecodingKey::from_secret(secret), &validation).is_ok());
     }
 
     #[test]

@@ -38,12 +38,14 @@ mod bearer;
 mod cache;
 mod claims;
 mod der;
+pub mod dpop;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod foreign;
 pub(crate) mod json;
 mod jws;
 mod key;
+mod key_set;
 pub mod remote;
 mod signature;
 #[cfg(test)]
@@ -54,7 +56,8 @@ pub use algorithm::Algorithm;
 pub use bearer::{BearerError, bearer, query_has_token};
 pub use claims::{Asked, Binding, ClaimPath, ClaimPaths};
 pub use cache::{CacheStats, DEFAULT_BYTES, DEFAULT_ENTRIES, TokenCache};
-pub use key::{KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, MAX_KID_BYTES, SkippedKey};
+pub use key::MAX_KID_BYTES;
+pub use key_set::{KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, SkippedKey};
 pub use signature::{
     HostKind, HostKinds, HostVerdict, HostVerifier, TestedHost, VerificationStats, VerifiedBy, self_test,
 };

@@ -31,6 +31,10 @@ fn open<const FILTERS: u8>(compiled: &Rc<Compiled>, head: &mut RequestHead, fact
     (stream, opening)
 }
 
+fn opened<const FILTERS: u8>(compiled: &Rc<Compiled>, head: &mut RequestHead, facts: &RequestFacts) -> Opening {
+    open::<FILTERS>(compiled, head, facts).1
+}
+
 fn told(opening: &Opening) -> String {
     match &opening.verdict {
         Verdict::Continue(_) => "continue".to_owned(),
@@ -59,23 +63,17 @@ fn suite(compiled: &Rc<Compiled>, method: &str, target: &str, claims: Json, body
 fn chain(compiled: &Rc<Compiled>, method: &str, target: &str, claims: Json, body: Option<&str>) -> (String, String) {
     let mut head = request(method, target, claims, &[content_type(target)]);
     let mut handover = None;
-    let mut told_last = String::new();
-    macro_rules! module {
-        ($filter:expr) => {
-            let (_, opening) = open::<{ $filter }>(compiled, &mut head, &facts(body, handover.take()));
-            told_last = told(&opening);
-            if told_last != "continue" {
-                return (told_last, String::from_utf8_lossy(head.target()).into_owned());
-            }
-            handover = opening.handover;
-        };
+    let modules = [opened::<CACHE_CONTROL>, opened::<OAUTH_SCOPE>, opened::<PHI_URL>, opened::<RESPONSE_TRIM>];
+    let mut verdict = String::new();
+    for module in modules {
+        let opening = module(compiled, &mut head, &facts(body, handover.take()));
+        verdict = told(&opening);
+        if verdict != "continue" {
+            break;
+        }
+        handover = opening.handover;
     }
-    module!(CACHE_CONTROL);
-    module!(OAUTH_SCOPE);
-    module!(PHI_URL);
-    module!(RESPONSE_TRIM);
-    drop(handover);
-    (told_last, String::from_utf8_lossy(head.target()).into_owned())
+    (verdict, String::from_utf8_lossy(head.target()).into_owned())
 }
 
 fn both(compiled: &Rc<Compiled>, method: &str, target: &str, claims: &Json, body: Option<&str>) -> (String, String) {

@@ -26,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::json::{Json, JsonError, Limits, parse_object};
 use super::algorithm::Algorithm;
-use super::key::{KeySet, KeySetError};
+use super::key_set::{KeySet, KeySetError};
 use super::next_generation;
 
 /// How often a copy is renewed where the policy does not say, in milliseconds.
