@@ -455,6 +455,9 @@ fn fetch_times([refresh, max_stale, timeout]: [&Option<At<Seconds>>; 3], problem
             "`max_stale` is less than `refresh`, so the keys would go before they are fetched again",
         );
     }
+    if oldest < 2_000 {
+        refuse(max_stale, "`max_stale` is at least `2s`");
+    }
     if oldest > remote::DEFAULT_REFRESH.saturating_mul(1008) {
         refuse(
             max_stale,

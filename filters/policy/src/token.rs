@@ -353,8 +353,9 @@ fn missing(source: &Source, kid: Option<&str>, now: u64) -> TokenError {
     }
 }
 
+/// The end of that second: what is too old by then must not count in it.
 fn milliseconds(seconds: u64) -> u64 {
-    seconds.saturating_mul(1_000)
+    seconds.saturating_mul(1_000).saturating_add(999)
 }
 
 /// Counts, so that no generation is used twice in a process.

@@ -440,8 +440,7 @@ impl Source {
         let Ok(mut state) = self.state.try_borrow_mut() else {
             return Lookup::Unavailable;
         };
-        // Callers know the time to the second.
-        let backs_off = state.backs_off(now.saturating_add(1_000));
+        let backs_off = state.backs_off(now);
         let Some(kid) = kid else {
             return match (&state.flight, backs_off) {
                 (Some(_), _) | (None, false) => Lookup::Wait,
