@@ -16,6 +16,8 @@ use std::borrow::Cow;
 use crate::cache_control::{CacheControl, NO_STORE_PRIVATE};
 use crate::cors::Cors;
 use crate::head::RequestHead;
+use crate::sender::Dpop;
+use crate::token::Algorithm;
 
 /// Which filter decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +67,8 @@ pub enum Reason {
         /// Whether to wait is of use.
         awaited: bool,
     },
+    /// The proof of possession is not valid; the code says why, to the audit record only.
+    InvalidProof(&'static str),
     /// The token's scopes are not enough; these would be, space-separated, from the policy file.
     InsufficientScope(String),
     /// The token is valid and its scopes may do, and yet it is not permitted; the code says why, to the audit record only.
@@ -98,6 +102,7 @@ impl Reason {
             Reason::NoToken
             | Reason::TwoTokens
             | Reason::InvalidToken(_)
+            | Reason::InvalidProof(_)
             | Reason::InsufficientScope(_)
             | Reason::NotPermitted(_)
             | Reason::UnclearRequest(_)
@@ -120,7 +125,7 @@ impl Reason {
             | Reason::NoView => 403,
             Reason::AmbiguousUrl(_) | Reason::TwoTokens | Reason::UnclearRequest(_) | Reason::PhiInUrl { .. } => 400,
             Reason::BodyTooLarge => 413,
-            Reason::NoToken | Reason::InvalidToken(_) => 401,
+            Reason::NoToken | Reason::InvalidToken(_) | Reason::InvalidProof(_) => 401,
             Reason::Uninspectable(_) => 502,
             Reason::KeysUnavailable { .. } => 503,
             Reason::ErrorBody(status) => *status,
@@ -136,6 +141,7 @@ impl Reason {
             Reason::NoToken => "no_token",
             Reason::TwoTokens => "invalid_request",
             Reason::InvalidToken(_) => "invalid_token",
+            Reason::InvalidProof(_) => "invalid_dpop_proof",
             Reason::KeysUnavailable { .. } => "keys_unavailable",
             Reason::InsufficientScope(_) => "insufficient_scope",
             Reason::NotPermitted(_) => "not_permitted",
@@ -154,6 +160,7 @@ impl Reason {
         match self {
             Reason::AmbiguousUrl(code)
             | Reason::InvalidToken(code)
+            | Reason::InvalidProof(code)
             | Reason::NotPermitted(code)
             | Reason::UnclearRequest(code)
             | Reason::Uninspectable(code) => Some(code),
@@ -162,13 +169,14 @@ impl Reason {
         }
     }
 
-    /// The `WWW-Authenticate` value, where there is one (RFC 6750 3, RFC 9728 5.1).
-    fn challenge(&self, resource_metadata: Option<&str>) -> Option<String> {
+    /// The `WWW-Authenticate` value, where there is one (RFC 6750 3, RFC 9449 7.1, RFC 9728 5.1).
+    fn challenge(&self, additions: &Additions<'_>) -> Option<String> {
         let mut parts = Vec::new();
         match self {
             Reason::NoToken => {}
             Reason::TwoTokens => parts.push("error=\"invalid_request\"".to_owned()),
             Reason::InvalidToken(_) => parts.push("error=\"invalid_token\"".to_owned()),
+            Reason::InvalidProof(_) => parts.push("error=\"invalid_dpop_proof\"".to_owned()),
             // A scope-token has neither quote nor backslash (RFC 6749 3.3), which the compiler of the policy checks.
             Reason::InsufficientScope(scopes) => {
                 parts.push("error=\"insufficient_scope\"".to_owned());
@@ -179,8 +187,23 @@ impl Reason {
             _ => return None,
         }
         // The compiler of the policy refuses a quote in it.
-        parts.extend(resource_metadata.map(|url| format!("resource_metadata=\"{url}\"")));
-        Some(format!("Bearer {}", parts.join(", ")).trim_end().to_owned())
+        parts.extend(additions.resource_metadata.map(|url| format!("resource_metadata=\"{url}\"")));
+        let bearer = format!("Bearer {}", parts.join(", ")).trim_end().to_owned();
+        let Some(dpop) = additions.dpop else {
+            return Some(bearer);
+        };
+        let names: Vec<&str> = Algorithm::ALL
+            .into_iter()
+            .filter(|algorithm| !algorithm.is_symmetric())
+            .map(Algorithm::name)
+            .collect();
+        parts.push(format!("algs=\"{}\"", names.join(" ")));
+        let proven = format!("DPoP {}", parts.join(", "));
+        if dpop.required || matches!(self, Reason::InvalidProof(_)) {
+            Some(proven)
+        } else {
+            Some(format!("{bearer}, {proven}"))
+        }
     }
 
     /// The status of a gRPC call.
@@ -228,6 +251,7 @@ impl Reason {
             Reason::NoToken => "an access token is needed: send `Authorization: Bearer`",
             Reason::TwoTokens => "exactly one access token may be sent, in one Authorization header",
             Reason::InvalidToken(_) => "the access token is not valid here",
+            Reason::InvalidProof(_) => "the proof of possession is not valid; sign a new one for this request",
             Reason::InsufficientScope(scopes) if scopes.is_empty() => "the access token does not grant this request",
             Reason::NotPermitted(_) => "the access token does not grant this request",
             Reason::UnclearRequest(_) => "the request can't be read as a FHIR interaction; write it as FHIR's HTTP API has it",
@@ -327,6 +351,8 @@ pub struct Additions<'a> {
     pub cache: Option<&'a CacheControl>,
     /// The URL of the protected resource metadata.
     pub resource_metadata: Option<&'a str>,
+    /// How proofs of possession are taken.
+    pub dpop: Option<&'a Dpop>,
     /// The origin of the web page that may read the answer.
     pub origin: Option<&'a str>,
 }
@@ -344,7 +370,7 @@ pub fn answer(reason: &Reason, format: Format, additions: &Additions<'_>) -> Ans
     if let Some(hsts) = additions.cache.and_then(CacheControl::hsts) {
         headers.push(("strict-transport-security", hsts.to_owned()));
     }
-    if let Some(challenge) = reason.challenge(additions.resource_metadata) {
+    if let Some(challenge) = reason.challenge(additions) {
         headers.push(("www-authenticate", challenge));
     }
     if let Some(origin) = additions.origin {

@@ -41,6 +41,7 @@ use crate::response_trim::{Fate, inspectable, prepare};
 use crate::route::{Facts, Governs, Why};
 use crate::scope::ScopeSet;
 use crate::sender::Connection;
+use crate::token::dpop::ReplayCache;
 use crate::token::{HostVerifier, TokenCache};
 use crate::trim::{Limits, Trimmer};
 use crate::url::Target;
@@ -90,6 +91,35 @@ pub struct Vault {
     pub connection: Option<Rc<dyn Connection>>,
     /// Who broke the glass of late.
     pub ledger: Ledger,
+    /// The proofs of possession that came of late.
+    pub replay: Replays,
+}
+
+/// How many proofs of possession are remembered at a time; about 8 MB, and only where they come.
+const PROOFS: usize = 1 << 16;
+/// How many seconds a proof's `iat` may be away from now.
+const PROOF_WINDOW: u64 = 60;
+
+/// The proofs of possession that came of late.
+pub struct Replays(ReplayCache);
+
+impl Default for Replays {
+    fn default() -> Self {
+        Replays(ReplayCache::new(PROOFS, PROOF_WINDOW))
+    }
+}
+
+impl std::ops::Deref for Replays {
+    type Target = ReplayCache;
+    fn deref(&self) -> &ReplayCache {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Replays {
+    fn deref_mut(&mut self) -> &mut ReplayCache {
+        &mut self.0
+    }
 }
 
 /// A proxy that knows of no client certificate.
@@ -195,6 +225,8 @@ pub struct Stream<const FILTERS: u8> {
     /// How many bytes at the end of the query are the policy's, not the client's.
     appended: usize,
     counters: Vec<Counter>,
+    /// Whether the request's proof of possession was taken, before its body was awaited.
+    proof_seen: bool,
     audit: AuditEvent,
     body: BodyState,
 }
@@ -256,6 +288,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             bound: None,
             appended: 0,
             counters: Vec::new(),
+            proof_seen: false,
             audit,
             body: BodyState::Untouched,
         }
@@ -273,7 +306,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
 
     /// Judges the request head. After [`Verdict::AwaitBody`] it is called again, with the head as it first was and the body.
     pub fn request_head(&mut self, head: &mut RequestHead, facts: &RequestFacts, vault: &mut Vault) -> Opening {
+        let proof_seen = self.proof_seen;
         *self = Self::new(Rc::clone(&self.compiled));
+        self.proof_seen = proof_seen;
         self.audit.time = facts.now;
         self.audit.request_id = head.first("x-request-id").and_then(RequestId::parse);
         self.format = Format::of(head);
@@ -405,6 +440,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             now: facts.now,
             body: facts.body.as_deref(),
             connection: connection.as_deref().unwrap_or(&Certificateless),
+            proof_seen: self.proof_seen,
             asked,
         };
         let compiled = Rc::clone(&self.compiled);
@@ -420,7 +456,10 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             }
         });
         let allowed = match found {
-            Ok(None) => return Ok(Step::AwaitBody),
+            Ok(None) => {
+                self.proof_seen = true;
+                return Ok(Step::AwaitBody);
+            }
             Ok(Some(allowed)) => allowed,
             Err(reason) if oauth.mode == Mode::Shadow => {
                 self.counters.push(Counter::ShadowDenied(reason.code()));
@@ -664,6 +703,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let additions = Additions {
             cache: policy.and_then(|policy| policy.cache_control.as_ref()),
             resource_metadata: oauth.and_then(|oauth| oauth.resource_metadata.as_deref()),
+            dpop: oauth.and_then(|oauth| oauth.sender.dpop.as_ref()),
             origin: self.origin.as_deref(),
         };
         let answer = answer(&reason, self.format, &additions);

@@ -68,6 +68,8 @@ pub(crate) struct Call<'a> {
     /// The whole body, where it was waited for.
     pub(crate) body: Option<&'a [u8]>,
     pub(crate) connection: &'a dyn Connection,
+    /// Whether the proof of possession was taken already.
+    pub(crate) proof_seen: bool,
     /// The client's own lines under reserved names, which are in the head no more.
     pub(crate) asked: &'a [(Vec<u8>, Vec<u8>)],
 }
@@ -136,24 +138,43 @@ impl OauthScope {
             return Err(Reason::TwoTokens);
         }
         let lines: Vec<&[u8]> = call.head.all("authorization").collect();
-        let bearer = match token::bearer(&lines) {
-            Ok(Some(bearer)) => bearer,
+        let dpop = self.sender.dpop.as_ref();
+        let with_proof = match dpop {
+            Some(_) => token::dpop_bound(&lines),
+            None => Ok(None),
+        };
+        let found = with_proof.and_then(|with_proof| match with_proof {
+            Some(found) => Ok(Some((found, true))),
+            None => token::bearer(&lines).map(|found| found.map(|found| (found, false))),
+        });
+        let (found, with_proof) = match found {
+            Ok(Some(found)) => found,
             Ok(None) => return Err(Reason::NoToken),
             Err(error) if error.status() == 400 => return Err(Reason::TwoTokens),
             Err(error) => return Err(Reason::InvalidToken(error.code())),
         };
         let host = vault.host.clone();
+        let now = call.now.seconds();
         let grant = tokens
-            .verify(bearer, &self.issuers, call.now.seconds(), &mut vault.cache, host.as_deref())
+            .verify(found, &self.issuers, now, &mut vault.cache, host.as_deref())
             .map_err(|error| match error {
                 TokenError::KeysAwaited => Reason::KeysUnavailable { awaited: true },
                 TokenError::KeysUnavailable => Reason::KeysUnavailable { awaited: false },
                 error => Reason::InvalidToken(error.code()),
             })?;
-        let forwarded: Vec<&[u8]> = call.head.all("x-forwarded-client-cert").collect();
-        self.sender
-            .check(grant.binding(), &forwarded, call.connection)
-            .map_err(Reason::InvalidToken)?;
+        match dpop.filter(|_| with_proof) {
+            // A proof counts once; the request is the same one, now with its body.
+            Some(_) if call.proof_seen => {}
+            Some(dpop) => dpop
+                .check(found, grant.binding(), call.head, call.target, now, host.as_deref(), &mut vault.replay)
+                .map_err(Reason::InvalidProof)?,
+            None => {
+                let forwarded: Vec<&[u8]> = call.head.all("x-forwarded-client-cert").collect();
+                self.sender
+                    .check(grant.binding(), &forwarded, call.connection)
+                    .map_err(Reason::InvalidToken)?;
+            }
+        }
         Ok(grant)
     }
 

@@ -176,7 +176,11 @@ record! {
     /// How the token is bound to the one who sends it.
     pub struct Sender {
         /// Whether tokens must be bound to a client certificate (RFC 8705). Absent: only those that say so are.
-        pub certificate: Option<CertificateBinding>,
+        pub certificate: Option<SenderBinding>,
+        /// Whether tokens must be bound to a key whose holder proves each request (DPoP, RFC 9449). Absent: such tokens are refused.
+        pub dpop: Option<SenderBinding>,
+        /// Scheme and host as clients write them, which proofs name. Absent: those of the request.
+        pub origin: Option<At<String>>,
         /// The URI names (RFC 5280 4.2.1.6) of proxies whose `X-Forwarded-Client-Cert` counts, when they show it in their own certificate. Absent: none.
         pub trusted_hops: Option<At<Vec<At<String>>>>,
     }
@@ -309,8 +313,8 @@ choice! {
         Upstream = "upstream",
     }
 
-    /// Whether tokens must be bound to a client certificate.
-    pub enum CertificateBinding {
+    /// Whether tokens must be bound.
+    pub enum SenderBinding {
         /// They must.
         Required = "required",
         /// Those that say so are held to it.

@@ -1,21 +1,74 @@
-//! Whether a token's sender is the one it is bound to (RFC 8705).
+//! Whether a token's sender is the one it is bound to (RFC 8705, RFC 9449).
 //!
 //! 1. A token with `cnf.x5t#S256` is accepted only over a connection whose client certificate has that SHA-256 digest, whatever the policy says. A policy can
 //!    demand that every token is bound so.
 //! 2. The certificate is the connection's own. `X-Forwarded-Client-Cert` counts only where that connection comes from a hop that the policy trusts, which shows
 //!    one of the named URIs in its own certificate; then only the header counts, and it must name exactly one certificate.
 //! 3. The proxy must have verified the certificates of such hops against its own authorities: no property tells, so the policy file's author vouches.
-//! 4. A token that is bound to a key (`cnf.jkt`) is refused as a bearer token (RFC 9449 section 7.2).
+//! 4. A token that is bound to a key (`cnf.jkt`) is refused as a bearer token (RFC 9449 section 7.2). Where the policy has `dpop` it is taken with the scheme `DPoP`
+//!    and exactly one proof, see [`dpop`]; a token that is not bound to a key is refused with that scheme.
 
-use crate::token::Binding;
+use crate::head::RequestHead;
+use crate::token::dpop::{self, Claim, ReplayCache};
+use crate::token::{Binding, HostVerifier};
+use crate::url::Target;
 
 /// The compiled section.
 #[derive(Clone, Debug, Default)]
 pub struct Sender {
     /// Whether every token must be bound to a certificate.
     pub certificate_required: bool,
+    /// How proofs of possession are taken, if at all.
+    pub dpop: Option<Dpop>,
     /// The URI names of the hops whose header counts.
     pub trusted_hops: Vec<String>,
+}
+
+/// How proofs of possession are taken.
+#[derive(Clone, Debug)]
+pub struct Dpop {
+    /// Whether every token must come with one.
+    pub required: bool,
+    /// Scheme and host as clients write them; none: those of the request.
+    pub origin: Option<String>,
+}
+
+impl Dpop {
+    /// Verifies the proof that came with a token.
+    ///
+    /// # Errors
+    /// A code that says why not, for the audit record.
+    pub fn check(
+        &self,
+        token: &[u8],
+        binding: &Binding,
+        head: &RequestHead,
+        target: &Target<'_>,
+        now: u64,
+        host: Option<&dyn HostVerifier>,
+        replay: &mut ReplayCache,
+    ) -> Result<(), &'static str> {
+        let Binding::Key(jkt) = binding else {
+            return Err("not_bound");
+        };
+        let mut lines = head.all("dpop");
+        let (Some(proof), None) = (lines.next(), lines.next()) else {
+            return Err("no_single_proof");
+        };
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| "url");
+        let origin = match &self.origin {
+            Some(origin) => origin.clone(),
+            None => format!("{}://{}", text(head.first(":scheme").unwrap_or(b"https"))?, text(head.authority())?),
+        };
+        let path = text(target.raw().get(target.path_range()).unwrap_or_default())?;
+        let claim = Claim {
+            method: head.method(),
+            url: &format!("{origin}{path}"),
+            access_token: token,
+            jkt,
+        };
+        dpop::verify(proof, claim, now, host, replay).map_err(dpop::DpopError::code)
+    }
 }
 
 /// What the proxy knows of the connection's client certificate.
@@ -39,9 +92,12 @@ impl Sender {
         connection: &dyn Connection,
     ) -> Result<(), &'static str> {
         let wanted = match binding {
-            Binding::Bearer if self.certificate_required => return Err("not_bound"),
+            Binding::Bearer if self.certificate_required || self.dpop.as_ref().is_some_and(|dpop| dpop.required) => {
+                return Err("not_bound");
+            }
             Binding::Bearer => return Ok(()),
             Binding::Key(_) => return Err("bound_to_a_key"),
+            Binding::Certificate(_) if self.dpop.as_ref().is_some_and(|dpop| dpop.required) => return Err("not_bound"),
             Binding::Certificate(digest) => digest,
         };
         let peer = connection

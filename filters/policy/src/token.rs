@@ -53,7 +53,7 @@ pub(crate) mod testing;
 mod vectors;
 
 pub use algorithm::Algorithm;
-pub use bearer::{BearerError, bearer, query_has_token};
+pub use bearer::{BearerError, bearer, dpop_bound, query_has_token};
 pub use claims::{Asked, Binding, ClaimPath, ClaimPaths};
 pub use cache::{CacheStats, DEFAULT_BYTES, DEFAULT_ENTRIES, TokenCache};
 pub use key::MAX_KID_BYTES;

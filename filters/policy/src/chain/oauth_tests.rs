@@ -323,3 +323,74 @@ fn a_listed_page_may_call_and_read_why_it_was_denied() {
         assert_eq!(response.first("access-control-allow-origin"), allowed.map(str::as_bytes), "{origin}");
     }
 }
+
+fn digest(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(Sha256::digest(text))
+}
+
+#[test]
+fn a_token_bound_to_a_key_comes_with_a_proof_and_once() {
+    // RFC 7638: the key's members in this order.
+    let jkt = digest(&format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{ED_X}"}}"#));
+    let bound = token(json!({"cnf": {"jkt": jkt}})).replace("Bearer ", "DPoP ");
+    let bare = token(json!({})).replace("Bearer ", "DPoP ");
+    let as_bearer = bound.replace("DPoP ", "Bearer ");
+    let proof = |id: &str, access_token: &str, url: &str| {
+        let header = json!({"typ": "dpop+jwt", "alg": "EdDSA", "jwk": {"kty": "OKP", "crv": "Ed25519", "x": ED_X}});
+        let payload = json!({"htm": "GET", "htu": url, "iat": NOW, "jti": id, "ath": digest(access_token.trim_start_matches("DPoP "))});
+        ED_SIGNER.token(&header.to_string(), &payload.to_string())
+    };
+    let url = "https://fhir.example.org/fhir/Patient/1";
+    let compiled = policy(json!({"sender": {"dpop": "required", "origin": "https://fhir.example.org"}}), json!({}));
+    let mut vault = Vault::default();
+    let mut run = |bearer: &str, proofs: &[&str]| {
+        let mut lines = vec![("authorization", bearer)];
+        lines.extend(proofs.iter().map(|proof| ("dpop", *proof)));
+        let ran = run_in(&compiled, "/fhir/Patient/1?_format=json", &lines, &mut vault, NOW);
+        if let Verdict::Deny(denial) = &ran.opening.verdict {
+            let challenge = denial.answer.headers.iter().find(|(name, _)| *name == "www-authenticate");
+            assert!(challenge.is_some_and(|(_, value)| value.starts_with("DPoP ") && value.contains("algs=\"RS256")));
+        }
+        ran.reason()
+    };
+    let good = proof("one", &bound, url);
+    assert_eq!(run(&bound, &[&good]), None);
+    assert_eq!(run(&bound, &[&good]), Some(Reason::InvalidProof("dpop_replay")));
+    assert_eq!(run(&bound, &[]), Some(Reason::InvalidProof("no_single_proof")));
+    assert_eq!(run(&bound, &[&good, &good]), Some(Reason::InvalidProof("no_single_proof")));
+    assert!(matches!(run(&bound, &[&proof("two", &bound, "https://other/fhir/Patient/1")]), Some(Reason::InvalidProof(_))));
+    assert!(matches!(run(&bound, &[&proof("three", &bare, url)]), Some(Reason::InvalidProof(_))));
+    assert_eq!(run(&bare, &[&proof("four", &bare, url)]), Some(Reason::InvalidProof("not_bound")));
+    assert_eq!(run(&as_bearer, &[&proof("five", &bound, url)]), Some(Reason::InvalidToken("bound_to_a_key")));
+    assert_eq!(run(&token(json!({})), &[]), Some(Reason::InvalidToken("not_bound")));
+    assert_eq!(run("Basic eA==", &[]), Some(Reason::NoToken));
+}
+
+#[test]
+fn a_request_that_awaits_its_body_is_proven_once() {
+    let jkt = digest(&format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{ED_X}"}}"#));
+    let bound = token(json!({"cnf": {"jkt": jkt}})).replace("Bearer ", "DPoP ");
+    let header = json!({"typ": "dpop+jwt", "alg": "EdDSA", "jwk": {"kty": "OKP", "crv": "Ed25519", "x": ED_X}});
+    let payload = json!({"htm": "POST", "htu": "https://h/fhir/Patient/_search", "iat": NOW, "jti": "1", "ath": digest(bound.trim_start_matches("DPoP "))});
+    let proof = ED_SIGNER.token(&header.to_string(), &payload.to_string());
+    let compiled = policy(json!({"require": {"smart": "auto"}, "sender": {"dpop": "if_bound", "origin": "https://h"}}), json!({}));
+    let mut vault = Vault::default();
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let mut judge = |stream: &mut Stream<ALL>, body: Option<&str>| {
+        let mut head = head("/fhir/Patient/_search", &[("authorization", bound.as_str()), ("dpop", proof.as_str()), form]);
+        head.set(":method", "POST");
+        let facts = RequestFacts {
+            now: Timestamp(NOW * 1_000_000_000),
+            body: body.map(|body| body.as_bytes().to_vec()),
+            ..RequestFacts::default()
+        };
+        stream.request_head(&mut head, &facts, &mut vault).verdict
+    };
+    let mut stream = Stream::new(Rc::clone(&compiled));
+    assert!(matches!(judge(&mut stream, None), Verdict::AwaitBody));
+    assert!(matches!(judge(&mut stream, Some("name=x")), Verdict::Continue(_)));
+    let mut another = Stream::new(compiled);
+    let Verdict::Deny(denial) = judge(&mut another, None) else { panic!() };
+    assert_eq!(denial.reason, Reason::InvalidProof("dpop_replay"));
+}

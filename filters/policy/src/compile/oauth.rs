@@ -7,8 +7,8 @@ use crate::break_glass::{BreakGlass, PURPOSES};
 use crate::cors::Cors;
 use crate::fhir::{Base, Contexts};
 use crate::oauth_scope::Smart;
-use crate::policy_file::{CertificateBinding, ClaimPath, ScopeContext, Unproven};
-use crate::sender::Sender;
+use crate::policy_file::{SenderBinding, ClaimPath, ScopeContext, Unproven};
+use crate::sender::{Dpop, Sender};
 
 /// Headers that carry something of the protocol's own; none of them can tell the upstream who calls.
 const TAKEN: [&str; 22] = [
@@ -356,8 +356,30 @@ impl Section<'_> {
                 "a trusted hop says who the client is: the listener must verify client certificates against authorities that only such hops have",
             );
         }
+        if let Some(origin) = &at.value.origin {
+            let host = origin.value.strip_prefix("https://").or_else(|| origin.value.strip_prefix("http://"));
+            if !host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' '])) {
+                self.problems.error(
+                    origin.span,
+                    format!("`{}` is no origin; write scheme and host, such as `https://fhir.example.org`", origin.value),
+                );
+            }
+            if at.value.dpop.is_none() {
+                self.problems.error(origin.span, "`origin` has no effect without `dpop`; add it or remove this");
+            }
+        }
+        if at.value.dpop == Some(SenderBinding::Required) && at.value.certificate == Some(SenderBinding::Required) {
+            self.problems.error(
+                at.span,
+                "a token is bound to a certificate or to a key, not to both; require one of them",
+            );
+        }
         Sender {
-            certificate_required: at.value.certificate == Some(CertificateBinding::Required),
+            dpop: at.value.dpop.map(|binding| Dpop {
+                required: binding == SenderBinding::Required,
+                origin: at.value.origin.as_ref().map(|origin| origin.value.clone()),
+            }),
+            certificate_required: at.value.certificate == Some(SenderBinding::Required),
             trusted_hops: hops.map(|hop| hop.value.clone()).collect(),
         }
     }
@@ -476,6 +498,7 @@ mod tests {
             json!({"break_glass": {"header": "x-glass", "reasons": ["cardiac"], "roles": ["clinician"], "purposes": ["BTG"], "max_age": "5m", "per_hour": 3}}),
             json!({"identity": {"x-auth-subject": "sub", "x-auth-dept": ["org", "dept"]}}),
             json!({"sender": {"certificate": "required"}, "mode": "enforce"}),
+            json!({"sender": {"dpop": "if_bound", "origin": "https://fhir.example.org"}}),
             json!({"cors": {"origins": ["https://app.example.org:8443"], "methods": ["GET"], "headers": ["Authorization"], "max_age": "1h"}}),
             json!({"resource_metadata": "https://fhir.example.org/.well-known/oauth-protected-resource/fhir"}),
         ] {
@@ -519,6 +542,9 @@ mod tests {
             (json!({"identity": {"x-user": 7}}), "a claim's name or a list of names"),
             (json!({"sender": {"trusted_hops": ["edge"]}}), "`edge` is no URI"),
             (json!({"sender": {"trusted_hops": ["spiffe://mesh/edge"]}}), "must verify client certificates"),
+            (json!({"sender": {"origin": "https://api"}}), "`origin` has no effect"),
+            (json!({"sender": {"dpop": "required", "origin": "api/x"}}), "is no origin"),
+            (json!({"sender": {"dpop": "required", "certificate": "required"}}), "not to both"),
             (json!({"cors": {"origins": []}}), "without an origin"),
             (json!({"cors": {"origins": ["*"]}}), "`*` is no origin"),
             (json!({"cors": {"origins": ["https://app.example.org/"]}}), "is no origin"),

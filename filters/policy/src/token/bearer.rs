@@ -8,6 +8,21 @@
 /// More than one line or credential is [`BearerError::Several`]: servers disagree about which one counts. A value that has no scheme, or `Bearer` without
 /// exactly one `b64token` (RFC 6750 section 2.1), is [`BearerError::Malformed`].
 pub fn bearer<'a>(header_values: &[&'a [u8]]) -> Result<Option<&'a [u8]>, BearerError> {
+    credentials(header_values, is_bearer)
+}
+
+/// Takes the token that is sent with a proof (RFC 9449 section 7.1), as [`bearer`] does.
+///
+/// # Errors
+/// As for [`bearer`].
+pub fn dpop_bound<'a>(header_values: &[&'a [u8]]) -> Result<Option<&'a [u8]>, BearerError> {
+    credentials(header_values, is_dpop)
+}
+
+fn credentials<'a>(
+    header_values: &[&'a [u8]],
+    is_wanted: fn(&[u8]) -> bool,
+) -> Result<Option<&'a [u8]>, BearerError> {
     let value = match header_values {
         [] => return Ok(None),
         [value] => trim(value),
@@ -20,12 +35,13 @@ pub fn bearer<'a>(header_values: &[&'a [u8]]) -> Result<Option<&'a [u8]>, Bearer
     if scheme.is_empty() || !scheme.iter().copied().all(is_tchar) {
         return Err(BearerError::Malformed);
     }
-    if !is_bearer(scheme) {
-        // `Digest` has commas of its own; a bearer token behind one means that two lines were joined on the way.
+    if !is_wanted(scheme) {
+        // `Digest` has commas of its own; a token behind one means that two lines were joined on the way.
         let hides_bearer = credentials
             .split(|byte| *byte == b',')
+            .skip(1)
             .filter_map(|part| trim(part).split(|byte| *byte == b' ').next())
-            .any(is_bearer);
+            .any(|scheme| is_bearer(scheme) || is_dpop(scheme));
         return if hides_bearer {
             Err(BearerError::Several)
         } else {
@@ -92,6 +108,10 @@ fn is_bearer(scheme: &[u8]) -> bool {
     scheme.eq_ignore_ascii_case(b"Bearer")
 }
 
+fn is_dpop(scheme: &[u8]) -> bool {
+    scheme.eq_ignore_ascii_case(b"DPoP")
+}
+
 /// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 6750 section 2.1).
 fn is_b64token(text: &[u8]) -> bool {
     let end = text.iter().rposition(|byte| *byte != b'=');
@@ -133,6 +153,18 @@ mod tests {
 
     fn one(value: &str) -> Result<Option<&[u8]>, BearerError> {
         bearer(&[value.as_bytes()])
+    }
+
+    #[test]
+    fn a_token_with_a_proof_has_a_scheme_of_its_own() {
+        assert_eq!(dpop_bound(&[b"DPoP a.b.c"]), Ok(Some(&b"a.b.c"[..])));
+        assert_eq!(dpop_bound(&[b"dpop a.b.c"]), Ok(Some(&b"a.b.c"[..])));
+        assert_eq!(dpop_bound(&[b"Bearer a.b.c"]), Ok(None));
+        assert_eq!(bearer(&[b"DPoP a.b.c"]), Ok(None));
+        for joined in [&b"DPoP a,Bearer b"[..], b"Bearer a,DPoP b", b"Basic x, DPoP b"] {
+            assert_eq!(bearer(&[joined]), Err(BearerError::Several));
+            assert_eq!(dpop_bound(&[joined]), Err(BearerError::Several));
+        }
     }
 
     #[test]
