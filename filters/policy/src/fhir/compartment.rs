@@ -131,7 +131,7 @@ fn bundle_belongs(object: &Object<'_>, is_own: &dyn Fn(&str) -> bool, depth: usi
             };
             if resource_belongs(resource, is_own, depth.saturating_add(1))? {
                 own.extend(name_and_id(resource));
-            } else if is_about_no_patient(resource) {
+            } else if resource.get("resourceType").and_then(Json::as_text) == Some("Provenance") {
                 provenances.push(resource);
             } else {
                 return Ok(false);
@@ -148,14 +148,6 @@ fn name_and_id<'o>(resource: &'o Object<'_>) -> Option<(&'o str, &'o str)> {
     let (name, id) = (text("resourceType")?, text("id")?);
     let holds = Type::parse(name).is_some_and(|of| !of.is_open());
     holds.then_some((name, id))
-}
-
-/// Whether it is a Provenance that refers to no patient, as far as it can be known.
-fn is_about_no_patient(resource: &Object<'_>) -> bool {
-    let holding = Type::parse("Provenance").and_then(Type::holding);
-    let owners = holding.map(|holding| Owners::of(resource, holding));
-    resource.get("resourceType").and_then(Json::as_text) == Some("Provenance")
-        && owners.is_some_and(|owners| owners.ids.is_empty() && !owners.unknown)
 }
 
 /// Whether all targets of a Provenance, and there are some, are among these.

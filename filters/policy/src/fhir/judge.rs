@@ -243,8 +243,7 @@ impl<'g> Constraint<'g> {
                 && !value.contains(['%', '+', '\\', ';', '#'])
                 && value.split(',').all(|each| !each.is_empty())
         };
-        (!pairs.is_empty() && pairs.len() == text.split('&').count() && pairs.iter().all(narrows))
-            .then_some(Self(pairs))
+        (!pairs.is_empty() && pairs.iter().all(narrows)).then_some(Self(pairs))
     }
 
     fn is_implied_by(&self, parameters: &Parameters) -> bool {

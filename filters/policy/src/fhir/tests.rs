@@ -290,6 +290,7 @@ fn operations_need_what_they_do() {
         ("GET /Patient/1/$meta", "operation: Patient.rs"),
         ("GET /Patient/1/_history/2/$meta", "operation: Patient.rs"),
         ("GET /$meta", "operation: *.rs"),
+        ("GET /$versions", "operation: CapabilityStatement.rs"),
         ("POST /Patient/1/$meta-add", "operation: Patient.cruds"),
         ("GET /Patient/1/$meta-add", "operation_by_get"),
         ("POST /Claim/$submit", "operation: Claim.cruds"),
@@ -428,6 +429,7 @@ fn searches_need_what_they_read_besides() {
         ("GET /Observation?_list=1", "search-type: Observation.s List.rs"),
         ("GET /Observation?_contained=true", "search-type: Observation.s *.rs"),
         ("GET /Observation?_contained=false", "search-type: Observation.s"),
+        ("GET /Observation?_contained:x=false", "search-type: Observation.s *.rs"),
         ("GET /Observation?_getpages=x", "search-type: Observation.s *.s"),
         (
             "GET /Observation?_text=x&_content=y&unheard-of=z&code:in=v&subject:Patient=1",
@@ -446,6 +448,10 @@ fn searches_need_what_they_read_besides() {
         (
             "GET /?_type=Patient,Observation",
             "search-system: Patient.s Observation.s",
+        ),
+        (
+            "GET /?_type=Patient,Observation&organization.name=x",
+            "search-system: Patient.s Observation.s *.s",
         ),
         (
             "GET /?_type=Patient&_type=Observation",
@@ -605,6 +611,10 @@ fn entries_that_two_readers_take_differently_are_refused() {
     ] {
         assert_eq!(needs(&bundle("batch", &entry_text)), code, "{entry_text}");
     }
+    assert_eq!(
+        needs(&bundle("batch", &vec![entry("GET", "Patient/1", ""); 33_000].join(","))),
+        "too_complex"
+    );
     let post = |content: &str, body: &str| needs(&format!("POST /\ncontent-type: {content}\n\n{body}"));
     assert_eq!(post("application/fhir+xml", "<Bundle/>"), "content_type");
     assert_eq!(post("text/plain", "{}"), "content_type");
@@ -845,6 +855,15 @@ fn several_constraints_are_or_and_several_parameters_are_and() {
 }
 
 #[test]
+fn only_grants_that_permit_the_search_narrow_it() {
+    let held = "user/Observation.r?category=a user/Observation.s?category=b";
+    assert_eq!(verdict(held, "GET /Observation"), "ok +category=b strict");
+    assert_eq!(verdict(held, "GET /Observation?category=a"), "ok +category=b strict");
+    let twice = "user/Observation.s?category=a&status=b user/Observation.rs?category=a&status=b";
+    assert_eq!(verdict(twice, "GET /Observation"), "ok +category=a +status=b strict");
+}
+
+#[test]
 fn constraints_that_do_not_narrow_for_certain_grant_nothing() {
     for constraint in [
         "_include=Observation:patient",
@@ -888,6 +907,7 @@ fn a_patients_token_reads_its_own_patient() {
             ("GET /Patient?_id=7,8", "other_patient"),
             ("GET /Patient?_id=Patient/7", "other_patient"),
             ("GET /Patient?_id:not=8", "ok +_id=7 strict"),
+            ("GET /Patient?_id:Patient=7", "ok +_id=7 strict"),
             ("GET /Patient?_id=%2537", "ok +_id=7 strict"),
             ("GET /Patient/_history", "history"),
             ("GET /_history", "history"),
@@ -988,6 +1008,8 @@ fn a_patients_token_reads_other_types_if_the_response_is_its_own() {
             ("GET /Observation/1?_elements=performer", "response_in_part"),
             ("GET /Observation/1?_summary=true", "response_in_part"),
             ("GET /Observation/1?_summary=false", "ok response"),
+            ("GET /Observation/1?_summary:x=false", "response_in_part"),
+            ("GET /Observation/1?_summary=fals%2565", "response_in_part"),
             ("GET /Observation/1?_format=xml", "response_not_json"),
             ("GET /Observation/1?_format=application/fhir%2Bjson", "ok response"),
             ("PUT /Observation/1", "write_by_id"),
@@ -1414,6 +1436,12 @@ fn a_provenance_belongs_to_what_it_is_about_in_its_bundle() {
     assert_eq!(bundle(&[]), "false");
     assert_eq!(
         owned(r#"{"resourceType":"Provenance","target":[{"reference":"Observation/1"}]}"#),
+        "false"
+    );
+    let result = r#"{"resource":{"resourceType":"VerificationResult","target":[{"reference":"Observation/1"}]}}"#;
+    let own = r#"{"resource":{"resourceType":"Observation","id":"1","subject":{"reference":"Patient/7"}}}"#;
+    assert_eq!(
+        owned(&format!(r#"{{"resourceType":"Bundle","entry":[{own},{result}]}}"#)),
         "false"
     );
     let group = r#"{"resource":{"resourceType":"Group","id":"1"}}"#;
