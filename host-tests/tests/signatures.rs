@@ -208,6 +208,9 @@ struct Token {
     good: bool,
 }
 
+/// Takes what is done to a token, whether it must be accepted, its text and its signature.
+type Add<'a> = &'a mut dyn FnMut(&'static str, bool, &str, &[u8]);
+
 /// The curves' orders, in hexadecimal (FIPS 186-5, SP 800-186 section 3.2.1).
 const P256_ORDER: &[u8] = b"ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
 const P384_ORDER: &[u8] =
@@ -401,14 +404,7 @@ impl Maker {
         tokens
     }
 
-    fn break_rsa(
-        &self,
-        kind: HostKind,
-        round: usize,
-        text: &str,
-        signature: &[u8],
-        add: &mut dyn FnMut(&'static str, bool, &str, &[u8]),
-    ) {
+    fn break_rsa(&self, kind: HostKind, round: usize, text: &str, signature: &[u8], add: Add<'_>) {
         let (n, s, size) = (self.rsa.n(), BigUint::from_bytes_be(signature), signature.len());
         for issuer in &ISSUERS[2..] {
             let text = self.text(kind, issuer, &round.to_string());
@@ -426,7 +422,7 @@ impl Maker {
         }
         add("the sum with the modulus, longer", false, text, &fixed(&sum, size + 1));
 
-        if round % 3 > 0 {
+        if !round.is_multiple_of(3) {
             return;
         }
         // Signed by the right key, but not what RFC 8017 section 9.2 makes of the text.
@@ -466,15 +462,7 @@ impl Maker {
         forge("the digest alone", padded(digest, size));
     }
 
-    fn break_ecdsa(
-        &self,
-        kind: HostKind,
-        round: usize,
-        order: &[u8],
-        text: &str,
-        signature: &[u8],
-        add: &mut dyn FnMut(&'static str, bool, &str, &[u8]),
-    ) {
+    fn break_ecdsa(&self, kind: HostKind, round: usize, order: &[u8], text: &str, signature: &[u8], add: Add<'_>) {
         let n = BigUint::parse_bytes(order, 16).unwrap();
         let half = signature.len() / 2;
         let (r, s) = signature.split_at(half);
@@ -508,7 +496,7 @@ impl Maker {
         add("DER", false, text, &der);
         add("DER, cut", false, text, &der[..2 * half]);
         // Numbers that begin with zeros, which DER leaves out. One in 256 does, so looking for them takes its time.
-        if round % 8 > 0 {
+        if !round.is_multiple_of(8) {
             return;
         }
         for place in [0, half] {

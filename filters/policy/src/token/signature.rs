@@ -266,6 +266,8 @@ fn spoiled(bytes: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{EC_X, EC_Y};
+    use super::super::key_set::KeySet;
     use super::super::testing::GuestAsHost;
     use super::*;
 
@@ -323,6 +325,43 @@ mod tests {
         }
         assert!(self_test(&Blind { to_text: true }).is_empty());
         assert!(self_test(&Blind { to_text: false }).is_empty());
+    }
+
+    #[test]
+    fn kinds_have_the_names_of_rfc_7518_and_the_hashes_of_envoy() {
+        let names = HostKind::ALL.map(|kind| (kind.name(), kind.hash()));
+        let expected = [
+            ("RS256", "sha256"),
+            ("RS384", "sha384"),
+            ("RS512", "sha512"),
+            ("ES256", "sha256"),
+            ("ES384", "sha384"),
+        ];
+        assert_eq!(names, expected);
+        for algorithm in Algorithm::ALL {
+            let kind = HostKind::ALL.into_iter().find(|kind| kind.name() == algorithm.name());
+            assert_eq!(HostKind::of(algorithm), kind);
+        }
+    }
+
+    /// Whoever picked the key: nothing is asked about an algorithm that it is not for.
+    #[test]
+    fn a_key_is_asked_only_about_its_algorithms() {
+        let jwk = format!(r#"{{"keys":[{{"kty":"EC","crv":"P-256","x":"{EC_X}","y":"{EC_Y}"}}]}}"#);
+        let set = KeySet::parse(jwk.as_bytes()).ok().unwrap();
+        let key = set.select(Algorithm::Es256, None).ok().unwrap();
+        for algorithm in Algorithm::ALL {
+            let (host, mut counts) = (GuestAsHost::default(), VerificationStats::default());
+            assert_eq!(
+                verify(key, algorithm, TEXT, &vec![1; 64], Some(&host), &mut counts),
+                None
+            );
+            let asked = algorithm == Algorithm::Es256;
+            assert_eq!(
+                (counts.host, counts.guest, host.calls.get()),
+                (u64::from(asked), 0, usize::from(asked))
+            );
+        }
     }
 
     #[test]

@@ -351,6 +351,27 @@ fn rule_12_a_proof_counts_once() {
 }
 
 #[test]
+fn rule_12_names_are_each_key_s_own() {
+    let mut replay = cache();
+    assert_eq!(sent(&mut replay, "id-1", NOW, NOW), Ok(()));
+    let other = format!(r#"{{"kty":"EC","crv":"P-256","x":"{EC_OTHER_X}","y":"{EC_OTHER_Y}"}}"#);
+    let jkt = jkt_of(&other);
+    let claim = Claim {
+        method: b"GET",
+        url: URL,
+        access_token: TOKEN,
+        jkt: &jkt,
+    };
+    // Otherwise one client could use up the names of another.
+    let proof = EC_OTHER_SIGNER.token(&header_with(&other), &claims());
+    assert_eq!(verify(proof.as_bytes(), claim, NOW, None, &mut replay), Ok(()));
+    assert_eq!(
+        verify(proof.as_bytes(), claim, NOW, None, &mut replay),
+        Err(DpopError::Replay)
+    );
+}
+
+#[test]
 fn a_refused_proof_takes_no_room() {
     let mut replay = cache();
     let jkt = jkt_of(&ec_jwk());
