@@ -304,7 +304,7 @@ impl Format {
         let grpc = |value: &[u8]| {
             value
                 .strip_prefix(b"application/grpc")
-                .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+                .is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
         };
         if head.first("content-type").is_some_and(grpc) {
             return Format::Grpc;
@@ -478,7 +478,7 @@ mod tests {
         for (value, grpc) in [
             ("application/grpc", true),
             ("application/grpc+proto", true),
-            ("application/grpc;x", true),
+            ("application/grpc;x", false),
             ("application/grpc-web", false),
             ("application/json", false),
         ] {

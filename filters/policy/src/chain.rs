@@ -20,6 +20,7 @@
 //! 12. Response headers wait, where the proxy allows it, until [`HELD_BYTES`] of the body were judged or it ended, so that a body that fails
 //!    by then is answered with 502; one that fails later is reset, so that the client sees a broken body, never an untrimmed one.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::break_glass::Ledger;
 use crate::compile::{Compiled, Policy};
 use crate::cors::{self, Cors};
 use crate::fhir;
-use crate::head::{Edit, RequestHead, ResponseHead};
+use crate::head::{Edit, Line, RequestHead, ResponseHead};
 use crate::oauth_scope::{Call, Finding, Mode};
 use crate::phi::{self, HeaderJudgement, Judgement, Outcome};
 use crate::pseudonym::Pseudonym;
@@ -646,8 +647,18 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let verdict = match result {
             Ok(Step::Continue) => Verdict::Continue(head.take_edits()),
             Ok(Step::AwaitBody) => Verdict::AwaitBody,
-            Ok(Step::Reply(headers)) => {
+            Ok(Step::Reply(mut headers)) => {
                 self.answered = true;
+                // It passes no filter of ours on its way back.
+                if let Some(cache) = self.policy().and_then(|policy| policy.cache_control.as_ref()) {
+                    let mut reply = ResponseHead::new([(":status".to_owned(), b"204".to_vec())]);
+                    cache.apply(&mut reply);
+                    for edit in reply.take_edits() {
+                        if let Edit::Set(Line { name: Cow::Borrowed(name), value }) = edit {
+                            headers.push((name, String::from_utf8_lossy(&value).into_owned()));
+                        }
+                    }
+                }
                 Verdict::Reply(Answer {
                     status: 204,
                     headers,

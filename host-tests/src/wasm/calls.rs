@@ -488,7 +488,7 @@ fn send_local_response(
     body_size: u32,
     headers: u32,
     headers_size: u32,
-    _grpc_status: u32,
+    grpc_status: u32,
 ) -> Result<Status> {
     let details = read!(guest, details, details_size);
     let body = read!(guest, body, body_size);
@@ -508,6 +508,8 @@ fn send_local_response(
                 body,
                 headers,
                 details,
+                // -1 on the wire.
+                grpc_status: Some(grpc_status).filter(|status| *status != u32::MAX),
             },
         ));
     }

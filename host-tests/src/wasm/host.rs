@@ -85,6 +85,8 @@ pub(crate) struct LocalReply {
     pub(crate) body: Vec<u8>,
     pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) details: String,
+    /// For gRPC calls; none: what the HTTP status comes to.
+    pub(crate) grpc_status: Option<u32>,
 }
 
 impl Host {

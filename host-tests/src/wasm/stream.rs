@@ -166,6 +166,7 @@ impl<'a> Stream<'a> {
             body: body.into_bytes(),
             headers: Vec::new(),
             details: details.to_owned(),
+            grpc_status: None,
         });
     }
 
@@ -176,6 +177,7 @@ impl<'a> Stream<'a> {
             body: Vec::new(),
             headers: Vec::new(),
             details: details.to_owned(),
+            grpc_status: None,
         });
     }
 
@@ -452,6 +454,7 @@ impl<'a> Stream<'a> {
             body: body.into(),
             headers: Vec::new(),
             details: details.to_owned(),
+            grpc_status: None,
         });
     }
 
@@ -513,12 +516,34 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Envoy names the length and, unless the filter did, `text/plain`; a HEAD request gets the headers only.
-    fn reply_parts(&self, reply: LocalReply) -> (HeaderMap, Vec<u8>) {
+    /// Envoy names the length and, unless the filter did, `text/plain`; a HEAD request gets the headers only. A gRPC call gets 200 with its own
+    /// status and, as its message, the body.
+    fn reply_parts(&mut self, reply: LocalReply) -> (HeaderMap, Vec<u8>) {
         let mut headers = HeaderMap::headers(Way::Response);
         headers.add(b":status", reply.status.to_string().as_bytes());
         for (name, value) in &reply.headers {
             headers.add(name, value);
+        }
+        let request = self.data_of_stream().headers[0].as_ref();
+        let content_type = request.and_then(|request| request.get(b"content-type"));
+        let is_grpc = content_type.is_some_and(|value| value == b"application/grpc" || value.starts_with(b"application/grpc+"));
+        if is_grpc {
+            let status = reply.grpc_status.unwrap_or(match reply.status {
+                400 => 13,
+                401 => 16,
+                403 => 7,
+                404 => 12,
+                429 | 502..=504 => 14,
+                _ => 2,
+            });
+            headers.replace(b":status", b"200");
+            headers.replace(b"content-type", b"application/grpc");
+            headers.replace(b"grpc-status", status.to_string().as_bytes());
+            if !reply.body.is_empty() && !self.is_head {
+                headers.replace(b"grpc-message", &grpc_message(&reply.body));
+            }
+            headers.remove(b"content-length");
+            return (headers, Vec::new());
         }
         if reply.body.is_empty() {
             headers.remove(b"content-length");
@@ -549,6 +574,7 @@ impl<'a> Stream<'a> {
                 body: headers.into(),
                 headers: Vec::new(),
                 details: "filter_removed_required_response_headers".to_owned(),
+            grpc_status: None,
             });
         }
         // The codec frames anew, and the log phase sees what the client got. Envoy's `date` is left out: it would differ in
@@ -808,6 +834,7 @@ impl<'a> Stream<'a> {
                 body: Vec::new(),
                 headers: Vec::new(),
                 details: "wasm_fail_stream".to_owned(),
+            grpc_status: None,
             });
             self.vms[filter].context(id).failure_reply_sent = true;
         }
@@ -854,6 +881,7 @@ impl<'a> Stream<'a> {
                 body: Vec::new(),
                 headers: Vec::new(),
                 details: "route_not_found".to_owned(),
+            grpc_status: None,
             });
             return HeadersStatus::StopIteration;
         }
@@ -920,4 +948,16 @@ fn status_of(headers: &HeaderMap) -> u16 {
         .get(b":status")
         .and_then(|status| std::str::from_utf8(status).ok());
     status.and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+/// Percent-encoded as gRPC has it (PROTOCOL-HTTP2, Percent-Encoded), with `~` as Envoy does.
+fn grpc_message(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text {
+        match byte {
+            b'%' | ..b' ' | b'~'.. => out.extend(format!("%{byte:02X}").into_bytes()),
+            plain => out.push(*plain),
+        }
+    }
+    out
 }
