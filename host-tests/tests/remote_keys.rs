@@ -10,8 +10,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use scrim::cases::Modules;
 use scrim::envoy::Envoy;
+use scrim::exchange::{Answer, Body, Cluster, ClusterAnswer, Engine as _, Request, Setup};
+use scrim::gateway;
+use scrim::policy_file::PolicyFile;
 use scrim::tokens::{self, TokenSpec};
+use scrim::wasm::Wasmtime;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const STREAMS: usize = 60;
@@ -51,7 +56,7 @@ fn waits(envoy: &Envoy, modules: &str) {
         }
     });
     let gateway = Gateway::start(envoy, modules, address);
-    let token = token();
+    let token = token("https://idp.example.org");
     let mut streams: Vec<TcpStream> = (0..STREAMS)
         .map(|number| {
             let mut stream = TcpStream::connect(gateway.address).unwrap();
@@ -92,6 +97,82 @@ fn waits(envoy: &Envoy, modules: &str) {
     let mut start = [0; 12];
     stream.read_exact(&mut start).unwrap();
     assert_eq!(String::from_utf8_lossy(&start), "HTTP/1.1 200");
+}
+
+#[test]
+fn a_proxy_that_holds_all_callbacks_lets_requests_wait_too() {
+    let policy =
+        PolicyFile::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/policies/remote-keys.yaml")).unwrap();
+    let mut filters = gateway::filters(&policy, Modules::Suite, Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
+    for filter in &mut filters {
+        // As Istio and Envoy Gateway run them.
+        filter.allow_on_headers_stop_iteration = false;
+        filter.configuration = policy.configuration(false).to_string().into_bytes();
+    }
+    let keys = ClusterAnswer {
+        status: 200,
+        body: fs::read(example().join("jwks.json")).unwrap(),
+        ..ClusterAnswer::default()
+    };
+    let failure = ClusterAnswer {
+        status: 500,
+        ..ClusterAnswer::default()
+    };
+    let cluster = |answers: &[&ClusterAnswer]| Cluster {
+        answers: [("*".to_owned(), answers.iter().map(|answer| (*answer).clone()).collect())].into(),
+    };
+    let setup = Setup {
+        filters,
+        clusters: [
+            ("steady".to_owned(), cluster(&[&keys])),
+            ("flaky".to_owned(), cluster(&[&failure, &keys])),
+        ]
+        .into(),
+        ..Setup::default()
+    };
+    let answer = Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: Body::default(),
+        fault: None,
+    };
+    let request = |name: &str| {
+        let token = token(&format!("https://{name}.example.org"));
+        Request {
+            method: "POST".into(),
+            target: format!("/{name}").into_bytes(),
+            authority: "fhir.example.org".into(),
+            headers: vec![("authorization".into(), format!("Bearer {token}").into_bytes())],
+            body: Body {
+                chunks: vec![b"one".to_vec(), b"two".to_vec()],
+                ..Body::default()
+            },
+        }
+    };
+    let run = |gateway: &mut dyn scrim::exchange::Gateway| {
+        let passed = gateway.exchange(&request("steady"), &answer).unwrap();
+        assert_eq!(passed.client.unwrap().status, 200);
+        assert_eq!(passed.upstream.unwrap().body, b"onetwo");
+        let denied = gateway.exchange(&request("flaky"), &answer).unwrap();
+        assert_eq!((denied.client.unwrap().status, denied.upstream), (503, None));
+        gateway.wait(Duration::from_millis(1_100)).unwrap();
+        let passed = gateway.exchange(&request("flaky"), &answer).unwrap();
+        assert_eq!(passed.client.unwrap().status, 200);
+    };
+    let mut chain = Wasmtime::new().unwrap().start_chain(&setup).unwrap();
+    run(&mut chain);
+    // The fetches are counted, and so is who had to be turned away.
+    for (metric, count) in [
+        ("scrim_jwks_fetch_ok", 2),
+        ("scrim_jwks_fetch_failed_status", 1),
+        ("scrim_jwks_unavailable", 1),
+        ("scrim_denied_keys_unavailable", 1),
+    ] {
+        assert_eq!(chain.metric(metric), Some(count), "{metric}");
+    }
+    if let Some(envoy) = Envoy::in_tests() {
+        run(&mut *envoy.start(&setup).unwrap());
+    }
 }
 
 /// `scrim serve` before an upstream that says how long the body was.
@@ -205,9 +286,10 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
-fn token() -> String {
+fn token(issuer: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let claims = json!({"iss": "https://idp.example.org", "aud": "https://fhir.example.org", "exp": now + 600, "scope": "user/Patient.rs"});
+    let claims =
+        json!({"iss": issuer, "aud": "https://fhir.example.org", "exp": now + 600, "scope": "user/Patient.rs"});
     let spec: TokenSpec =
         serde_json::from_value(json!({"key": "keys/rs256.synthetic.jwk.json", "claims": claims})).unwrap();
     tokens::mint(&spec, &example(), i64::try_from(now).unwrap()).unwrap()
