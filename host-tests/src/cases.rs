@@ -48,8 +48,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 pub use self::delivery::Delivery;
-use self::format::{BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Shared, TextOr};
 use self::format::Wait;
+use self::format::{BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Shared, TextOr};
 pub use self::format::{Modules, Suite};
 use self::matching::Sent;
 pub use self::problem::Problem;
@@ -704,7 +704,9 @@ impl Loaded {
                 .flat_map(|(path, answers)| answers.iter().map(move |answer| (path.as_str(), answer)));
             let mut cluster = Cluster::default();
             for (path, answer) in everywhere.chain(somewhere) {
-                let made = self.cluster_answer(answer).with_context(|| format!("cluster `{name}`"))?;
+                let made = self
+                    .cluster_answer(answer)
+                    .with_context(|| format!("cluster `{name}`"))?;
                 cluster.answers.entry(path.to_owned()).or_default().push(made);
             }
             Ok((name.clone(), cluster))

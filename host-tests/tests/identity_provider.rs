@@ -320,19 +320,33 @@ fn exchange(address: SocketAddr, head: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "{head}host: {address}\r\nconnection: close\r\n\r\n{body}").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let status = text
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .unwrap_or(0);
-    (
-        status,
-        text.split_once("\r\n\r\n")
-            .map(|(_, body)| body.to_owned())
-            .unwrap_or_default(),
-    )
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    // Not to the end of the connection: Envoy keeps one on which it has answered by itself for a second.
+    loop {
+        let text = String::from_utf8_lossy(&bytes);
+        let whole = text.split_once("\r\n\r\n").filter(|(head, body)| {
+            let length = head.lines().find_map(|line| {
+                line.to_ascii_lowercase()
+                    .strip_prefix("content-length: ")
+                    .map(str::to_owned)
+            });
+            length
+                .and_then(|length| length.parse().ok())
+                .is_some_and(|length: usize| body.len() >= length)
+        });
+        let count = if whole.is_some() {
+            0
+        } else {
+            stream.read(&mut buffer).unwrap()
+        };
+        if count == 0 {
+            let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+            let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+            return (status.unwrap_or(0), body.unwrap_or_default());
+        }
+        bytes.extend_from_slice(&buffer[..count]);
+    }
 }
 
 fn kid_of(token: &str) -> String {

@@ -4,7 +4,7 @@
 //! 2. What the host refuses fails closed: an edit that does not take is answered with 500, a body that can't be read is reset.
 //! 3. It publishes the log-safe path (`wasm.scrim.path`) with the request head and the audit record (`wasm.scrim.audit`) when the
 //!    stream is logged; access logs print both.
-//! 4. A request whose issuer's keys are being fetched waits for them, see [`keys`].
+//! 4. A request whose issuer's keys are being fetched waits for them (`keys.rs`).
 //! 5. It counts denials by reason as `scrim_denied_<reason>`, and logs nothing that came from a request.
 
 #![deny(
