@@ -447,10 +447,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let compiled = Rc::clone(&self.compiled);
         let found = oauth.authenticate(&compiled.tokens, &call, vault).and_then(|grant| {
             self.audit.issuer = compiled.aliases.get(grant.issuer()).map(Rc::clone);
-            self.audit.subject = match (&compiled.pseudonyms, grant.subject()) {
-                (Some(key), Some(subject)) => Some(key.pseudonym(subject.expose())),
-                _ => None,
-            };
+            self.audit.subject = compiled.pseudonyms.as_ref().and_then(|key| grant.pseudonym(key)).cloned();
             match oauth.authorize(&grant, &call, &mut vault.ledger)? {
                 Finding::NeedsBody => self.may_await_body(head).map(|()| None),
                 Finding::Allow(allowed) => Ok(Some(allowed)),

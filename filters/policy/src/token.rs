@@ -27,10 +27,12 @@
 //!
 //! Nothing here reads a clock: the time is an argument, in seconds since 1970-01-01T00:00:00Z.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::pseudonym::{Pseudonym, Pseudonymiser};
 use crate::scope::ScopeSet;
 
 mod algorithm;
@@ -327,6 +329,7 @@ impl TokenPolicy {
             scopes: read_scopes(&claims, issuer.claims.scopes.as_deref())?,
             attributes: claims::Attributes::read(&claims, &issuer.claims, &self.asked)?,
             binding: Binding::read(&claims)?,
+            pseudonym: OnceCell::new(),
             times,
             verified_by,
             keys_version,
@@ -456,6 +459,8 @@ pub struct Grant {
     scopes: ScopeSet,
     attributes: claims::Attributes,
     binding: Binding,
+    /// Made with the first request: a keyed digest costs a guest some microseconds.
+    pseudonym: OnceCell<Pseudonym>,
     times: Times,
     verified_by: VerifiedBy,
     /// Of the copy, where the host fetches the keys.
@@ -473,6 +478,12 @@ impl Grant {
     #[must_use]
     pub fn subject(&self) -> Option<&Private> {
         self.subject.as_ref()
+    }
+
+    /// What stands for the subject in records. A grant is of one policy file, and so of one key.
+    pub(crate) fn pseudonym(&self, key: &Pseudonymiser) -> Option<&Pseudonym> {
+        let subject = self.subject.as_ref()?;
+        Some(self.pseudonym.get_or_init(|| key.pseudonym(subject.expose())))
     }
 
     /// The claim `client_id` (RFC 9068 section 2.2), or else `azp`.

@@ -113,7 +113,7 @@ impl TokenCache {
             .set(hash)
             .iter_mut()
             .flatten()
-            .find(|slot| slot.hash == hash && slot.generation == generation && *slot.token == *token)
+            .find(|slot| slot.hash == hash && slot.generation == generation && same(&slot.token, token))
             .map(|slot| {
                 slot.used = tick;
                 slot.recent = true;
@@ -161,7 +161,7 @@ impl TokenCache {
         let hash = hash(token);
         let found = self.set(hash).iter_mut().find(|slot| {
             slot.as_ref()
-                .is_some_and(|slot| slot.hash == hash && slot.generation == generation && *slot.token == *token)
+                .is_some_and(|slot| slot.hash == hash && slot.generation == generation && same(&slot.token, token))
         });
         let removed = found.and_then(Option::take);
         self.forget(removed, 0);
@@ -210,6 +210,14 @@ fn weight(token: &[u8], grant: &Grant) -> usize {
         .saturating_add(512)
 }
 
+/// Whether both are the same bytes. The guest's own `memcmp` goes byte by byte, and a token has a thousand.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let ((ones, one_rest), (others, other_rest)) = (one.as_chunks::<16>(), other.as_chunks::<16>());
+    one.len() == other.len()
+        && ones.iter().zip(others).all(|(one, other)| u128::from_ne_bytes(*one) == u128::from_ne_bytes(*other))
+        && one_rest == other_rest
+}
+
 /// FNV-1a over the last 24 bytes, folded. Only signed tokens come in, and nobody without the key chooses the end of a signature, so collisions cannot be made.
 fn hash(token: &[u8]) -> u64 {
     let sum = token
@@ -220,4 +228,23 @@ fn hash(token: &[u8]) -> u64 {
             (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
     sum ^ (sum >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same;
+
+    #[test]
+    fn tokens_are_the_same_in_each_byte() {
+        for length in [0, 1, 15, 16, 17, 40] {
+            let one: Vec<u8> = (0..length).collect();
+            assert!(same(&one, &one.clone()));
+            assert!(!same(&one, &[one.clone(), vec![0]].concat()));
+            for index in 0..one.len() {
+                let mut other = one.clone();
+                other[index] ^= 0x80;
+                assert!(!same(&one, &other), "{length} {index}");
+            }
+        }
+    }
 }
