@@ -291,11 +291,12 @@ fn push_member(out: &mut String, name: &str, word: Option<&'static str>) {
 /// A number of at least so many digits.
 fn push_number(out: &mut String, number: u64, digits: u32) {
     let mut power = 10_u64.saturating_pow(digits.saturating_sub(1));
-    while number / power >= 10 {
+    let above = |power| number.checked_div(power).unwrap_or(0);
+    while above(power) >= 10 {
         power = power.saturating_mul(10);
     }
     while power > 0 {
-        let digit = u8::try_from(number / power % 10).unwrap_or(0);
+        let digit = u8::try_from(above(power) % 10).unwrap_or(0);
         out.push(char::from(b'0'.saturating_add(digit)));
         power /= 10;
     }

@@ -18,7 +18,7 @@
 //! 11. A response that must be shown to belong to a patient waits as a whole. It is shown before it is trimmed: by `response-trim` where that is in the chain,
 //!     else by `oauth-scope`.
 //! 12. Response headers wait, where the proxy allows it, until [`HELD_BYTES`] of the body were judged or it ended, so that a body that fails
-//!    by then is answered with 502; one that fails later is reset, so that the client sees a broken body, never an untrimmed one.
+//!     by then is answered with 502; one that fails later is reset, so that the client sees a broken body, never an untrimmed one.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

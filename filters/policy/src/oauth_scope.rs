@@ -19,7 +19,7 @@ use crate::cors::Cors;
 use crate::fhir::{self, Base, Contexts, Judged, Lack, Reading};
 use crate::head::RequestHead;
 use crate::scope::{Fact, Holder, Requirement, ScopeSet};
-use crate::sender::{Connection, Sender};
+use crate::sender::{Connection, Presented, Sender};
 use crate::token::{self, Grant, TokenError, TokenPolicy};
 use crate::url::Target;
 
@@ -97,6 +97,9 @@ pub(crate) struct Allowed {
 /// FHIR's word for what a request does, and the type it is about.
 type Interaction = (&'static str, Option<&'static str>);
 
+/// What keeps a request within what is granted, or what is lacking.
+type Bounds = Result<Judged, Lack>;
+
 /// Who calls, as requirements see it.
 pub(crate) struct Caller {
     grant: Rc<Grant>,
@@ -166,7 +169,17 @@ impl OauthScope {
             // A proof counts once; the request is the same one, now with its body.
             Some(_) if call.proof_seen => {}
             Some(dpop) => dpop
-                .check(found, grant.binding(), call.head, call.target, now, host.as_deref(), &mut vault.replay)
+                .check(
+                    &Presented {
+                        token: found,
+                        binding: grant.binding(),
+                        head: call.head,
+                        target: call.target,
+                    },
+                    now,
+                    host.as_deref(),
+                    &mut vault.replay,
+                )
                 .map_err(Reason::InvalidProof)?,
             None => {
                 let forwarded: Vec<&[u8]> = call.head.all("x-forwarded-client-cert").collect();
@@ -229,7 +242,7 @@ impl OauthScope {
     }
 
     /// What the request does, and what SMART's scopes say of it; `None`: its body is needed.
-    fn smart(&self, grant: &Grant, call: &Call<'_>) -> Result<Option<(Interaction, Result<Judged, Lack>)>, Reason> {
+    fn smart(&self, grant: &Grant, call: &Call<'_>) -> Result<Option<(Interaction, Bounds)>, Reason> {
         let unclear = |unclear: fhir::Unclear| Reason::UnclearRequest(unclear.code());
         let request = match fhir::read(call.head, call.target, self.smart.base.as_ref()).map_err(unclear)? {
             Reading::Request(request) => request,

@@ -33,6 +33,18 @@ pub struct Dpop {
     pub origin: Option<String>,
 }
 
+/// A token that was verified, and the request that it came with.
+pub struct Presented<'a> {
+    /// The token.
+    pub token: &'a [u8],
+    /// What it is bound to.
+    pub binding: &'a Binding,
+    /// The request's head.
+    pub head: &'a RequestHead,
+    /// Its target.
+    pub target: &'a Target<'a>,
+}
+
 impl Dpop {
     /// Verifies the proof that came with a token.
     ///
@@ -40,14 +52,17 @@ impl Dpop {
     /// A code that says why not, for the audit record.
     pub fn check(
         &self,
-        token: &[u8],
-        binding: &Binding,
-        head: &RequestHead,
-        target: &Target<'_>,
+        presented: &Presented<'_>,
         now: u64,
         host: Option<&dyn HostVerifier>,
         replay: &mut ReplayCache,
     ) -> Result<(), &'static str> {
+        let Presented {
+            token,
+            binding,
+            head,
+            target,
+        } = *presented;
         let Binding::Key(jkt) = binding else {
             return Err("not_bound");
         };
