@@ -56,7 +56,7 @@ pub struct Smart {
     pub(crate) base: Option<Base>,
     /// Whose scopes count.
     pub(crate) contexts: Contexts,
-    /// Whether the upstream vouches for what can't be proven.
+    /// Whether the upstream vouches for whose the resource of an id is.
     pub(crate) upstream_vouches: bool,
 }
 
@@ -239,15 +239,9 @@ impl OauthScope {
             },
         };
         let interaction = (request.interaction(), request.resource_type());
-        let judged = match fhir::judge(&request, grant.scopes(), self.smart.contexts, grant.patient()) {
-            Ok(mut judged) => {
-                if self.smart.upstream_vouches {
-                    judged.check_request = None;
-                    judged.check_response = false;
-                }
-                judged
-            }
-            Err(Lack::Unprovable(_)) if self.smart.upstream_vouches => Judged::default(),
+        let Smart { contexts, upstream_vouches, .. } = self.smart;
+        let judged = match fhir::judge(&request, grant.scopes(), contexts, grant.patient(), upstream_vouches) {
+            Ok(judged) => judged,
             Err(lack) => return Ok(Some((interaction, Err(lack)))),
         };
         if let Some(resource) = judged.check_request {

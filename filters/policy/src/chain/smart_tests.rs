@@ -159,6 +159,31 @@ fn what_a_patient_creates_is_the_patients_own() {
     assert_eq!(both(&compiled, "HEAD", "/fhir/Observation/1", &patient("patient/Observation.rs"), None).0, "not_permitted head");
 }
 
+#[test]
+fn an_upstream_that_vouches_gets_narrowed_searches_and_judged_batches() {
+    let compiled = policy(json!({"require": {"smart": "auto"}, "smart": {"unproven": "upstream"}}), json!({}));
+    let claims = patient("patient/Observation.cruds patient/Patient.rs");
+    let bundle = |urls: [&str; 2]| {
+        let entry = urls.map(|url| json!({"request": {"method": "GET", "url": url}}));
+        json!({"resourceType": "Bundle", "type": "batch", "entry": entry}).to_string()
+    };
+    assert_eq!(both(&compiled, "PUT", "/fhir/Observation/1", &claims, None).0, "continue");
+    let (_, path) = both(&compiled, "GET", "/fhir/Observation", &claims, None);
+    assert_eq!(path, "/fhir/Observation?patient=pat-1");
+    let other = json!({"resourceType": "Observation", "subject": {"reference": "Patient/pat-2"}}).to_string();
+    assert_eq!(both(&compiled, "POST", "/fhir/Observation", &claims, Some(&other)).0, "not_permitted other_patient");
+    let of = |urls| both(&compiled, "POST", "/fhir", &claims, Some(&bundle(urls))).0;
+    assert_eq!(of(["Observation/1", "Patient/pat-1"]), "continue");
+    assert_eq!(of(["Observation/1", "Patient/pat-2"]), "not_permitted other_patient");
+    assert_eq!(of(["Observation/1", "Condition/1"]), "insufficient_scope -");
+    let nobody = json!({"scope": "patient/Observation.rs"});
+    assert_eq!(both(&compiled, "GET", "/fhir/Observation/1", &nobody, None).0, "not_permitted no_patient");
+    // The response is the upstream's to answer for.
+    let mut head = request("GET", "/fhir/Observation/1", claims, &[]);
+    let (stream, _) = open::<ALL>(&compiled, &mut head, &facts(None, None));
+    assert!(!stream.wants_response());
+}
+
 /// The verdict on the body of a read by id, after the request has passed as suite.
 fn proven(section: Json, body: &str, status: &str, content_type: &str) -> String {
     let compiled = smart(section);

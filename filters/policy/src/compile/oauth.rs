@@ -287,7 +287,7 @@ impl Section<'_> {
         {
             self.problems.warn(
                 unproven.span,
-                "`unproven: upstream` lets a patient's app reach by id what may be another patient's; only an upstream that judges that itself makes it safe",
+                "`unproven: upstream` lets a patient's app read, change and delete by id, and include, what may be another patient's; only an upstream that judges that itself makes it safe",
             );
             smart.upstream_vouches = true;
         }
