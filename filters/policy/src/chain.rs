@@ -451,7 +451,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 (Some(key), Some(subject)) => Some(key.pseudonym(subject.expose())),
                 _ => None,
             };
-            match oauth.authorize(&grant, &call, &mut vault.ledger)? {
+            match oauth.authorize(&grant, &call, &mut vault.ledger, &mut self.audit.interaction)? {
                 Finding::NeedsBody => self.may_await_body(head).map(|()| None),
                 Finding::Allow(allowed) => Ok(Some(allowed)),
             }
@@ -470,7 +470,6 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             Err(reason) => return Err(reason),
         };
         self.audit.allow(FilterKind::OauthScope);
-        self.audit.interaction = allowed.interaction;
         if let Some(reason) = &allowed.break_glass {
             self.audit.break_glass = Some(reason.as_str().into());
             self.counters.push(Counter::BreakGlass);

@@ -113,6 +113,22 @@ fn the_log_safe_path_has_nothing_of_what_was_appended_and_the_upstream_is_told_t
 }
 
 #[test]
+fn the_record_of_a_denial_says_what_the_request_does() {
+    let compiled = smart(json!({}));
+    let audit = |target: &str, claims: Json| {
+        let mut head = request("GET", target, claims, &[]);
+        let (stream, opening) = open::<ALL>(&compiled, &mut head, &facts(None, None));
+        assert!(matches!(opening.verdict, Verdict::Deny(_)));
+        stream.audit().to_json()
+    };
+    let observation = "\"interaction\":\"read\",\"resource\":\"Observation\"";
+    assert!(audit("/fhir/Observation/1", json!({"scope": "user/Patient.rs"})).contains(observation));
+    assert!(audit("/fhir/Patient/2", patient("patient/Patient.rs")).contains("\"interaction\":\"read\",\"resource\":\"Patient\""));
+    assert!(!audit("/fhir/Observation/1", json!({"aud": "other"})).contains("interaction"));
+    assert!(!audit("/fhir/Observation/1/2", json!({})).contains("interaction"));
+}
+
+#[test]
 fn what_a_request_does_is_read_from_its_body() {
     let compiled = smart(json!({}));
     let claims = json!({"scope": "user/Patient.rs user/Observation.c"});
