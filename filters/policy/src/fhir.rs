@@ -90,6 +90,12 @@ pub fn read(head: &RequestHead, target: &Target<'_>, base: Option<&Base>) -> Res
     interaction::read(head, target, base)
 }
 
+/// Whether this is the name of a resource type of R4.
+#[must_use]
+pub fn is_resource_type(name: &str) -> bool {
+    Type::parse(name).is_some()
+}
+
 /// What a request's head tells of it. Has no `Debug`: it may hold ids.
 pub enum Reading {
     /// All that is needed.

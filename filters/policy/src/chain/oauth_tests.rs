@@ -208,6 +208,22 @@ fn the_glass_holds_for_all_others() {
         let reason = run(&compiled, export, &lines).reason();
         assert_eq!(reason, Some(Reason::NotPermitted("break_glass_export")), "{export}");
     }
+    // What an entry of a batch does stands in the body, which nobody reads here.
+    let post = |target: &str| {
+        let mut head = head(target, &lines);
+        head.set(":method", "POST");
+        let facts = RequestFacts { now: Timestamp(NOW * 1_000_000_000), ..RequestFacts::default() };
+        match Stream::<ALL>::new(Rc::clone(&compiled)).request_head(&mut head, &facts, &mut Vault::default()).verdict {
+            Verdict::Deny(denial) => denial.reason.detail().map(str::to_owned),
+            _ => None,
+        }
+    };
+    for batch in ["/fhir", "/fhir/", "/fhir/x", "/fhir/Patient/1", "/fhir/Patient/$match"] {
+        assert_eq!(post(batch).as_deref(), Some("break_glass_batch"), "{batch}");
+    }
+    for single in ["/fhir/Observation", "/fhir/Patient/_search", "/fhir/Patient/"] {
+        assert_eq!(post(single), None, "{single}");
+    }
     let mut vault = Vault::default();
     let reasons: Vec<_> = (0..3)
         .map(|_| run_in(&compiled, "/fhir/Patient/1", &lines, &mut vault, NOW).reason())

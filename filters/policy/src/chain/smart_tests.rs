@@ -148,6 +148,28 @@ fn what_a_request_does_is_read_from_its_body() {
 }
 
 #[test]
+fn no_glass_breaks_for_a_batch() {
+    let compiled = policy(
+        json!({"require": {"smart": "auto"}, "break_glass": {"header": "x-glass", "reasons": ["cardiac"], "roles": ["emergency"]}}),
+        json!({"issuers": {"e": {"claims": {"purpose": "purpose"}}}}),
+    );
+    let judged = |method: &str, target: &str, body: &str| {
+        let claims = json!({"scope": "openid", "roles": ["emergency"], "purpose": "ETREAT"});
+        let mut head = request(method, target, claims, &[("x-glass", "cardiac"), content_type(target)]);
+        told(&opened::<ALL>(&compiled, &mut head, &facts(Some(body), None)))
+    };
+    let bundle = |kind: &str, url: &str| {
+        json!({"resourceType": "Bundle", "type": kind, "entry": [{"request": {"method": "GET", "url": url}}]}).to_string()
+    };
+    for (kind, url) in [("batch", "$export"), ("batch", "Patient/1"), ("transaction", "Group/1/$export")] {
+        assert_eq!(judged("POST", "/fhir", &bundle(kind, url)), "not_permitted break_glass_batch", "{kind} {url}");
+    }
+    assert_eq!(judged("GET", "/fhir/Patient/1", ""), "continue");
+    assert_eq!(judged("POST", "/fhir/Patient/_search", "name=x"), "continue");
+    assert_eq!(judged("POST", "/fhir/Observation/1/$meta-add", ""), "continue");
+}
+
+#[test]
 fn a_body_that_cannot_be_had_is_denied() {
     let compiled = smart(json!({}));
     let of = |more: &[(&str, &str)]| {
