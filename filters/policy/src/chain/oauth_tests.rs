@@ -201,6 +201,10 @@ fn the_glass_holds_for_all_others() {
     assert_eq!(broken(json!({"purpose": "TREAT"}), &asks), "break_glass_purpose");
     assert_eq!(broken(json!({"iat": NOW - 61}), &asks), "break_glass_age");
     assert_eq!(broken(json!({"iat": null}), &asks), "break_glass_age");
+    assert_eq!(broken(json!({"iat": NOW + 61}), &asks), "break_glass_age");
+    let mut ahead = emergency();
+    merge(&mut ahead, json!({"iat": NOW + 60}));
+    assert_eq!(with(&compiled, ahead, &asks).reason(), None);
     assert_eq!(broken(json!({"sub": null}), &asks), "break_glass_subject");
     let bearer = token(emergency());
     let lines = [("authorization", bearer.as_str()), (GLASS, "cardiac")];
