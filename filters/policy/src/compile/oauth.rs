@@ -368,6 +368,12 @@ impl Section<'_> {
                 self.problems.error(origin.span, "`origin` has no effect without `dpop`; add it or remove this");
             }
         }
+        if at.value.dpop.is_some() && at.value.origin.is_none() {
+            self.problems.warn(
+                at.span,
+                "without `origin` a proof need only name the host that the client itself wrote into its request; add `origin`, such as `https://fhir.example.org`",
+            );
+        }
         if at.value.dpop.is_some() && at.value.certificate == Some(SenderBinding::Required) {
             self.problems.error(
                 at.span,
@@ -545,6 +551,7 @@ mod tests {
             (json!({"sender": {"origin": "https://api"}}), "`origin` has no effect"),
             (json!({"sender": {"dpop": "required", "origin": "api/x"}}), "is no origin"),
             (json!({"sender": {"dpop": "required", "certificate": "required"}}), "not to both"),
+            (json!({"sender": {"dpop": "if_bound"}}), "the client itself wrote"),
             (json!({"sender": {"dpop": "if_bound", "certificate": "required", "origin": "https://api"}}), "not to both"),
             (json!({"cors": {"origins": []}}), "without an origin"),
             (json!({"cors": {"origins": ["*"]}}), "`*` is no origin"),
