@@ -93,7 +93,7 @@ record! {
         pub url: At<String>,
         /// How often it is fetched. Absent: 10m.
         pub refresh: Option<At<Seconds>>,
-        /// How old a copy may be used while fetching fails; after that the issuer's tokens are refused. Absent: 1h.
+        /// How old a copy may be used while fetching fails; after that the issuer's tokens are refused. Absent: 1h, or `refresh` where that is more.
         pub max_stale: Option<At<Seconds>>,
         /// How long an answer may take. Absent: 5s.
         pub timeout: Option<At<Seconds>>,
@@ -105,7 +105,7 @@ record! {
         pub cluster: At<String>,
         /// How often both are fetched. Absent: 10m.
         pub refresh: Option<At<Seconds>>,
-        /// How old a copy may be used while fetching fails; after that the issuer's tokens are refused. Absent: 1h.
+        /// How old a copy may be used while fetching fails; after that the issuer's tokens are refused. Absent: 1h, or `refresh` where that is more.
         pub max_stale: Option<At<Seconds>>,
         /// How long an answer may take. Absent: 5s.
         pub timeout: Option<At<Seconds>>,
