@@ -232,13 +232,18 @@ pub struct Stream<const FILTERS: u8> {
     body: BodyState,
 }
 
-/// A patient's id, as a digest of the first 128 bits over the policy and the id: enough to compare with.
+/// A patient's id, as the first 128 bits of a digest over the policy and the id: enough to compare with. It is keyed by the policy's key of pseudonyms, so that
+/// whoever reads what modules hand over can't try ids; without such a key it is a plain hash, which tells those who try.
 #[derive(Clone, PartialEq, Eq)]
 struct Bound(String);
 
 impl Bound {
-    fn to(patient: &str, policy_digest: &str) -> Self {
-        let hash = Sha256::new().chain_update(policy_digest).chain_update([0]).chain_update(patient).finalize();
+    fn to(patient: &str, compiled: &Compiled) -> Self {
+        let text = [b"bound\0", compiled.digest.as_bytes(), b"\0", patient.as_bytes()].concat();
+        if let Some(key) = &compiled.pseudonyms {
+            return Bound(key.pseudonym(&text).as_str().to_owned());
+        }
+        let hash = Sha256::digest(&text);
         Bound(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
     }
 }
@@ -497,7 +502,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 return Err(Reason::NotPermitted("response_not_awaited"));
             }
             prepare(head);
-            self.bound = Some(Bound::to(patient, &compiled.digest));
+            self.bound = Some(Bound::to(patient, &compiled));
         }
         Ok(Step::Continue)
     }
@@ -832,8 +837,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let BodyState::Proving { bound, trimmer } = std::mem::replace(&mut self.body, BodyState::Refused) else {
             return BodyVerdict::Replace(Vec::new());
         };
-        let digest = Rc::clone(&self.compiled.digest);
-        let own = |id: &str| Bound::to(id, &digest) == bound;
+        let compiled = Rc::clone(&self.compiled);
+        let own = |id: &str| Bound::to(id, &compiled) == bound;
         match fhir::belongs(body, &own) {
             Ok(true) => {}
             Ok(false) => return BodyVerdict::Deny(self.deny(Reason::NotPermitted("other_patient"))),

@@ -263,6 +263,22 @@ fn a_response_to_a_patient_is_shown_to_be_the_patients() {
 }
 
 #[test]
+fn what_modules_hand_over_of_a_patient_takes_the_key_to_guess() {
+    let bound = |key: &str, keys: Json| {
+        let text = json!({"version": "1", "keys": keys}).to_string();
+        let node = serde_json::from_str(&text).unwrap();
+        let compiled = Compiled::new::<ALL>(&node, &|_| Some(key.to_owned()), &mut Default::default()).unwrap();
+        (Bound::to("pat-1", &compiled).0, compiled.pseudonyms.map(|key| key.pseudonym(b"pat-1").as_str().to_owned()))
+    };
+    let keys = || json!({"pseudonyms": {"env": "K"}});
+    let (one, plain) = bound(&"A".repeat(44), keys());
+    let (two, _) = bound(&"B".repeat(44), keys());
+    assert_ne!(one, two);
+    assert_ne!(Some(one), plain, "it can't be linked to the id's pseudonym");
+    assert_eq!(bound("", json!({})).0, bound("", json!({})).0);
+}
+
+#[test]
 fn in_a_chain_it_is_shown_once_and_by_whoever_sees_it_first() {
     let trims = json!({"response_trim": {"views": [{"deny": ["$.subject"]}]}});
     for (section, trimmer_proves) in [(trims, true), (json!({}), false)] {
