@@ -3,13 +3,17 @@
 //! 1. The client asks by a header whose value is a code that the policy lists. It is looked at only where the requirement is not met.
 //! 2. It takes one of the roles and one of the purposes of use that the policy names, both from the token, and a token that was issued not long ago.
 //! 3. Signature, issuer, audience, times and sender of the token hold all the same: this comes after them.
-//! 4. Never for a bulk export, and so often an hour and subject, in each worker of the proxy. A ledger that is full of others denies.
-//! 5. The upstream gets the header only where the glass was broken; the audit record has the code, and a counter of its own counts.
+//! 4. Never for a bulk export, nor for a batch or transaction, whose entries may be anything. Where `{smart: auto}` read the request, that tells; else a POST counts
+//!    as one unless its path ends in a resource type or `_search`.
+//! 5. So often an hour and subject, in each worker of the proxy. A ledger that is full of others denies.
+//! 6. The upstream gets the header only where the glass was broken; the audit record has the code, and a counter of its own counts.
 
 use sha2::{Digest as _, Sha256};
 
+use crate::fhir;
+use crate::oauth_scope::Call;
 use crate::token::Grant;
-use crate::url::Target;
+use crate::url::{Segment, Target};
 
 /// The purposes of use that count where the policy names none (HL7 v3 PurposeOfUse).
 pub const PURPOSES: [&str; 2] = ["ETREAT", "BTG"];
@@ -32,18 +36,19 @@ pub struct BreakGlass {
 }
 
 impl BreakGlass {
-    /// The code under which the glass is broken; `None`: nobody asked.
+    /// The code under which the glass is broken; `None`: nobody asked. `interaction`: what the request does, where that was read.
     ///
     /// # Errors
     /// Why it is not, as a code for the audit record.
-    pub fn judge(
+    pub(crate) fn judge(
         &self,
         lines: &[&[u8]],
         grant: &Grant,
-        target: &Target<'_>,
-        now: u64,
+        call: &Call<'_>,
+        interaction: Option<&str>,
         ledger: &mut Ledger,
     ) -> Result<Option<&str>, &'static str> {
+        let (now, target) = (call.now.seconds(), call.target);
         let asked = match lines {
             [] => return Ok(None),
             [one] => *one,
@@ -61,12 +66,16 @@ impl BreakGlass {
             return Err("break_glass_purpose");
         }
         let issued_at = grant.issued_at().ok_or("break_glass_age")?;
-        if now.saturating_sub(issued_at) > self.max_age {
+        // No age shows of what was issued in the future, beyond what clocks differ by.
+        if now.saturating_sub(issued_at) > self.max_age || issued_at > now.saturating_add(CLOCKS_DIFFER) {
             return Err("break_glass_age");
         }
         let exports = |text: &str| text.starts_with('$') && text.ends_with("export");
         if target.segments().iter().any(|segment| exports(segment.text())) {
             return Err("break_glass_export");
+        }
+        if is_batch(call.head.method(), target, interaction) {
+            return Err("break_glass_batch");
         }
         let subject = grant.subject().ok_or("break_glass_subject")?;
         if !ledger.enter(grant.issuer(), subject.expose(), now, self.per_hour) {
@@ -75,6 +84,18 @@ impl BreakGlass {
         Ok(Some(reason))
     }
 }
+
+/// Whether it is a batch or transaction, or may be one.
+fn is_batch(method: &[u8], target: &Target<'_>, interaction: Option<&str>) -> bool {
+    if let Some(interaction) = interaction {
+        return matches!(interaction, "batch" | "transaction");
+    }
+    let tells = |segment: &Segment<'_>| segment.text() == "_search" || fhir::is_resource_type(segment.text());
+    method == b"POST" && !target.segments().last().is_some_and(tells)
+}
+
+/// How many seconds a token's `iat` may lie ahead.
+const CLOCKS_DIFFER: u64 = 60;
 
 /// How many subjects a ledger knows at once.
 const SUBJECTS: usize = 1024;

@@ -30,7 +30,7 @@
 //! let target = Target::parse(b"/fhir/Observation?code=4548-4").ok().unwrap();
 //! let Ok(Reading::Request(request)) = read(&head, &target, None) else { panic!() };
 //! let held = ScopeSet::from_text("patient/Observation.rs?category=laboratory").unwrap();
-//! let judged = judge(&request, &held, Contexts::ALL, Some("7")).ok().unwrap();
+//! let judged = judge(&request, &held, Contexts::ALL, Some("7"), false).ok().unwrap();
 //! let append = [("patient".to_owned(), "7".to_owned()), ("category".to_owned(), "laboratory".to_owned())];
 //! assert_eq!(judged.append, append);
 //! ```
@@ -88,6 +88,12 @@ impl Base {
 /// [`Unclear`]; answer it with 400.
 pub fn read(head: &RequestHead, target: &Target<'_>, base: Option<&Base>) -> Result<Reading, Unclear> {
     interaction::read(head, target, base)
+}
+
+/// Whether this is the name of a resource type of R4.
+#[must_use]
+pub fn is_resource_type(name: &str) -> bool {
+    Type::parse(name).is_some()
 }
 
 /// What a request's head tells of it. Has no `Debug`: it may hold ids.

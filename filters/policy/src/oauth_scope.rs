@@ -56,7 +56,7 @@ pub struct Smart {
     pub(crate) base: Option<Base>,
     /// Whose scopes count.
     pub(crate) contexts: Contexts,
-    /// Whether the upstream vouches for what can't be proven.
+    /// Whether the upstream vouches for whose the resource of an id is.
     pub(crate) upstream_vouches: bool,
 }
 
@@ -88,14 +88,12 @@ pub(crate) struct Allowed {
     pub(crate) caller: Caller,
     /// What keeps the request within what is granted.
     pub(crate) bounds: Judged,
-    /// What the request does, where that was read: FHIR's word for the interaction, and the type.
-    pub(crate) interaction: Option<Interaction>,
     /// The code under which the glass was broken.
     pub(crate) break_glass: Option<String>,
 }
 
 /// FHIR's word for what a request does, and the type it is about.
-type Interaction = (&'static str, Option<&'static str>);
+pub(crate) type Interaction = (&'static str, Option<&'static str>);
 
 /// What keeps a request within what is granted, or what is lacking.
 type Bounds = Result<Judged, Lack>;
@@ -191,33 +189,38 @@ impl OauthScope {
         Ok(grant)
     }
 
-    /// Judges what a verified token grants of the request.
-    pub(crate) fn authorize(&self, grant: &Verified, call: &Call<'_>, ledger: &mut Ledger) -> Result<Finding, Reason> {
+    /// Judges what a verified token grants of the request. `read` becomes what the request does, as soon as that was read: what is denied afterwards has it too.
+    pub(crate) fn authorize(
+        &self,
+        grant: &Verified,
+        call: &Call<'_>,
+        ledger: &mut Ledger,
+        read: &mut Option<Interaction>,
+    ) -> Result<Finding, Reason> {
         let mut caller = Caller {
             grant: Rc::clone(grant),
             smart: Some(false),
             broke_glass: false,
         };
-        let allow = |caller, bounds, interaction, break_glass| {
+        let allow = |caller, bounds, break_glass| {
             Ok(Finding::Allow(Allowed {
                 grant: Rc::clone(grant),
                 caller,
                 bounds,
-                interaction,
                 break_glass,
             }))
         };
         if self.require.is_met_by(&caller) {
             caller.smart = None;
-            return allow(caller, Judged::default(), None, None);
+            return allow(caller, Judged::default(), None);
         }
         let denied = if self.require.any(&|fact| *fact == Fact::Smart) {
-            let Some((interaction, judged)) = self.smart(grant, call)? else {
+            let Some(judged) = self.smart(grant, call, read)? else {
                 return Ok(Finding::NeedsBody);
             };
             caller.smart = Some(judged.is_ok());
             match judged {
-                Ok(bounds) if self.require.is_met_by(&caller) => return allow(caller, bounds, Some(interaction), None),
+                Ok(bounds) if self.require.is_met_by(&caller) => return allow(caller, bounds, None),
                 Ok(_) => Reason::InsufficientScope(self.require.scopes()),
                 Err(Lack::Scope(scopes)) => Reason::InsufficientScope(join(self.require.scopes(), &scopes)),
                 Err(lack) => Reason::NotPermitted(lack.code()),
@@ -230,19 +233,24 @@ impl OauthScope {
         };
         let named = call.asked.iter().filter(|(name, _)| name == glass.header.as_bytes());
         let lines: Vec<&[u8]> = named.map(|(_, value)| value.as_slice()).collect();
-        match glass.judge(&lines, grant, call.target, call.now.seconds(), ledger) {
+        match glass.judge(&lines, grant, call, read.map(|(name, _)| name), ledger) {
             Ok(None) => Err(denied),
             Ok(Some(reason)) => {
                 caller.broke_glass = true;
                 caller.smart = None;
-                allow(caller, Judged::default(), None, Some(reason.to_owned()))
+                allow(caller, Judged::default(), Some(reason.to_owned()))
             }
             Err(code) => Err(Reason::NotPermitted(code)),
         }
     }
 
     /// What the request does, and what SMART's scopes say of it; `None`: its body is needed.
-    fn smart(&self, grant: &Grant, call: &Call<'_>) -> Result<Option<(Interaction, Bounds)>, Reason> {
+    fn smart(
+        &self,
+        grant: &Grant,
+        call: &Call<'_>,
+        read: &mut Option<Interaction>,
+    ) -> Result<Option<Bounds>, Reason> {
         let unclear = |unclear: fhir::Unclear| Reason::UnclearRequest(unclear.code());
         let request = match fhir::read(call.head, call.target, self.smart.base.as_ref()).map_err(unclear)? {
             Reading::Request(request) => request,
@@ -251,17 +259,11 @@ impl OauthScope {
                 Some(body) => pending.with_body(body).map_err(unclear)?,
             },
         };
-        let interaction = (request.interaction(), request.resource_type());
-        let judged = match fhir::judge(&request, grant.scopes(), self.smart.contexts, grant.patient()) {
-            Ok(mut judged) => {
-                if self.smart.upstream_vouches {
-                    judged.check_request = None;
-                    judged.check_response = false;
-                }
-                judged
-            }
-            Err(Lack::Unprovable(_)) if self.smart.upstream_vouches => Judged::default(),
-            Err(lack) => return Ok(Some((interaction, Err(lack)))),
+        *read = Some((request.interaction(), request.resource_type()));
+        let Smart { contexts, upstream_vouches, .. } = self.smart;
+        let judged = match fhir::judge(&request, grant.scopes(), contexts, grant.patient(), upstream_vouches) {
+            Ok(judged) => judged,
+            Err(lack) => return Ok(Some(Err(lack))),
         };
         if let Some(resource) = judged.check_request {
             let Some(body) = call.body else {
@@ -269,14 +271,14 @@ impl OauthScope {
             };
             let own = |id: &str| grant.patient() == Some(id);
             if !fhir::belongs_as(body, resource, &own).map_err(unclear)? {
-                return Ok(Some((interaction, Err(Lack::OtherPatient))));
+                return Ok(Some(Err(Lack::OtherPatient)));
             }
         }
         // There is nothing to show it by.
         if judged.check_response && call.head.method() == b"HEAD" {
-            return Ok(Some((interaction, Err(Lack::Unprovable("head")))));
+            return Ok(Some(Err(Lack::Unprovable("head"))));
         }
-        Ok(Some((interaction, Ok(judged))))
+        Ok(Some(Ok(judged)))
     }
 
     /// Tells the upstream who calls.

@@ -93,7 +93,7 @@ record! {
         pub url: At<String>,
         /// How often it is fetched. Absent: 10m.
         pub refresh: Option<At<Seconds>>,
-        /// How old a copy may be used while fetching fails; after that the issuer's tokens are refused. Absent: 1h.
+        /// How old a copy may be used while fetching fails; after that the issuer's tokens are refused. Absent: 1h, or `refresh` where that is more.
         pub max_stale: Option<At<Seconds>>,
         /// How long an answer may take. Absent: 5s.
         pub timeout: Option<At<Seconds>>,
@@ -105,7 +105,7 @@ record! {
         pub cluster: At<String>,
         /// How often both are fetched. Absent: 10m.
         pub refresh: Option<At<Seconds>>,
-        /// How old a copy may be used while fetching fails; after that the issuer's tokens are refused. Absent: 1h.
+        /// How old a copy may be used while fetching fails; after that the issuer's tokens are refused. Absent: 1h, or `refresh` where that is more.
         pub max_stale: Option<At<Seconds>>,
         /// How long an answer may take. Absent: 5s.
         pub timeout: Option<At<Seconds>>,
@@ -153,7 +153,8 @@ record! {
         pub base: Option<At<String>>,
         /// Which contexts' scopes count. Absent: all.
         pub contexts: Option<At<Vec<ScopeContext>>>,
-        /// What becomes of a patient's own request whose answer can't be shown to belong to the patient. Absent: deny.
+        /// What becomes of a patient's reading and changing by id, and of includes, where the URL does not show whose a resource is. Absent: deny, after the response was
+        /// looked at where that can show it.
         pub unproven: Option<At<Unproven>>,
     }
 
@@ -305,11 +306,11 @@ choice! {
         System = "system",
     }
 
-    /// What becomes of what can't be proven.
+    /// What becomes of ids that don't show whose a resource is.
     pub enum Unproven {
-        /// It is denied.
+        /// The response shows it, or it is denied.
         Deny = "deny",
-        /// It passes: the upstream vouches for it.
+        /// It passes, and the response unseen: the upstream vouches for it. All else is judged as ever.
         Upstream = "upstream",
     }
 

@@ -201,12 +201,32 @@ fn the_glass_holds_for_all_others() {
     assert_eq!(broken(json!({"purpose": "TREAT"}), &asks), "break_glass_purpose");
     assert_eq!(broken(json!({"iat": NOW - 61}), &asks), "break_glass_age");
     assert_eq!(broken(json!({"iat": null}), &asks), "break_glass_age");
+    assert_eq!(broken(json!({"iat": NOW + 61}), &asks), "break_glass_age");
+    let mut ahead = emergency();
+    merge(&mut ahead, json!({"iat": NOW + 60}));
+    assert_eq!(with(&compiled, ahead, &asks).reason(), None);
     assert_eq!(broken(json!({"sub": null}), &asks), "break_glass_subject");
     let bearer = token(emergency());
     let lines = [("authorization", bearer.as_str()), (GLASS, "cardiac")];
     for export in ["/fhir/$export", "/fhir/Patient/$export", "/fhir/Group/1/%24export"] {
         let reason = run(&compiled, export, &lines).reason();
         assert_eq!(reason, Some(Reason::NotPermitted("break_glass_export")), "{export}");
+    }
+    // What an entry of a batch does stands in the body, which nobody reads here.
+    let post = |target: &str| {
+        let mut head = head(target, &lines);
+        head.set(":method", "POST");
+        let facts = RequestFacts { now: Timestamp(NOW * 1_000_000_000), ..RequestFacts::default() };
+        match Stream::<ALL>::new(Rc::clone(&compiled)).request_head(&mut head, &facts, &mut Vault::default()).verdict {
+            Verdict::Deny(denial) => denial.reason.detail().map(str::to_owned),
+            _ => None,
+        }
+    };
+    for batch in ["/fhir", "/fhir/", "/fhir/x", "/fhir/Patient/1", "/fhir/Patient/$match"] {
+        assert_eq!(post(batch).as_deref(), Some("break_glass_batch"), "{batch}");
+    }
+    for single in ["/fhir/Observation", "/fhir/Patient/_search", "/fhir/Patient/"] {
+        assert_eq!(post(single), None, "{single}");
     }
     let mut vault = Vault::default();
     let reasons: Vec<_> = (0..3)
@@ -249,6 +269,46 @@ fn shadow_decides_records_and_lets_pass_and_off_does_nothing() {
     let mut off = run(&policy(json!({"mode": "off"}), json!({})), "/fhir/Patient/1", &[]);
     assert_eq!((off.reason(), off.stream.take_counters().is_empty()), (None, true));
     assert!(!off.stream.audit().to_json().contains("oauth_scope"));
+}
+
+#[test]
+fn shadow_waits_for_keys_and_lets_pass_who_waits_no_longer() {
+    let remote = json!({"f": {
+        "issuer": "https://f", "audiences": ["api"], "algorithms": ["EdDSA"],
+        "jwks": {"remote": {"cluster": "f", "url": "https://f/keys"}},
+    }});
+    let bearer = token(json!({"iss": "https://f"}));
+    for (mode, denied) in [("enforce", true), ("shadow", false)] {
+        let compiled = policy(json!({"issuers": ["f"], "mode": mode}), json!({"issuers": remote}));
+        let mut ran = run(&compiled, "/fhir/Patient/1", &[("authorization", &bearer)]);
+        assert!(ran.opening.awaits_keys, "{mode}");
+        assert_eq!(ran.reason().is_some(), denied, "{mode}");
+        let counter = if denied { Counter::Denied } else { Counter::ShadowDenied };
+        assert_eq!(ran.stream.take_counters(), [counter("keys_unavailable")]);
+        assert_eq!(ran.stream.patience(), if denied { usize::MAX } else { MAX_BODY_IN_SHADOW });
+    }
+}
+
+#[test]
+fn shadow_changes_nothing_of_preflights_and_of_what_pages_may_read() {
+    let app = "https://app.example.org";
+    let compiled = policy(
+        json!({"mode": "shadow", "cors": {"origins": [app]}}),
+        json!({"routes": [{"match": {"path_prefix": "/fhir", "methods": ["GET"]}, "policy": "p"}], "default": "deny"}),
+    );
+    for (origin, counted) in [(app, vec![]), ("https://evil.example", vec![Counter::ShadowDenied("preflight")])] {
+        let mut head = head("/fhir/Patient/1", &[("origin", origin), ("access-control-request-method", "GET")]);
+        head.set(":method", "OPTIONS");
+        head.take_edits();
+        let mut stream = Stream::<ALL>::new(Rc::clone(&compiled));
+        let opening = stream.request_head(&mut head, &RequestFacts::default(), &mut Vault::default());
+        assert!(matches!(opening.verdict, Verdict::Continue(edits) if edits.is_empty()), "{origin}");
+        assert_eq!(stream.take_counters(), counted);
+        assert!(!stream.wants_response());
+    }
+    let bearer = token(json!({}));
+    let ran = run(&compiled, "/fhir/Patient/1", &[("origin", app), ("authorization", &bearer)]);
+    assert!(ran.reason().is_none() && !ran.stream.wants_response());
 }
 
 struct Peer([u8; 32]);

@@ -113,6 +113,22 @@ fn the_log_safe_path_has_nothing_of_what_was_appended_and_the_upstream_is_told_t
 }
 
 #[test]
+fn the_record_of_a_denial_says_what_the_request_does() {
+    let compiled = smart(json!({}));
+    let audit = |target: &str, claims: Json| {
+        let mut head = request("GET", target, claims, &[]);
+        let (stream, opening) = open::<ALL>(&compiled, &mut head, &facts(None, None));
+        assert!(matches!(opening.verdict, Verdict::Deny(_)));
+        stream.audit().to_json()
+    };
+    let observation = "\"interaction\":\"read\",\"resource\":\"Observation\"";
+    assert!(audit("/fhir/Observation/1", json!({"scope": "user/Patient.rs"})).contains(observation));
+    assert!(audit("/fhir/Patient/2", patient("patient/Patient.rs")).contains("\"interaction\":\"read\",\"resource\":\"Patient\""));
+    assert!(!audit("/fhir/Observation/1", json!({"aud": "other"})).contains("interaction"));
+    assert!(!audit("/fhir/Observation/1/2", json!({})).contains("interaction"));
+}
+
+#[test]
 fn what_a_request_does_is_read_from_its_body() {
     let compiled = smart(json!({}));
     let claims = json!({"scope": "user/Patient.rs user/Observation.c"});
@@ -129,6 +145,28 @@ fn what_a_request_does_is_read_from_its_body() {
     // Who has no token, and who has not enough of one, is not waited for.
     assert_eq!(both(&compiled, "POST", "/fhir", &json!({"aud": "other"}), None).0, "invalid_token audience");
     assert_eq!(both(&compiled, "GET", "/fhir/Observation/1", &claims, None).0, "insufficient_scope -");
+}
+
+#[test]
+fn no_glass_breaks_for_a_batch() {
+    let compiled = policy(
+        json!({"require": {"smart": "auto"}, "break_glass": {"header": "x-glass", "reasons": ["cardiac"], "roles": ["emergency"]}}),
+        json!({"issuers": {"e": {"claims": {"purpose": "purpose"}}}}),
+    );
+    let judged = |method: &str, target: &str, body: &str| {
+        let claims = json!({"scope": "openid", "roles": ["emergency"], "purpose": "ETREAT"});
+        let mut head = request(method, target, claims, &[("x-glass", "cardiac"), content_type(target)]);
+        told(&opened::<ALL>(&compiled, &mut head, &facts(Some(body), None)))
+    };
+    let bundle = |kind: &str, url: &str| {
+        json!({"resourceType": "Bundle", "type": kind, "entry": [{"request": {"method": "GET", "url": url}}]}).to_string()
+    };
+    for (kind, url) in [("batch", "$export"), ("batch", "Patient/1"), ("transaction", "Group/1/$export")] {
+        assert_eq!(judged("POST", "/fhir", &bundle(kind, url)), "not_permitted break_glass_batch", "{kind} {url}");
+    }
+    assert_eq!(judged("GET", "/fhir/Patient/1", ""), "continue");
+    assert_eq!(judged("POST", "/fhir/Patient/_search", "name=x"), "continue");
+    assert_eq!(judged("POST", "/fhir/Observation/1/$meta-add", ""), "continue");
 }
 
 #[test]
@@ -157,6 +195,98 @@ fn what_a_patient_creates_is_the_patients_own() {
     assert_eq!(both(&compiled, "POST", "/fhir/Observation", &claims, Some(&observation("pat-2"))).0, "not_permitted other_patient");
     assert_eq!(both(&compiled, "GET", "/fhir/Patient/pat-2", &patient("patient/Patient.rs"), None).0, "not_permitted other_patient");
     assert_eq!(both(&compiled, "HEAD", "/fhir/Observation/1", &patient("patient/Observation.rs"), None).0, "not_permitted head");
+}
+
+#[test]
+fn an_upstream_that_vouches_gets_narrowed_searches_and_judged_batches() {
+    let compiled = policy(json!({"require": {"smart": "auto"}, "smart": {"unproven": "upstream"}}), json!({}));
+    let claims = patient("patient/Observation.cruds patient/Patient.rs");
+    let bundle = |urls: [&str; 2]| {
+        let entry = urls.map(|url| json!({"request": {"method": "GET", "url": url}}));
+        json!({"resourceType": "Bundle", "type": "batch", "entry": entry}).to_string()
+    };
+    assert_eq!(both(&compiled, "PUT", "/fhir/Observation/1", &claims, None).0, "continue");
+    let (_, path) = both(&compiled, "GET", "/fhir/Observation", &claims, None);
+    assert_eq!(path, "/fhir/Observation?patient=pat-1");
+    let other = json!({"resourceType": "Observation", "subject": {"reference": "Patient/pat-2"}}).to_string();
+    assert_eq!(both(&compiled, "POST", "/fhir/Observation", &claims, Some(&other)).0, "not_permitted other_patient");
+    let of = |urls| both(&compiled, "POST", "/fhir", &claims, Some(&bundle(urls))).0;
+    assert_eq!(of(["Observation/1", "Patient/pat-1"]), "continue");
+    assert_eq!(of(["Observation/1", "Patient/pat-2"]), "not_permitted other_patient");
+    assert_eq!(of(["Observation/1", "Condition/1"]), "insufficient_scope -");
+    let nobody = json!({"scope": "patient/Observation.rs"});
+    assert_eq!(both(&compiled, "GET", "/fhir/Observation/1", &nobody, None).0, "not_permitted no_patient");
+    // The response is the upstream's to answer for.
+    let mut head = request("GET", "/fhir/Observation/1", claims, &[]);
+    let (stream, _) = open::<ALL>(&compiled, &mut head, &facts(None, None));
+    assert!(!stream.wants_response());
+}
+
+/// What a policy in shadow makes of a request: verdict, what was counted, and the head that goes on.
+fn in_shadow(more: Json, head: &mut RequestHead, facts: &RequestFacts) -> (Stream<ALL>, String, Vec<Counter>) {
+    let mut overlay = json!({"policies": {"p": {}}});
+    if let (Some(overlay), Json::Object(more)) = (overlay.as_object_mut(), more) {
+        overlay.extend(more);
+    }
+    let section = json!({"require": {"smart": "auto"}, "mode": "shadow", "identity": {"x-who": "sub"}});
+    head.take_edits();
+    let (mut stream, opening) = open::<ALL>(&policy(section, overlay), head, facts);
+    let counters = stream.take_counters();
+    (stream, told(&opening), counters)
+}
+
+#[test]
+fn shadow_narrows_nothing_and_proves_nothing() {
+    let claims = || patient("patient/Observation.rs?category=laboratory patient/Condition.rs");
+    for target in ["/fhir/Observation?_count=5", "/fhir/Condition/1"] {
+        let mut head = request("GET", target, claims(), &[("prefer", "handling=lenient"), ("range", "bytes=0-1"), ("x-who", "forged")]);
+        let (stream, verdict, counters) = in_shadow(json!({}), &mut head, &facts(None, None));
+        assert_eq!((verdict.as_str(), counters.len()), ("continue", 0), "{target}");
+        assert_eq!(head.target(), target.as_bytes());
+        assert_eq!(head.first("prefer"), Some(&b"handling=lenient"[..]));
+        assert!(head.has("range") && !head.has("accept-encoding"));
+        assert_eq!(head.first("x-who"), Some(&b"s-1"[..]), "good and allowed: it gets its headers");
+        assert!(!stream.wants_response() && stream.bound.is_none());
+    }
+    let mut head = request("GET", "/fhir/Patient/pat-2", claims(), &[("x-who", "forged")]);
+    let (_, verdict, counters) = in_shadow(json!({}), &mut head, &facts(None, None));
+    assert_eq!((verdict.as_str(), counters), ("continue", vec![Counter::ShadowDenied("insufficient_scope")]));
+    assert!(!head.has("x-who"), "reserved names are removed all the same");
+    // What would be denied since nothing may wait is recorded so.
+    let hasty = json!({"host": {"allow_on_headers_stop_iteration": false}});
+    let mut head = request("GET", "/fhir/Condition/1", claims(), &[]);
+    let (_, verdict, counters) = in_shadow(hasty, &mut head, &facts(None, None));
+    assert_eq!((verdict.as_str(), counters), ("continue", vec![Counter::ShadowDenied("not_permitted")]));
+}
+
+#[test]
+fn shadow_lets_bodies_pass_that_it_cannot_have() {
+    let of = |more: &[(&str, &str)], overlay: Json, facts: &RequestFacts| {
+        let more: Vec<_> = [content_type("/fhir")].into_iter().chain(more.iter().copied()).collect();
+        let mut head = request("POST", "/fhir", json!({}), &more);
+        let (stream, verdict, counters) = in_shadow(overlay, &mut head, facts);
+        (verdict, counters, stream.patience())
+    };
+    let unseen = facts(None, None);
+    let waits = |limit| ("await".to_owned(), vec![], limit);
+    let denied = |code, limit| ("continue".to_owned(), vec![Counter::ShadowDenied(code)], limit);
+    assert_eq!(of(&[("content-length", "1048576")], json!({}), &unseen), waits(MAX_REQUEST_BODY));
+    // Envoy must not come to answer for us.
+    assert_eq!(of(&[], json!({}), &unseen), waits(MAX_BODY_IN_SHADOW));
+    assert_eq!(of(&[("content-length", "1048577")], json!({}), &unseen), denied("body_too_large", MAX_BODY_IN_SHADOW));
+    assert_eq!(of(&[("content-encoding", "gzip")], json!({}), &unseen), denied("unclear_request", MAX_BODY_IN_SHADOW));
+    let hasty = json!({"host": {"allow_on_headers_stop_iteration": false}});
+    assert_eq!(of(&[], hasty, &unseen), denied("unclear_request", MAX_BODY_IN_SHADOW));
+    let grown = || RequestFacts { body_too_large: true, ..facts(None, None) };
+    assert_eq!(of(&[], json!({}), &grown()), denied("body_too_large", MAX_BODY_IN_SHADOW));
+    assert_eq!(of(&[], json!({}), &facts(Some("{"), None)).1, [Counter::ShadowDenied("unclear_request")]);
+    // The same grown body is refused by a policy that counts.
+    let mut head = request("POST", "/fhir", json!({}), &[content_type("/fhir")]);
+    let (stream, opening) = open::<ALL>(&smart(json!({})), &mut head, &grown());
+    assert_eq!((told(&opening).as_str(), stream.patience()), ("body_too_large -", usize::MAX));
+    let mut head = request("POST", "/fhir", json!({}), &[content_type("/fhir")]);
+    let (stream, _) = open::<ALL>(&smart(json!({})), &mut head, &facts(None, None));
+    assert_eq!(stream.patience(), MAX_REQUEST_BODY);
 }
 
 /// The verdict on the body of a read by id, after the request has passed as suite.
@@ -197,6 +327,22 @@ fn a_response_to_a_patient_is_shown_to_be_the_patients() {
     let trims = json!({"response_trim": {"views": [{"deny": ["$.subject", "$.note"]}]}});
     assert_eq!(proven(trims.clone(), own, "200", fhir), r#"{"resourceType":"Observation"}"#);
     assert_eq!(proven(trims, other, "200", fhir), "not_permitted other_patient");
+}
+
+#[test]
+fn what_modules_hand_over_of_a_patient_takes_the_key_to_guess() {
+    let bound = |key: &str, keys: Json| {
+        let text = json!({"version": "1", "keys": keys}).to_string();
+        let node = serde_json::from_str(&text).unwrap();
+        let compiled = Compiled::new::<ALL>(&node, &|_| Some(key.to_owned()), &mut Default::default()).unwrap();
+        (Bound::to("pat-1", &compiled).0, compiled.pseudonyms.map(|key| key.pseudonym(b"pat-1").as_str().to_owned()))
+    };
+    let keys = || json!({"pseudonyms": {"env": "K"}});
+    let (one, plain) = bound(&"A".repeat(44), keys());
+    let (two, _) = bound(&"B".repeat(44), keys());
+    assert_ne!(one, two);
+    assert_ne!(Some(one), plain, "it can't be linked to the id's pseudonym");
+    assert_eq!(bound("", json!({})).0, bound("", json!({})).0);
 }
 
 #[test]

@@ -287,7 +287,7 @@ impl Section<'_> {
         {
             self.problems.warn(
                 unproven.span,
-                "`unproven: upstream` lets a patient's app reach by id what may be another patient's; only an upstream that judges that itself makes it safe",
+                "`unproven: upstream` lets a patient's app read, change and delete by id, and include, what may be another patient's; only an upstream that judges that itself makes it safe",
             );
             smart.upstream_vouches = true;
         }
@@ -368,10 +368,16 @@ impl Section<'_> {
                 self.problems.error(origin.span, "`origin` has no effect without `dpop`; add it or remove this");
             }
         }
-        if at.value.dpop == Some(SenderBinding::Required) && at.value.certificate == Some(SenderBinding::Required) {
+        if at.value.dpop.is_some() && at.value.origin.is_none() {
+            self.problems.warn(
+                at.span,
+                "without `origin` a proof need only name the host that the client itself wrote into its request; add `origin`, such as `https://fhir.example.org`",
+            );
+        }
+        if at.value.dpop.is_some() && at.value.certificate == Some(SenderBinding::Required) {
             self.problems.error(
                 at.span,
-                "a token is bound to a certificate or to a key, not to both; require one of them",
+                "a token is bound to a certificate or to a key, not to both: one that comes with a proof needs no certificate; remove `dpop`, or don't require certificates",
             );
         }
         Sender {
@@ -545,6 +551,8 @@ mod tests {
             (json!({"sender": {"origin": "https://api"}}), "`origin` has no effect"),
             (json!({"sender": {"dpop": "required", "origin": "api/x"}}), "is no origin"),
             (json!({"sender": {"dpop": "required", "certificate": "required"}}), "not to both"),
+            (json!({"sender": {"dpop": "if_bound"}}), "the client itself wrote"),
+            (json!({"sender": {"dpop": "if_bound", "certificate": "required", "origin": "https://api"}}), "not to both"),
             (json!({"cors": {"origins": []}}), "without an origin"),
             (json!({"cors": {"origins": ["*"]}}), "`*` is no origin"),
             (json!({"cors": {"origins": ["https://app.example.org/"]}}), "is no origin"),

@@ -27,21 +27,41 @@ const NARROWING: [&str; 8] = [
 ///
 /// The contexts are tried in the order user, system, patient: the patient's binds, so a token with a broader one needs no binding.
 ///
+/// `upstream_vouches`: the upstream judges itself whose the resource of an id is, and what it shows to whom. Under `patient/` reading and changing by id, includes
+/// and pages then pass without [`Judged::check_response`]; all else is judged the same.
+///
 /// # Errors
 /// A [`Lack`]; answer it with 403. Of several contexts, the one that came furthest tells.
-pub fn judge(request: &Request, held: &ScopeSet, contexts: Contexts, patient: Option<&str>) -> Result<Judged, Lack> {
+pub fn judge(
+    request: &Request,
+    held: &ScopeSet,
+    contexts: Contexts,
+    patient: Option<&str>,
+    upstream_vouches: bool,
+) -> Result<Judged, Lack> {
+    let subject = Subject {
+        patient: patient.filter(|id| is_id(id)),
+        upstream_vouches,
+    };
     let mut judged = Judged::default();
     for interaction in &request.interactions {
-        judge_one(interaction, held, contexts, patient, &mut judged)?;
+        judge_one(interaction, held, contexts, subject, &mut judged)?;
     }
     Ok(judged)
+}
+
+/// Whom `patient/` is about, and who shows whose an id is.
+#[derive(Clone, Copy)]
+struct Subject<'p> {
+    patient: Option<&'p str>,
+    upstream_vouches: bool,
 }
 
 fn judge_one(
     interaction: &Interaction,
     held: &ScopeSet,
     contexts: Contexts,
-    patient: Option<&str>,
+    subject: Subject<'_>,
     judged: &mut Judged,
 ) -> Result<(), Lack> {
     let mut worst: Option<Lack> = None;
@@ -49,7 +69,7 @@ fn judge_one(
         if !contexts.has(context) {
             continue;
         }
-        match within(interaction, held, context, patient) {
+        match within(interaction, held, context, subject) {
             Ok(found) => {
                 judged.append.extend(found.append);
                 judged.strict_search |= found.strict_search;
@@ -110,7 +130,7 @@ fn within(
     interaction: &Interaction,
     held: &ScopeSet,
     context: Context,
-    patient: Option<&str>,
+    subject: Subject<'_>,
 ) -> Result<Judged, Option<Lack>> {
     let mut judged = Judged::default();
     // What an own reference cannot reach needs no scope.
@@ -130,11 +150,12 @@ fn within(
         return Err(Some(lack));
     }
     if bound {
-        let patient = patient.filter(|id| is_id(id)).ok_or(Lack::Unprovable("no_patient"))?;
+        let patient = subject.patient.ok_or(Lack::Unprovable("no_patient"))?;
         let mut binding = Judged::default();
         for access in accesses(interaction).filter(|access| !never_reached(access)) {
-            bind(access, interaction, patient, &mut binding)?;
+            bind(access, interaction, patient, subject.upstream_vouches, &mut binding)?;
         }
+        binding.check_response &= !subject.upstream_vouches;
         if binding.check_response {
             provable_response(interaction)?;
         }
@@ -290,7 +311,13 @@ fn union(constraints: &[Constraint<'_>]) -> Option<(String, String)> {
 }
 
 /// Shows that an access stays with the patient, or how it does.
-fn bind(access: &Access, interaction: &Interaction, patient: &str, judged: &mut Judged) -> Result<(), Lack> {
+fn bind(
+    access: &Access,
+    interaction: &Interaction,
+    patient: &str,
+    upstream_vouches: bool,
+    judged: &mut Judged,
+) -> Result<(), Lack> {
     let reads_only = Permissions::READ_SEARCH.contains(access.permissions);
     let resource = match access.resource {
         Resource::Type(resource) => resource,
@@ -312,6 +339,7 @@ fn bind(access: &Access, interaction: &Interaction, patient: &str, judged: &mut 
             }
             Err(Lack::Unprovable("write_outside_compartment"))
         }
+        Extent::Instance(_) if upstream_vouches => Ok(()),
         Extent::Instance(_) => {
             if !reads_only {
                 return Err(Lack::Unprovable("write_by_id"));

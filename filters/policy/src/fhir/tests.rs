@@ -42,7 +42,7 @@ fn needs_under(text: &str, base: Option<&str>) -> String {
             interactions: vec![interaction],
             name: "",
         };
-        match judge(&one, &ScopeSet::default(), Contexts::USER, None) {
+        match judge(&one, &ScopeSet::default(), Contexts::USER, None, false) {
             Ok(_) => {}
             Err(Lack::Scope(scopes)) => all.push(scopes.replace("user/", "")),
             Err(lack) => all.push(lack.code().to_owned()),
@@ -55,12 +55,17 @@ fn needs_under(text: &str, base: Option<&str>) -> String {
 
 /// What comes of a request under these grants for patient 7, in short.
 fn verdict(held: &str, text: &str) -> String {
+    verdict_of(held, text, false)
+}
+
+fn verdict_of(held: &str, text: &str, upstream_vouches: bool) -> String {
     match request(text, None) {
         Ok(request) => outcome(judge(
             &request,
             &ScopeSet::from_text(held).unwrap(),
             Contexts::ALL,
             Some("7"),
+            upstream_vouches,
         )),
         Err(code) => format!("unclear {code}"),
     }
@@ -684,13 +689,14 @@ fn only_the_policys_contexts_count() {
         (Contexts::PATIENT.with(Contexts::SYSTEM), "insufficient_scope"),
         (Contexts::NONE, "insufficient_scope"),
     ] {
-        assert_eq!(outcome(judge(&request, &held, contexts, Some("7"))), expected);
+        assert_eq!(outcome(judge(&request, &held, contexts, Some("7"), false)), expected);
     }
     let lack = judge(
         &request,
         &ScopeSet::default(),
         Contexts::PATIENT.with(Contexts::USER),
         None,
+        false,
     );
     assert!(matches!(lack, Err(Lack::Scope(scopes)) if scopes == "patient/Patient.r user/Patient.r"));
 }
@@ -1143,6 +1149,51 @@ fn a_patients_batch_must_show_all_by_itself() {
 }
 
 #[test]
+fn an_upstream_that_vouches_knows_whose_an_id_is_and_nothing_else_changes() {
+    let get = |url: &str| entry("GET", url, "");
+    let batch = |entries: &[String]| bundle("batch", &entries.join(","));
+    for (held, text, expected) in [
+        ("patient/*.cruds", "GET /Observation/1".to_owned(), "ok"),
+        ("patient/*.cruds", "HEAD /Observation/1".to_owned(), "ok"),
+        ("patient/*.cruds", "GET /Observation/1?_format=xml".to_owned(), "ok"),
+        ("patient/*.cruds", "GET /Linkage/1".to_owned(), "ok"),
+        ("patient/*.cruds", "PUT /Observation/1".to_owned(), "ok"),
+        ("patient/*.cruds", "PATCH /Observation/1".to_owned(), "ok"),
+        ("patient/*.cruds", "DELETE /Observation/1".to_owned(), "ok"),
+        ("patient/*.cruds", "GET /Observation".to_owned(), "ok +patient=7 strict"),
+        ("patient/*.cruds", "GET /Observation?_include=Observation:performer".to_owned(), "ok +patient=7 strict"),
+        ("patient/*.rs?category=x", "GET /Observation".to_owned(), "ok +patient=7 +category=x strict"),
+        // Scopes, constraints and other patients are what they were.
+        ("patient/*.rs", "PUT /Observation/1".to_owned(), "insufficient_scope"),
+        ("patient/Observation.rs?category=x", "GET /Observation/1".to_owned(), "scope_constraint"),
+        ("patient/*.cruds", "GET /Patient/8".to_owned(), "other_patient"),
+        ("patient/*.cruds", "GET /Observation?patient=8".to_owned(), "other_patient"),
+        // So is what no id decides.
+        ("patient/*.cruds", "POST /Observation".to_owned(), "ok request:Observation"),
+        ("patient/*.cruds", "PUT /Practitioner/1".to_owned(), "write_outside_compartment"),
+        ("patient/*.cruds", "DELETE /Observation?patient=7".to_owned(), "operation"),
+        ("patient/*.cruds", "DELETE /Observation/1?_cascade=delete".to_owned(), "operation"),
+        ("patient/*.cruds", "GET /Observation/1/$meta".to_owned(), "operation"),
+        ("patient/*.cruds", "POST /Observation/1/$unheard-of".to_owned(), "operation"),
+        ("patient/*.cruds", "GET /$export".to_owned(), "export"),
+        ("patient/*.cruds", "GET /Observation/_history".to_owned(), "history"),
+        ("patient/*.cruds", "GET /Subscription".to_owned(), "search_not_bound"),
+        ("patient/*.cruds", "GET /Observation?performer.name=x".to_owned(), "search_through_others"),
+        ("patient/*.cruds", "GET /Observation?patient=https://x/Patient/7".to_owned(), "absolute_reference"),
+        // Each entry is judged, whatever came before it.
+        ("patient/*.rs", batch(&[get("Observation/1"), get("Patient/8")]), "other_patient"),
+        ("patient/Observation.rs", batch(&[get("Observation/1"), get("Condition/1")]), "insufficient_scope"),
+        ("patient/*.rs", batch(&[get("Observation/1"), get("Observation")]), "search_not_bound"),
+        ("patient/*.rs", batch(&[get("Observation/1"), get("Observation?patient=7")]), "ok strict"),
+    ] {
+        assert_eq!(verdict_of(held, &text, true), expected, "{held} / {text}");
+    }
+    let request = request("GET /Observation/1", None).unwrap();
+    let held = ScopeSet::from_text("patient/*.rs").unwrap();
+    assert_eq!(outcome(judge(&request, &held, Contexts::ALL, None, true)), "no_patient");
+}
+
+#[test]
 fn binding_and_constraint_come_together() {
     assert_eq!(
         verdict("patient/Observation.rs?category=laboratory", "GET /Observation"),
@@ -1214,7 +1265,7 @@ fn without_a_readable_patient_nothing_is_bound() {
         Some("*"),
     ] {
         assert_eq!(
-            outcome(judge(&request, &held, Contexts::ALL, patient)),
+            outcome(judge(&request, &held, Contexts::ALL, patient, false)),
             "no_patient",
             "{patient:?}"
         );
@@ -1618,11 +1669,11 @@ proptest! {
     fn a_narrowed_request_needs_no_more_narrowing(url in url(), held in scopes()) {
         let held = ScopeSet::from_text(&held.join(" ")).unwrap();
         let Ok(first) = request(&format!("GET {url}"), None) else { return Ok(()) };
-        let Ok(judged) = judge(&first, &held, Contexts::ALL, Some("7")) else { return Ok(()) };
+        let Ok(judged) = judge(&first, &held, Contexts::ALL, Some("7"), false) else { return Ok(()) };
         if judged.append.is_empty() { return Ok(()) }
         let narrow = String::from_utf8(judged.narrowed(url.as_bytes())).unwrap();
         let narrowed = request(&format!("GET {narrow}"), None).unwrap();
-        let again = judge(&narrowed, &held, Contexts::ALL, Some("7"));
+        let again = judge(&narrowed, &held, Contexts::ALL, Some("7"), false);
         prop_assert!(again.as_ref().is_ok_and(|again| again.append.is_empty()), "{} {} {}", url, narrow, outcome(again));
     }
 
