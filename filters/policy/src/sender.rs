@@ -128,7 +128,8 @@ impl Sender {
     }
 }
 
-/// The one certificate that a trusted hop names: the proxy itself may have added the hop's own as the last.
+/// The one certificate that a trusted hop names. The proxy itself may have added the hop's own as the last, which says nothing of a client: alone it is there
+/// when the hop's client showed none.
 fn client_of(lines: &[&[u8]], hop: &[u8; 32]) -> Result<[u8; 32], &'static str> {
     let text = lines.join(&b',');
     let text = std::str::from_utf8(&text).map_err(|_| "forwarded_certificate")?;
@@ -146,7 +147,7 @@ fn client_of(lines: &[&[u8]], hop: &[u8; 32]) -> Result<[u8; 32], &'static str> 
         };
         digests.push(*hash);
     }
-    if digests.len() > 1 && digests.last() == Some(hop) {
+    if digests.last() == Some(hop) {
         digests.pop();
     }
     match digests.as_slice() {
@@ -249,6 +250,9 @@ mod tests {
         // The hop itself may not use what is its client's, nor go without the header.
         assert_eq!(check(&trusting, &Binding::Certificate(FRONT), &[&line], Some(FRONT), Some(HOP)), Err("other_certificate"));
         assert_eq!(check(&trusting, &bound, &[], Some(FRONT), Some(HOP)), Err("forwarded_certificate"));
+        // The proxy added the hop's own certificate, since the hop's client showed none: it is not that client's.
+        let added = format!("By=spiffe://mesh/gateway;Hash={}", hex(&FRONT));
+        assert_eq!(check(&trusting, &Binding::Certificate(FRONT), &[&added], Some(FRONT), Some(HOP)), Err("forwarded_certificate"));
     }
 
     #[test]
@@ -269,6 +273,7 @@ mod tests {
             format!("Hash={client};Hash={front}"),
             format!("Hash={client},Hash={client}"),
             format!("Hash={front},Hash={client}"),
+            format!("Hash={client},Hash={front},Hash={front}"),
             format!("By=\"Hash={client}"),
             format!("By=x,Hash={client}"),
             format!("Hash={client}00"),

@@ -69,8 +69,12 @@ impl Process {
         Self::start_with(envoy, bootstrap, Bootstrap::to_yaml)
     }
 
-    /// As [`Self::start`], with the configuration that `render` makes of the bootstrap.
-    pub(super) fn start_with(
+    /// As [`Self::start`], with the configuration that `render` makes of the bootstrap, as YAML or JSON, and without a look at the port.
+    /// The bootstrap that `render` gets has the administration interface.
+    ///
+    /// # Errors
+    /// With Envoy's own words when it refuses the configuration.
+    pub fn start_with(
         envoy: &Found,
         bootstrap: &Bootstrap,
         render: impl FnOnce(&Bootstrap) -> String,
