@@ -11,6 +11,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::fhir;
+use crate::oauth_scope::Call;
 use crate::token::Grant;
 use crate::url::{Segment, Target};
 
@@ -39,16 +40,15 @@ impl BreakGlass {
     ///
     /// # Errors
     /// Why it is not, as a code for the audit record.
-    pub fn judge(
+    pub(crate) fn judge(
         &self,
         lines: &[&[u8]],
         grant: &Grant,
-        method: &[u8],
-        target: &Target<'_>,
+        call: &Call<'_>,
         interaction: Option<&str>,
-        now: u64,
         ledger: &mut Ledger,
     ) -> Result<Option<&str>, &'static str> {
+        let (now, target) = (call.now.seconds(), call.target);
         let asked = match lines {
             [] => return Ok(None),
             [one] => *one,
@@ -74,7 +74,7 @@ impl BreakGlass {
         if target.segments().iter().any(|segment| exports(segment.text())) {
             return Err("break_glass_export");
         }
-        if is_batch(method, target, interaction) {
+        if is_batch(call.head.method(), target, interaction) {
             return Err("break_glass_batch");
         }
         let subject = grant.subject().ok_or("break_glass_subject")?;

@@ -14,11 +14,12 @@
 //! 8. Every request gets a log-safe path, denied ones too; a URL that can be read two ways gets `-`. A denied request's `:path` becomes
 //!    it, so that the proxy's own logs and traces don't show what was refused.
 //! 9. Where what a request does stands in its body, its head waits for all of the body, up to [`MAX_REQUEST_BODY`], and is judged anew with it.
+//!    A policy in shadow waits for less, and lets the request go on unchanged by `oauth-scope` whatever it finds.
 //! 10. Search parameters that bind a request to what its token grants are appended behind what `phi-url` judges: they are the policy's, not the client's.
 //! 11. A response that must be shown to belong to a patient waits as a whole. It is shown before it is trimmed: by `response-trim` where that is in the chain,
 //!     else by `oauth-scope`.
 //! 12. Response headers wait, where the proxy allows it, until [`HELD_BYTES`] of the body were judged or it ended, so that a body that fails
-//!    by then is answered with 502; one that fails later is reset, so that the client sees a broken body, never an untrimmed one.
+//!     by then is answered with 502; one that fails later is reset, so that the client sees a broken body, never an untrimmed one.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -64,6 +65,10 @@ pub const HELD_BYTES: usize = 16 * 1024;
 /// The most bytes of a request's body that are waited for. Envoy's own buffers end there too, unless they are told otherwise.
 pub const MAX_REQUEST_BODY: usize = 1024 * 1024;
 
+/// The same for a policy in shadow, where no `Content-Length` tells that all of it fits: Envoy answers 413 itself once a body that waits is over its buffer's limit,
+/// and the next piece may be large.
+const MAX_BODY_IN_SHADOW: usize = MAX_REQUEST_BODY / 2;
+
 /// What the proxy says of a request beyond its head.
 #[derive(Default)]
 pub struct RequestFacts {
@@ -79,6 +84,8 @@ pub struct RequestFacts {
     pub handover: Option<Vec<u8>>,
     /// The whole body, once it has come. A request that has none has an empty one.
     pub body: Option<Vec<u8>>,
+    /// It was waited for, and grew too large.
+    pub body_too_large: bool,
 }
 
 /// What outlives requests: verified tokens, and the host's way to verify signatures.
@@ -203,7 +210,7 @@ pub struct Opening {
     pub log_safe: Option<String>,
     /// What to hand over to the modules behind.
     pub handover: Option<String>,
-    /// The verdict is a denial because keys are being fetched: whoever can wait for them judges the head anew with a new stream.
+    /// The verdict is what it is because keys are being fetched: whoever can wait for them judges the head anew with a new stream.
     pub awaits_keys: bool,
 }
 
@@ -228,6 +235,10 @@ pub struct Stream<const FILTERS: u8> {
     counters: Vec<Counter>,
     /// Whether the request's proof of possession was taken, before its body was awaited.
     proof_seen: bool,
+    /// How many bytes of the request's body may pile up while it waits.
+    patience: usize,
+    /// A policy in shadow has no keys yet that are being fetched.
+    shadow_awaits_keys: bool,
     audit: AuditEvent,
     body: BodyState,
 }
@@ -295,6 +306,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             appended: 0,
             counters: Vec::new(),
             proof_seen: false,
+            patience: usize::MAX,
+            shadow_awaits_keys: false,
             audit,
             body: BodyState::Untouched,
         }
@@ -431,13 +444,26 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if !Self::has(OAUTH_SCOPE) {
             return Ok(Step::Continue);
         }
+        let shadow = oauth.mode == Mode::Shadow;
+        if shadow {
+            let fits = content_length(head).is_some_and(|length| length <= MAX_REQUEST_BODY);
+            self.patience = if fits { MAX_REQUEST_BODY } else { MAX_BODY_IN_SHADOW };
+        }
         if let Some(cors) = &oauth.cors {
-            if cors::requested_method(head).is_some() {
+            let preflight = cors::requested_method(head).is_some();
+            if preflight && shadow {
+                match cors.preflight(head) {
+                    Some(_) => self.audit.allow(FilterKind::OauthScope),
+                    None => self.shadow(&Reason::Preflight),
+                }
+                return Ok(Step::Continue);
+            }
+            if preflight {
                 let headers = cors.preflight(head).ok_or(Reason::Preflight)?;
                 self.audit.allow(FilterKind::OauthScope);
                 return Ok(Step::Reply(headers));
             }
-            self.origin = cors.origin(head).map(str::to_owned);
+            self.origin = cors.origin(head).filter(|_| !shadow).map(str::to_owned);
         }
         let connection = vault.connection.clone();
         let call = Call {
@@ -457,7 +483,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 _ => None,
             };
             match oauth.authorize(&grant, &call, &mut vault.ledger, &mut self.audit.interaction)? {
+                Finding::NeedsBody if facts.body_too_large => Err(Reason::BodyTooLarge),
                 Finding::NeedsBody => self.may_await_body(head).map(|()| None),
+                Finding::Allow(allowed) if allowed.bounds.check_response && !compiled.headers_may_wait => {
+                    Err(Reason::NotPermitted("response_not_awaited"))
+                }
                 Finding::Allow(allowed) => Ok(Some(allowed)),
             }
         });
@@ -467,9 +497,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 return Ok(Step::AwaitBody);
             }
             Ok(Some(allowed)) => allowed,
-            Err(reason) if oauth.mode == Mode::Shadow => {
-                self.counters.push(Counter::ShadowDenied(reason.code()));
-                self.audit.shadow(&reason);
+            Err(reason) if shadow => {
+                self.shadow_awaits_keys = matches!(reason, Reason::KeysUnavailable { awaited: true });
+                self.shadow(&reason);
                 return Ok(Step::Continue);
             }
             Err(reason) => return Err(reason),
@@ -484,6 +514,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             .as_ref()
             .and_then(|trim| trim.view(Some(&allowed.caller)));
         oauth.identify(&allowed, head);
+        if shadow {
+            return Ok(Step::Continue);
+        }
         for (name, value) in &allowed.bounds.append {
             if !suffix.is_empty() {
                 suffix.push('&');
@@ -498,17 +531,26 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if allowed.bounds.check_response
             && let Some(patient) = allowed.grant.patient()
         {
-            if !compiled.headers_may_wait {
-                return Err(Reason::NotPermitted("response_not_awaited"));
-            }
             prepare(head);
             self.bound = Some(Bound::to(patient, &compiled));
         }
         Ok(Step::Continue)
     }
 
+    /// Notes what would have been denied.
+    fn shadow(&mut self, reason: &Reason) {
+        self.counters.push(Counter::ShadowDenied(reason.code()));
+        self.audit.shadow(reason);
+    }
+
+    /// How many bytes of the request's body may pile up while it waits, for its body or for keys; with more it is judged at once, with
+    /// [`RequestFacts::body_too_large`].
+    pub fn patience(&self) -> usize {
+        self.patience
+    }
+
     /// Whether all of the body can be had.
-    fn may_await_body(&self, head: &RequestHead) -> Result<(), Reason> {
+    fn may_await_body(&mut self, head: &RequestHead) -> Result<(), Reason> {
         if !self.compiled.headers_may_wait {
             return Err(Reason::UnclearRequest("body_not_awaited"));
         }
@@ -516,17 +558,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if head.all("content-encoding").any(coded) {
             return Err(Reason::UnclearRequest("content_encoding"));
         }
-        let length = head.first("content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-        if length.is_some_and(|length: usize| length > MAX_REQUEST_BODY) {
+        if content_length(head).is_some_and(|length| length > MAX_REQUEST_BODY) {
             return Err(Reason::BodyTooLarge);
         }
+        self.patience = self.patience.min(MAX_REQUEST_BODY);
         Ok(())
-    }
-
-    /// Denies a request whose body grew too large while it was awaited.
-    pub fn request_body_too_large(&mut self) -> Denial {
-        self.answered = true;
-        self.deny(Reason::BodyTooLarge)
     }
 
     fn choose(&mut self, head: &RequestHead, facts: &RequestFacts, target: &Target<'_>) -> Result<(), Reason> {
@@ -541,7 +577,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         // A preflight is about the request that it announces, where that one's policy answers preflights.
         let announced = cors::requested_method(head).map(|method| self.compiled.routes.choose(&Facts { method, ..routing }));
         let answers = |governs: Governs| match governs {
-            Governs::Policy(index) => self.compiled.policies.get(index).is_some_and(Policy::answers_preflights),
+            Governs::Policy(index) => self.compiled.policies.get(index).is_some_and(Policy::judges_preflights),
             _ => false,
         };
         let (governs, why) = announced
@@ -647,7 +683,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         facts: &RequestFacts,
         log_safe: &dyn Fn() -> String,
     ) -> Opening {
-        let awaits_keys = matches!(result, Err(Reason::KeysUnavailable { awaited: true }));
+        let awaits_keys = self.shadow_awaits_keys || matches!(result, Err(Reason::KeysUnavailable { awaited: true }));
         let verdict = match result {
             Ok(Step::Continue) => Verdict::Continue(head.take_edits()),
             Ok(Step::AwaitBody) => Verdict::AwaitBody,
@@ -901,6 +937,11 @@ enum Step {
     Continue,
     AwaitBody,
     Reply(Vec<(&'static str, String)>),
+}
+
+/// What the head says of the body's size.
+fn content_length(head: &RequestHead) -> Option<usize> {
+    std::str::from_utf8(head.first("content-length")?).ok()?.parse().ok()
 }
 
 /// A target and what is appended to its query.

@@ -158,9 +158,14 @@ impl Policy {
         &self.name
     }
 
-    /// Whether it answers preflights.
-    pub(crate) fn answers_preflights(&self) -> bool {
+    /// Whether preflights are governed by the policy of what they announce.
+    pub(crate) fn judges_preflights(&self) -> bool {
         self.oauth_scope.as_ref().is_some_and(|oauth| oauth.cors.is_some() && oauth.mode != Mode::Off)
+    }
+
+    /// Whether it answers preflights, and tells browsers who may read its responses.
+    pub(crate) fn answers_preflights(&self) -> bool {
+        self.oauth_scope.as_ref().is_some_and(|oauth| oauth.cors.is_some() && oauth.mode == Mode::Enforce)
     }
 
     /// What the `oauth_scope` section demands, in words, if there is one that does.

@@ -220,8 +220,7 @@ impl OauthScope {
         };
         let named = call.asked.iter().filter(|(name, _)| name == glass.header.as_bytes());
         let lines: Vec<&[u8]> = named.map(|(_, value)| value.as_slice()).collect();
-        let (method, interaction) = (call.head.method(), read.map(|(name, _)| name));
-        match glass.judge(&lines, grant, method, call.target, interaction, call.now.seconds(), ledger) {
+        match glass.judge(&lines, grant, call, read.map(|(name, _)| name), ledger) {
             Ok(None) => Err(denied),
             Ok(Some(reason)) => {
                 caller.broke_glass = true;

@@ -103,6 +103,8 @@ struct Live<const FILTERS: u8> {
     ended: bool,
     /// The whole body, where it was awaited.
     body: Option<Vec<u8>>,
+    /// Whether more of it came than was waited for.
+    body_too_large: bool,
 }
 
 impl<const FILTERS: u8> Context for Root<FILTERS> {
@@ -186,6 +188,7 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
             awaits_body: false,
             ended: false,
             body: None,
+            body_too_large: false,
         };
         Some(Box::new(Http::<FILTERS> {
             context,
@@ -307,34 +310,31 @@ impl<const FILTERS: u8> Live<FILTERS> {
     /// Takes a piece of the request's body; `size` is of all that is held.
     fn request_body(&mut self, size: usize, ended: bool, context: u32, this: &Rc<RefCell<Self>>) -> Action {
         self.ended |= ended;
-        if self.waits {
-            return Action::Pause;
-        }
-        if !self.awaits_body {
+        if !self.waits && !self.awaits_body {
             return Action::Continue;
         }
-        if size > MAX_REQUEST_BODY && size != usize::MAX {
+        if size > self.stream.patience() && size != usize::MAX {
             self.awaits_body = false;
-            let denial = self.stream.request_body_too_large();
-            return self.deny(&denial);
+            self.body_too_large = true;
+            if std::mem::take(&mut self.waits) {
+                keys::forget(context);
+            }
+            return self.open(false).unwrap_or(Action::Pause);
         }
-        if !ended {
+        if self.waits || !ended {
             return Action::Pause;
         }
-        if !self.take_request_body() {
-            return fail();
-        }
+        self.take_request_body();
         self.judge_or_wait(context, this)
     }
 
-    /// Whether all of the body could be read, now that it is here.
-    fn take_request_body(&mut self) -> bool {
+    /// Reads the body, now that all of it is here.
+    fn take_request_body(&mut self) {
         self.awaits_body = false;
         // Trailers may come behind no body at all; then there is no buffer.
         let body = ffi::buffer(Buffer::RequestBody, MAX_REQUEST_BODY.saturating_add(1)).unwrap_or_default();
-        let whole = body.len() <= MAX_REQUEST_BODY;
-        self.body = Some(body);
-        whole
+        self.body_too_large = body.len() > MAX_REQUEST_BODY;
+        self.body = (!self.body_too_large).then_some(body);
     }
 
     /// Judges the request head; `None`: it has to wait for keys, and may.
@@ -373,10 +373,11 @@ impl<const FILTERS: u8> Live<FILTERS> {
                 self.awaits_body = true;
                 return Some(Action::Pause);
             }
-            // It came while the stream waited for keys. With the body there is no such verdict again.
-            if self.body.is_some() || !self.take_request_body() {
+            // It came while the stream waited for keys. With the body, or too much of it, there is no such verdict again.
+            if self.body.is_some() || self.body_too_large {
                 return Some(fail());
             }
+            self.take_request_body();
         }
     }
 
@@ -458,6 +459,7 @@ impl<const FILTERS: u8> Live<FILTERS> {
             route_name,
             handover,
             body: self.body.clone(),
+            body_too_large: self.body_too_large,
         }
     }
 

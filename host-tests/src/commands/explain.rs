@@ -226,6 +226,7 @@ impl Explain {
             route_name: self.route_name.clone().map(String::into_bytes),
             handover: None,
             body: None,
+            body_too_large: false,
         };
         let mut head = head.clone();
         let opening = Stream::<FILTER>::new(Rc::clone(compiled)).request_head(&mut head, &facts, &mut Vault::default());

@@ -271,6 +271,46 @@ fn shadow_decides_records_and_lets_pass_and_off_does_nothing() {
     assert!(!off.stream.audit().to_json().contains("oauth_scope"));
 }
 
+#[test]
+fn shadow_waits_for_keys_and_lets_pass_who_waits_no_longer() {
+    let remote = json!({"f": {
+        "issuer": "https://f", "audiences": ["api"], "algorithms": ["EdDSA"],
+        "jwks": {"remote": {"cluster": "f", "url": "https://f/keys"}},
+    }});
+    let bearer = token(json!({"iss": "https://f"}));
+    for (mode, denied) in [("enforce", true), ("shadow", false)] {
+        let compiled = policy(json!({"issuers": ["f"], "mode": mode}), json!({"issuers": remote}));
+        let mut ran = run(&compiled, "/fhir/Patient/1", &[("authorization", &bearer)]);
+        assert!(ran.opening.awaits_keys, "{mode}");
+        assert_eq!(ran.reason().is_some(), denied, "{mode}");
+        let counter = if denied { Counter::Denied } else { Counter::ShadowDenied };
+        assert_eq!(ran.stream.take_counters(), [counter("keys_unavailable")]);
+        assert_eq!(ran.stream.patience(), if denied { usize::MAX } else { MAX_BODY_IN_SHADOW });
+    }
+}
+
+#[test]
+fn shadow_changes_nothing_of_preflights_and_of_what_pages_may_read() {
+    let app = "https://app.example.org";
+    let compiled = policy(
+        json!({"mode": "shadow", "cors": {"origins": [app]}}),
+        json!({"routes": [{"match": {"path_prefix": "/fhir", "methods": ["GET"]}, "policy": "p"}], "default": "deny"}),
+    );
+    for (origin, counted) in [(app, vec![]), ("https://evil.example", vec![Counter::ShadowDenied("preflight")])] {
+        let mut head = head("/fhir/Patient/1", &[("origin", origin), ("access-control-request-method", "GET")]);
+        head.set(":method", "OPTIONS");
+        head.take_edits();
+        let mut stream = Stream::<ALL>::new(Rc::clone(&compiled));
+        let opening = stream.request_head(&mut head, &RequestFacts::default(), &mut Vault::default());
+        assert!(matches!(opening.verdict, Verdict::Continue(edits) if edits.is_empty()), "{origin}");
+        assert_eq!(stream.take_counters(), counted);
+        assert!(!stream.wants_response());
+    }
+    let bearer = token(json!({}));
+    let ran = run(&compiled, "/fhir/Patient/1", &[("origin", app), ("authorization", &bearer)]);
+    assert!(ran.reason().is_none() && !ran.stream.wants_response());
+}
+
 struct Peer([u8; 32]);
 
 impl Connection for Peer {

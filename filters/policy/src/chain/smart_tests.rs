@@ -222,6 +222,73 @@ fn an_upstream_that_vouches_gets_narrowed_searches_and_judged_batches() {
     assert!(!stream.wants_response());
 }
 
+/// What a policy in shadow makes of a request: verdict, what was counted, and the head that goes on.
+fn in_shadow(more: Json, head: &mut RequestHead, facts: &RequestFacts) -> (Stream<ALL>, String, Vec<Counter>) {
+    let mut overlay = json!({"policies": {"p": {}}});
+    if let (Some(overlay), Json::Object(more)) = (overlay.as_object_mut(), more) {
+        overlay.extend(more);
+    }
+    let section = json!({"require": {"smart": "auto"}, "mode": "shadow", "identity": {"x-who": "sub"}});
+    head.take_edits();
+    let (mut stream, opening) = open::<ALL>(&policy(section, overlay), head, facts);
+    let counters = stream.take_counters();
+    (stream, told(&opening), counters)
+}
+
+#[test]
+fn shadow_narrows_nothing_and_proves_nothing() {
+    let claims = || patient("patient/Observation.rs?category=laboratory patient/Condition.rs");
+    for target in ["/fhir/Observation?_count=5", "/fhir/Condition/1"] {
+        let mut head = request("GET", target, claims(), &[("prefer", "handling=lenient"), ("range", "bytes=0-1"), ("x-who", "forged")]);
+        let (stream, verdict, counters) = in_shadow(json!({}), &mut head, &facts(None, None));
+        assert_eq!((verdict.as_str(), counters.len()), ("continue", 0), "{target}");
+        assert_eq!(head.target(), target.as_bytes());
+        assert_eq!(head.first("prefer"), Some(&b"handling=lenient"[..]));
+        assert!(head.has("range") && !head.has("accept-encoding"));
+        assert_eq!(head.first("x-who"), Some(&b"s-1"[..]), "good and allowed: it gets its headers");
+        assert!(!stream.wants_response() && stream.bound.is_none());
+    }
+    let mut head = request("GET", "/fhir/Patient/pat-2", claims(), &[("x-who", "forged")]);
+    let (_, verdict, counters) = in_shadow(json!({}), &mut head, &facts(None, None));
+    assert_eq!((verdict.as_str(), counters), ("continue", vec![Counter::ShadowDenied("insufficient_scope")]));
+    assert!(!head.has("x-who"), "reserved names are removed all the same");
+    // What would be denied since nothing may wait is recorded so.
+    let hasty = json!({"host": {"allow_on_headers_stop_iteration": false}});
+    let mut head = request("GET", "/fhir/Condition/1", claims(), &[]);
+    let (_, verdict, counters) = in_shadow(hasty, &mut head, &facts(None, None));
+    assert_eq!((verdict.as_str(), counters), ("continue", vec![Counter::ShadowDenied("not_permitted")]));
+}
+
+#[test]
+fn shadow_lets_bodies_pass_that_it_cannot_have() {
+    let of = |more: &[(&str, &str)], overlay: Json, facts: &RequestFacts| {
+        let more: Vec<_> = [content_type("/fhir")].into_iter().chain(more.iter().copied()).collect();
+        let mut head = request("POST", "/fhir", json!({}), &more);
+        let (stream, verdict, counters) = in_shadow(overlay, &mut head, facts);
+        (verdict, counters, stream.patience())
+    };
+    let unseen = facts(None, None);
+    let waits = |limit| ("await".to_owned(), vec![], limit);
+    let denied = |code, limit| ("continue".to_owned(), vec![Counter::ShadowDenied(code)], limit);
+    assert_eq!(of(&[("content-length", "1048576")], json!({}), &unseen), waits(MAX_REQUEST_BODY));
+    // Envoy must not come to answer for us.
+    assert_eq!(of(&[], json!({}), &unseen), waits(MAX_BODY_IN_SHADOW));
+    assert_eq!(of(&[("content-length", "1048577")], json!({}), &unseen), denied("body_too_large", MAX_BODY_IN_SHADOW));
+    assert_eq!(of(&[("content-encoding", "gzip")], json!({}), &unseen), denied("unclear_request", MAX_BODY_IN_SHADOW));
+    let hasty = json!({"host": {"allow_on_headers_stop_iteration": false}});
+    assert_eq!(of(&[], hasty, &unseen), denied("unclear_request", MAX_BODY_IN_SHADOW));
+    let grown = || RequestFacts { body_too_large: true, ..facts(None, None) };
+    assert_eq!(of(&[], json!({}), &grown()), denied("body_too_large", MAX_BODY_IN_SHADOW));
+    assert_eq!(of(&[], json!({}), &facts(Some("{"), None)).1, [Counter::ShadowDenied("unclear_request")]);
+    // The same grown body is refused by a policy that counts.
+    let mut head = request("POST", "/fhir", json!({}), &[content_type("/fhir")]);
+    let (stream, opening) = open::<ALL>(&smart(json!({})), &mut head, &grown());
+    assert_eq!((told(&opening).as_str(), stream.patience()), ("body_too_large -", usize::MAX));
+    let mut head = request("POST", "/fhir", json!({}), &[content_type("/fhir")]);
+    let (stream, _) = open::<ALL>(&smart(json!({})), &mut head, &facts(None, None));
+    assert_eq!(stream.patience(), MAX_REQUEST_BODY);
+}
+
 /// The verdict on the body of a read by id, after the request has passed as suite.
 fn proven(section: Json, body: &str, status: &str, content_type: &str) -> String {
     let compiled = smart(section);
