@@ -15,7 +15,8 @@
 //!    it, so that the proxy's own logs and traces don't show what was refused.
 //! 9. Where what a request does stands in its body, its head waits for all of the body, up to [`MAX_REQUEST_BODY`], and is judged anew with it.
 //!    A policy in shadow waits for less, and lets the request go on unchanged by `oauth-scope` whatever it finds.
-//! 10. Search parameters that bind a request to what its token grants are appended behind what `phi-url` judges: they are the policy's, not the client's.
+//! 10. Search parameters that bind a request to what its token grants are appended behind what `phi-url` judges: they are the policy's, not the client's. In a search
+//!     by POST they stand in the form too.
 //! 11. A response that must be shown to belong to a patient waits as a whole. It is shown before it is trimmed: by `response-trim` where that is in the chain,
 //!     else by `oauth-scope`.
 //! 12. Response headers wait, where the proxy allows it, until [`HELD_BYTES`] of the body were judged or it ended, so that a body that fails
@@ -210,6 +211,8 @@ pub struct Opening {
     pub log_safe: Option<String>,
     /// What to hand over to the modules behind.
     pub handover: Option<String>,
+    /// What the request's body becomes, where it becomes another: it came with [`RequestFacts::body`].
+    pub body: Option<Vec<u8>>,
     /// The verdict is what it is because keys are being fetched: whoever can wait for them judges the head anew with a new stream.
     pub awaits_keys: bool,
 }
@@ -235,6 +238,8 @@ pub struct Stream<const FILTERS: u8> {
     counters: Vec<Counter>,
     /// Whether the request's proof of possession was taken, before its body was awaited.
     proof_seen: bool,
+    /// What the request's body becomes, where it becomes another.
+    form: Option<Vec<u8>>,
     /// How many bytes of the request's body may pile up while it waits.
     patience: usize,
     /// A policy in shadow has no keys yet that are being fetched.
@@ -306,6 +311,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             appended: 0,
             counters: Vec::new(),
             proof_seen: false,
+            form: None,
             patience: usize::MAX,
             shadow_awaits_keys: false,
             audit,
@@ -522,6 +528,13 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             suffix.push('=');
             push_encoded(suffix, value);
         }
+        if let Some(form) = facts.body.as_ref().filter(|_| !allowed.bounds.append_to_form.is_empty()) {
+            let form = allowed.bounds.narrowed_form(form);
+            if head.has("content-length") {
+                head.set("content-length", form.len().to_string());
+            }
+            self.form = Some(form);
+        }
         if allowed.bounds.strict_search {
             demand_strict_handling(head);
         }
@@ -720,6 +733,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             verdict,
             log_safe,
             handover,
+            body: self.form.take(),
             awaits_keys,
         }
     }

@@ -130,6 +130,8 @@ impl Pending {
 /// What a request does: one interaction, or those of each entry of a batch or transaction. Has no `Debug`: it may hold ids.
 pub struct Request {
     interactions: Vec<Interaction>,
+    /// A search by POST as an upstream takes it that reads the form only.
+    form: Option<Interaction>,
     name: &'static str,
 }
 
@@ -272,9 +274,11 @@ impl Contexts {
 #[derive(Default)]
 pub struct Judged {
     /// Search parameters (names and values, not yet percent-encoded) to append to the query: a constraint, or the binding to the patient. A repeated
-    /// parameter narrows (FHIR R4 search.html: repeated parameters mean AND). For a search by POST FHIR counts query and body together; where the upstream might read the
-    /// body only, append to both.
+    /// parameter narrows (FHIR R4 search.html: repeated parameters mean AND).
     pub append: Vec<(String, String)>,
+    /// The same to append to the form of a search by POST. FHIR counts query and form together; some upstreams read the form only, so it must be narrow enough by
+    /// itself, whatever stands in the query.
+    pub append_to_form: Vec<(String, String)>,
     /// The decision relies on search parameters, present or appended: an upstream that ignores what it does not know would widen the search. Send
     /// `Prefer: handling=strict` (FHIR R4 search.html, handling errors).
     pub strict_search: bool,
@@ -293,31 +297,31 @@ impl Judged {
         } else {
             '?'
         };
-        self.append_to(target, mark)
+        append_to(target, &self.append, mark)
     }
 
     /// The form of a search by POST with what is to be appended.
     #[must_use]
     pub fn narrowed_form(&self, form: &[u8]) -> Vec<u8> {
-        self.append_to(form, '&')
+        append_to(form, &self.append_to_form, '&')
     }
+}
 
-    fn append_to(&self, text: &[u8], mark: char) -> Vec<u8> {
-        let mut added = String::new();
-        let mut mark = match text.last() {
-            None if mark == '&' => None,
-            Some(b'?' | b'&') => None,
-            _ => Some(mark),
-        };
-        for (name, value) in &self.append {
-            added.extend(mark);
-            push_encoded(&mut added, name, Part::Name);
-            added.push('=');
-            push_encoded(&mut added, value, Part::Value);
-            mark = Some('&');
-        }
-        [text, added.as_bytes()].concat()
+fn append_to(text: &[u8], parameters: &[(String, String)], mark: char) -> Vec<u8> {
+    let mut added = String::new();
+    let mut mark = match text.last() {
+        None if mark == '&' => None,
+        Some(b'?' | b'&') => None,
+        _ => Some(mark),
+    };
+    for (name, value) in parameters {
+        added.extend(mark);
+        push_encoded(&mut added, name, Part::Name);
+        added.push('=');
+        push_encoded(&mut added, value, Part::Value);
+        mark = Some('&');
     }
+    [text, added.as_bytes()].concat()
 }
 
 /// Why a request is denied. Has no `Debug`.

@@ -274,6 +274,10 @@ impl OauthScope {
                 return Ok(Some(Err(Lack::OtherPatient)));
             }
         }
+        // No form can be made where none is.
+        if !judged.append_to_form.is_empty() && call.body.is_none_or(<[u8]>::is_empty) {
+            return Ok(Some(Err(Lack::Unprovable("search_not_bound"))));
+        }
         // There is nothing to show it by.
         if judged.check_response && call.head.method() == b"HEAD" {
             return Ok(Some(Err(Lack::Unprovable("head"))));

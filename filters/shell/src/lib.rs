@@ -366,6 +366,12 @@ impl<const FILTERS: u8> Live<FILTERS> {
             if opening.awaits_keys && may_wait {
                 return None;
             }
+            // The head still waits for what is done here, so both go on together.
+            if let (Verdict::Continue(_), Some(body)) = (&opening.verdict, &opening.body)
+                && ffi::set_buffer(Buffer::RequestBody, body).is_err()
+            {
+                return Some(fail());
+            }
             if !matches!(opening.verdict, Verdict::AwaitBody) {
                 return Some(self.carry_out(Map::Request, opening.verdict));
             }

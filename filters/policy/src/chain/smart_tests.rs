@@ -170,6 +170,41 @@ fn no_glass_breaks_for_a_batch() {
 }
 
 #[test]
+fn a_search_by_post_is_narrowed_in_its_form_too() {
+    let compiled = smart(json!({}));
+    let form = |target: &str, body: &str, more: &[(&str, &str)]| {
+        let more: Vec<_> = [content_type("_search")].into_iter().chain(more.iter().copied()).collect();
+        let mut head = request("POST", target, patient("patient/Observation.rs?category=laboratory"), &more);
+        let opening = opened::<ALL>(&compiled, &mut head, &facts(Some(body), None));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let length = head.first("content-length").map(text);
+        (told(&opening), text(head.target()), opening.body.as_deref().map(text), length)
+    };
+    let search = "/fhir/Observation/_search";
+    let narrowed = |path: &str, body: &str, length: Option<&str>| {
+        ("continue".to_owned(), format!("{search}{path}"), Some(body.to_owned()), length.map(str::to_owned))
+    };
+    let all = "patient=pat-1&category=laboratory";
+    assert_eq!(form(search, "code=1", &[]), narrowed(&format!("?{all}"), &format!("code=1&{all}"), None));
+    let long = form(search, "code=1", &[("content-length", "6")]);
+    assert_eq!(long, narrowed(&format!("?{all}"), &format!("code=1&{all}"), Some("40")));
+    // What the client wrote into the URL is not in the form.
+    assert_eq!(form(&format!("{search}?{all}"), "code=1", &[]), narrowed(&format!("?{all}"), &format!("code=1&{all}"), None));
+    let enough = form(search, all, &[("content-length", "33")]);
+    assert_eq!(enough, ("continue".to_owned(), search.to_owned(), None, Some("33".to_owned())));
+    // Where there is no form, none can be made.
+    assert_eq!(form(&format!("{search}?{all}"), "", &[]).0, "not_permitted search_not_bound");
+}
+
+#[test]
+fn shadow_leaves_forms_as_they_are() {
+    let mut head = request("POST", "/fhir/Observation/_search", patient("patient/Observation.rs"), &[content_type("_search")]);
+    let compiled = policy(json!({"require": {"smart": "auto"}, "mode": "shadow"}), json!({}));
+    let opening = opened::<ALL>(&compiled, &mut head, &facts(Some("code=1"), None));
+    assert_eq!((told(&opening).as_str(), opening.body), ("continue", None));
+}
+
+#[test]
 fn a_body_that_cannot_be_had_is_denied() {
     let compiled = smart(json!({}));
     let of = |more: &[(&str, &str)]| {

@@ -46,7 +46,11 @@ pub(super) fn read(body: &[u8]) -> Result<Request, Unclear> {
         }
         interactions.push(interaction);
     }
-    Ok(Request { interactions, name })
+    Ok(Request {
+        interactions,
+        form: None,
+        name,
+    })
 }
 
 fn read_entry(entry: &Object<'_>) -> Result<Option<Interaction>, Unclear> {

@@ -83,10 +83,12 @@ pub(super) fn read(head: &RequestHead, target: &Target<'_>, base: Option<&Base>)
     )? {
         Line::Interaction(name, interaction) => Ok(Reading::Request(Request {
             interactions: vec![interaction],
+            form: None,
             name,
         })),
         Line::Capabilities => Ok(Reading::Request(Request {
             interactions: Vec::new(),
+            form: None,
             name: "capabilities",
         })),
         Line::Form(mut form) => {
@@ -119,9 +121,13 @@ pub(super) fn with_form(form: Form, body: &[u8]) -> Result<Request, Unclear> {
         }
         parameters.add_query(body)?;
     }
+    let mut own = Parameters::default();
+    own.add_query(body)?;
+    let (_, form) = search(Method::Post, resource, compartment.clone(), own)?;
     let (name, interaction) = search(Method::Post, resource, compartment, parameters)?;
     Ok(Request {
         interactions: vec![interaction],
+        form: Some(form),
         name,
     })
 }

@@ -47,6 +47,11 @@ pub fn judge(
     for interaction in &request.interactions {
         judge_one(interaction, held, contexts, subject, &mut judged)?;
     }
+    if let Some(form) = request.form.as_ref().filter(|_| judged.strict_search) {
+        let mut alone = Judged::default();
+        judge_one(form, held, contexts, subject, &mut alone)?;
+        judged.append_to_form = alone.append;
+    }
     Ok(judged)
 }
 

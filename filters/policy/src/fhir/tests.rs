@@ -40,6 +40,7 @@ fn needs_under(text: &str, base: Option<&str>) -> String {
     for interaction in request.interactions {
         let one = Request {
             interactions: vec![interaction],
+            form: None,
             name: "",
         };
         match judge(&one, &ScopeSet::default(), Contexts::USER, None, false) {
@@ -77,6 +78,9 @@ fn outcome(judged: Result<Judged, Lack>) -> String {
             let mut text = "ok".to_owned();
             for (name, value) in &judged.append {
                 text.push_str(&format!(" +{name}={value}"));
+            }
+            for (name, value) in &judged.append_to_form {
+                text.push_str(&format!(" form+{name}={value}"));
             }
             if judged.strict_search {
                 text.push_str(" strict");
@@ -985,8 +989,12 @@ fn a_patients_token_searches_its_own_compartment() {
     all_are(
         "patient/*.rs",
         &[
-            (form("", "code=x").as_str(), "ok +patient=7 strict"),
+            (form("", "code=x").as_str(), "ok +patient=7 form+patient=7 strict"),
+            (form("", "").as_str(), "ok +patient=7 form+patient=7 strict"),
             (form("", "patient=7").as_str(), "ok strict"),
+            // An upstream that reads the form only must find it there.
+            (form("?patient=7", "code=x").as_str(), "ok form+patient=7 strict"),
+            (form("?patient=7", "patient=7").as_str(), "ok strict"),
             (form("?patient=7", "patient=8").as_str(), "other_patient"),
             (form("?patient=8", "patient=7").as_str(), "other_patient"),
         ],
@@ -1213,6 +1221,27 @@ fn binding_and_constraint_come_together() {
 }
 
 #[test]
+fn a_form_is_narrow_enough_by_itself() {
+    let form = |query: &str, body: &str| format!("POST /Observation/_search{query}\ncontent-type: {FORM}\n\n{body}");
+    all_are(
+        "user/Observation.rs?category=a user/Observation.rs?category=b",
+        &[
+            (form("", "code=x").as_str(), "ok +category=a,b form+category=a,b strict"),
+            (form("", "category=a").as_str(), "ok strict"),
+            (form("?category=a", "code=x").as_str(), "ok form+category=a,b strict"),
+        ],
+    );
+    all_are(
+        "user/Observation.rs?category=a user/Observation.rs?code=b",
+        &[
+            (form("", "category=a").as_str(), "ok strict"),
+            (form("?category=a", "date=x").as_str(), "scope_constraint"),
+        ],
+    );
+    all_are("user/Observation.rs", &[(form("", "code=x").as_str(), "ok")]);
+}
+
+#[test]
 fn what_is_appended_is_encoded() {
     let judged = Judged {
         append: vec![
@@ -1228,6 +1257,10 @@ fn what_is_appended_is_encoded() {
             format!("{target}{mark}{added}").as_bytes()
         );
     }
+    let judged = Judged {
+        append_to_form: judged.append,
+        ..Judged::default()
+    };
     for (form, mark) in [("", ""), ("a=b", "&"), ("a=b&", "")] {
         assert_eq!(
             judged.narrowed_form(form.as_bytes()),

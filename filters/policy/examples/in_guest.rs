@@ -1,0 +1,197 @@
+//! What a request costs inside the guest, without any host call: `benches/in-guest` builds this for wasm and runs it on V8.
+//!
+//! Each line is the least of several runs, in nanoseconds. The host's verification of signatures is left out: a stand-in says yes.
+
+use std::hint::black_box;
+use std::rc::Rc;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value as Json, json};
+
+use scrim_policy::audit::Timestamp;
+use scrim_policy::chain::{ALL, RequestFacts, Stream, Vault, Verdict};
+use scrim_policy::compile::Compiled;
+use scrim_policy::document::{Node, Problems};
+use scrim_policy::fhir::{self, Contexts, Reading};
+use scrim_policy::head::{Place, RequestHead, ResponseHead};
+use scrim_policy::scope::{Need, Requirement, ScopeSet};
+use scrim_policy::token::{
+    Algorithm, ClaimPaths, HostKind, HostVerdict, HostVerifier, Issuer, KeySet, TokenCache, TokenPolicy,
+};
+use scrim_policy::url::Target;
+
+const NOW: u64 = 1_800_000_000;
+
+/// Says yes, so that what is measured is all but the cryptography.
+struct Yes;
+
+impl HostVerifier for Yes {
+    fn verify(&self, _: HostKind, _: &[u8], _: &[u8], _: &[u8]) -> HostVerdict {
+        HostVerdict::Valid
+    }
+}
+
+/// An odd number of 2048 bits; no private key belongs to it.
+fn jwks() -> Json {
+    let modulus = URL_SAFE_NO_PAD.encode([0xb7; 256]);
+    json!({"keys": [{"kty": "RSA", "kid": "a", "alg": "RS256", "use": "sig", "n": modulus, "e": "AQAB"}]})
+}
+
+/// A token of about 1 KB.
+fn token() -> String {
+    let header = json!({"alg": "RS256", "kid": "a", "typ": "at+jwt"});
+    let claims = json!({
+        "iss": "https://idp.example.org", "aud": "https://fhir.example.org", "sub": "dr-quinn-7f3a", "iat": NOW - 60, "exp": NOW + 3600,
+        "client_id": "portal", "jti": "0b2c4f0e-8d57-4c1e-9d39-2f6a1f1f2a11", "fhirUser": "https://fhir.example.org/Practitioner/7f3a",
+        "scope": "openid fhirUser launch user/Observation.rs user/Patient.rs user/Encounter.rs",
+        "realm": {"roles": ["ROLE_CLINICIAN", "ROLE_RESEARCHER"]}, "tenant": "example", "name": "Dr. Quinn",
+    });
+    let part = |json: &Json| URL_SAFE_NO_PAD.encode(json.to_string());
+    format!(
+        "{}.{}.{}",
+        part(&header),
+        part(&claims),
+        URL_SAFE_NO_PAD.encode([0x17; 256])
+    )
+}
+
+/// Lines as the proxy hands them over.
+fn head(lines: &[(&str, &str)]) -> (Vec<u8>, Vec<Place>) {
+    let (mut raw, mut places) = (Vec::new(), Vec::new());
+    for (name, value) in lines {
+        let mut put = |text: &str| {
+            let at = u32::try_from(raw.len()).unwrap_or(0);
+            raw.extend_from_slice(text.as_bytes());
+            raw.push(0);
+            (at, u32::try_from(text.len()).unwrap_or(0))
+        };
+        let ((name, name_length), (value, value_length)) = (put(name), put(value));
+        places.push(Place {
+            name,
+            name_length,
+            value,
+            value_length,
+        });
+    }
+    (raw, places)
+}
+
+/// The least time of one of many runs; the first half is there to warm up.
+fn measure(what: &str, mut run: impl FnMut() -> usize) {
+    const ROUNDS: u32 = 40;
+    const RUNS: u32 = 5_000;
+    let mut least = u128::MAX;
+    for round in 0..ROUNDS {
+        let begun = Instant::now();
+        for _ in 0..RUNS {
+            black_box(run());
+        }
+        if round >= ROUNDS / 2 {
+            least = least.min(begun.elapsed().as_nanos() / u128::from(RUNS));
+        }
+    }
+    println!("{what:<44} {least:>7} ns");
+}
+
+fn main() {
+    let document = json!({
+        "version": "1",
+        "issuers": {"ehr": {
+            "issuer": "https://idp.example.org", "audiences": ["https://fhir.example.org"], "algorithms": ["RS256"], "jwks": {"inline": jwks()},
+        }},
+        "policies": {"gate": {
+            "oauth_scope": {"issuers": ["ehr"], "require": {"any_of": ["user/Patient.rs", "patient/Patient.rs"]}},
+            "phi_url": {
+                "preset": "fhir-r4", "on_query": "mask", "query": {"_count": "pass", "_format": "pass"}, "on_path": "observe",
+                "detect": ["ssn"], "on_detect": "reject",
+            },
+            "cache_control": {"class": "phi", "hsts": {"max_age": "1y", "include_subdomains": true}},
+        }},
+        "routes": [{"match": {"path_prefix": "/gate/"}, "policy": "gate"}],
+    });
+    let mut problems = Problems::default();
+    let compiled = Compiled::new::<ALL>(&Node::from_json(&document), &|_| None, &mut problems);
+    let compiled = Rc::new(compiled.expect("the policy above"));
+    let token = token();
+
+    let held = ScopeSet::from_text("openid fhirUser launch user/Observation.rs user/Patient.rs").expect("scopes");
+    let need = |text: &str| Requirement::Scope(Need::parse(text).expect("a scope"));
+    let require = Requirement::AnyOf(vec![need("user/Patient.rs"), need("patient/Patient.rs")]);
+    measure("scopes judged", || usize::from(require.is_met_by(&held)));
+    let target = Target::parse(b"/fhir/Patient/7?_format=json").expect("a target");
+    let get = RequestHead::new([(":method".to_owned(), b"GET".to_vec())]);
+    measure("what a request does, read and judged", || {
+        let Ok(Reading::Request(request)) = fhir::read(&get, &target, None) else {
+            return 0;
+        };
+        usize::from(fhir::judge(&request, &held, Contexts::ALL, None, false).is_ok())
+    });
+
+    let issuer = Issuer {
+        alias: "ehr".into(),
+        issuer: "https://idp.example.org".into(),
+        audiences: vec!["https://fhir.example.org".into()],
+        algorithms: vec![Algorithm::Rs256],
+        keys: KeySet::parse(jwks().to_string().as_bytes()).expect("a key set").into(),
+        leeway: 30,
+        max_lifetime: None,
+        only_at_jwt: false,
+        claims: ClaimPaths::default(),
+    };
+    let tokens = TokenPolicy::new(vec![issuer]).expect("a token policy");
+    let mut cache = TokenCache::default();
+    measure(&format!("a token of {} bytes found again", token.len()), || {
+        usize::from(tokens.verify(token.as_bytes(), &[0], NOW, &mut cache, Some(&Yes)).is_ok())
+    });
+    let mut none = TokenCache::new(8, 0);
+    measure("the same read strictly", || {
+        usize::from(tokens.verify(token.as_bytes(), &[0], NOW, &mut none, Some(&Yes)).is_ok())
+    });
+
+    let bearer = format!("Bearer {token}");
+    let (request, request_places) = head(&[
+        (":authority", "fhir.example.org"),
+        (
+            ":path",
+            "/gate/Patient?name=Chalmers&birthdate=1974-12-25&_format=json&_count=1",
+        ),
+        (":method", "GET"),
+        (":scheme", "https"),
+        ("authorization", &bearer),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-request-id", "8fb38f6b-8a2b-4239-b12b-a9cb8e960928"),
+    ]);
+    let (response, response_places) = head(&[
+        (":status", "200"),
+        ("server", "nginx"),
+        ("date", "Sun, 22 Nov 2026 02:44:24 GMT"),
+        ("content-type", "application/fhir+json"),
+        ("content-length", "65"),
+    ]);
+    let mut vault = Vault {
+        host: Some(Rc::new(Yes)),
+        ..Vault::default()
+    };
+    let mut exchange = |stages: usize| {
+        let mut stream = Stream::<ALL>::new(Rc::clone(&compiled));
+        let facts = RequestFacts {
+            now: Timestamp(NOW * 1_000_000_000),
+            body: Some(Vec::new()),
+            ..RequestFacts::default()
+        };
+        let mut head = RequestHead::at(request.clone(), request_places.clone());
+        let opening = stream.request_head(&mut head, &facts, &mut vault);
+        assert!(matches!(opening.verdict, Verdict::Continue(_)), "the request passes");
+        if stages > 1 {
+            let mut head = ResponseHead::at(response.clone(), response_places.clone());
+            stream.response_head(&mut head, false, false);
+        }
+        if stages > 2 { stream.audit().to_json().len() } else { 0 }
+    };
+    measure("a request's head", || exchange(1));
+    measure("a request's and its response's", || exchange(2));
+    measure("the same with the audit record", || exchange(3));
+}
