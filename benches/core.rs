@@ -15,7 +15,7 @@ use scrim_policy::audit::Timestamp;
 use scrim_policy::chain::{ALL, BodyVerdict, RequestFacts, Stream, Vault, Verdict};
 use scrim_policy::response_trim::Fate;
 use scrim_policy::scope::{Need, Requirement, ScopeSet};
-use scrim_policy::token::{ClaimPaths, Algorithm, Issuer, KeySet, TokenCache, TokenPolicy};
+use scrim_policy::token::{Algorithm, ClaimPaths, Issuer, KeySet, TokenCache, TokenPolicy};
 use scrim_policy::trim::{Limits, Program, Trimmer};
 use scrim_policy::url::Target;
 

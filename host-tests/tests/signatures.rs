@@ -24,9 +24,9 @@ use scrim::envoy::{Envoy, Line, Process};
 use scrim::exchange::{Answer, Body, Engine, Gateway, Request, Setup};
 use scrim::modules::SUITE;
 use scrim::render::Bootstrap;
-use scrim_policy::token::{ClaimPaths, 
-    Algorithm, HostKind, HostVerdict, HostVerifier, Issuer, KeySet, TestedHost, TokenCache, TokenError, TokenPolicy,
-    VerificationStats, VerifiedBy, foreign,
+use scrim_policy::token::{
+    Algorithm, ClaimPaths, HostKind, HostVerdict, HostVerifier, Issuer, KeySet, TestedHost, TokenCache, TokenError,
+    TokenPolicy, VerificationStats, VerifiedBy, foreign,
 };
 
 /// The embedded engine's `verify_signature`, asked in the very bytes that a guest sends.
@@ -286,7 +286,9 @@ impl Maker {
             issuer: format!("https://{name}.example"),
             audiences: vec!["api".into()],
             algorithms: Algorithm::ALL.into_iter().filter(|each| !each.is_symmetric()).collect(),
-            keys: KeySet::parse(self.jwks(name).to_string().as_bytes()).unwrap_or_else(|error| panic!("{error}")).into(),
+            keys: KeySet::parse(self.jwks(name).to_string().as_bytes())
+                .unwrap_or_else(|error| panic!("{error}"))
+                .into(),
             max_lifetime: None,
             only_at_jwt: false,
             claims: ClaimPaths::default(),

@@ -143,11 +143,19 @@ fn main() {
     let tokens = TokenPolicy::new(vec![issuer]).expect("a token policy");
     let mut cache = TokenCache::default();
     measure(&format!("a token of {} bytes found again", token.len()), || {
-        usize::from(tokens.verify(token.as_bytes(), &[0], NOW, &mut cache, Some(&Yes)).is_ok())
+        usize::from(
+            tokens
+                .verify(token.as_bytes(), &[0], NOW, &mut cache, Some(&Yes))
+                .is_ok(),
+        )
     });
     let mut none = TokenCache::new(8, 0);
     measure("the same read strictly", || {
-        usize::from(tokens.verify(token.as_bytes(), &[0], NOW, &mut none, Some(&Yes)).is_ok())
+        usize::from(
+            tokens
+                .verify(token.as_bytes(), &[0], NOW, &mut none, Some(&Yes))
+                .is_ok(),
+        )
     });
 
     let bearer = format!("Bearer {token}");

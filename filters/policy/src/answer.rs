@@ -187,7 +187,11 @@ impl Reason {
             _ => return None,
         }
         // The compiler of the policy refuses a quote in it.
-        parts.extend(additions.resource_metadata.map(|url| format!("resource_metadata=\"{url}\"")));
+        parts.extend(
+            additions
+                .resource_metadata
+                .map(|url| format!("resource_metadata=\"{url}\"")),
+        );
         let bearer = format!("Bearer {}", parts.join(", ")).trim_end().to_owned();
         let Some(dpop) = additions.dpop else {
             return Some(bearer);
@@ -254,7 +258,9 @@ impl Reason {
             Reason::InvalidProof(_) => "the proof of possession is not valid; sign a new one for this request",
             Reason::InsufficientScope(scopes) if scopes.is_empty() => "the access token does not grant this request",
             Reason::NotPermitted(_) => "the access token does not grant this request",
-            Reason::UnclearRequest(_) => "the request can't be read as a FHIR interaction; write it as FHIR's HTTP API has it",
+            Reason::UnclearRequest(_) => {
+                "the request can't be read as a FHIR interaction; write it as FHIR's HTTP API has it"
+            }
             Reason::BodyTooLarge => "the request's body is too large to be judged here; send it in smaller parts",
             Reason::Preflight => "this origin, method or header is not allowed here",
             Reason::KeysUnavailable { .. } => {
@@ -458,16 +464,24 @@ mod tests {
             ..Additions::default()
         };
         for (reason, challenge) in [
-            (Reason::NoToken, Some("Bearer resource_metadata=\"https://fhir.example.org/.well-known/oauth-protected-resource\"")),
+            (
+                Reason::NoToken,
+                Some("Bearer resource_metadata=\"https://fhir.example.org/.well-known/oauth-protected-resource\""),
+            ),
             (
                 Reason::InvalidToken("expired"),
-                Some("Bearer error=\"invalid_token\", resource_metadata=\"https://fhir.example.org/.well-known/oauth-protected-resource\""),
+                Some(
+                    "Bearer error=\"invalid_token\", resource_metadata=\"https://fhir.example.org/.well-known/oauth-protected-resource\"",
+                ),
             ),
             (Reason::NotPermitted("other_patient"), None),
         ] {
             let answer = answer(&reason, Format::Problem, &additions);
             assert_eq!(header(&answer, "www-authenticate"), challenge);
-            assert_eq!(header(&answer, "access-control-allow-origin"), Some("https://app.example.org"));
+            assert_eq!(
+                header(&answer, "access-control-allow-origin"),
+                Some("https://app.example.org")
+            );
             assert!(!answer.body.contains("other_patient"));
         }
     }
@@ -509,7 +523,11 @@ mod tests {
 
     #[test]
     fn the_finer_code_of_a_bad_token_is_not_told_to_the_caller() {
-        let answer = answer(&Reason::InvalidToken("expired"), Format::OperationOutcome, &Additions::default());
+        let answer = answer(
+            &Reason::InvalidToken("expired"),
+            Format::OperationOutcome,
+            &Additions::default(),
+        );
         assert!(!answer.body.contains("expired"));
         assert!(answer.headers.iter().all(|(_, value)| !value.contains("expired")));
     }

@@ -270,7 +270,10 @@ enum BodyState {
     /// It is; `held`: the response headers have not gone out.
     Trimming { trimmer: Box<Trimmer>, held: bool },
     /// All of it waits to be shown to be the patient's; then it is trimmed, if at all.
-    Proving { bound: Bound, trimmer: Option<Box<Trimmer>> },
+    Proving {
+        bound: Bound,
+        trimmer: Option<Box<Trimmer>>,
+    },
     /// It was refused; nothing more passes.
     Refused,
 }
@@ -484,7 +487,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let compiled = Rc::clone(&self.compiled);
         let found = oauth.authenticate(&compiled.tokens, &call, vault).and_then(|grant| {
             self.audit.issuer = compiled.aliases.get(grant.issuer()).map(Rc::clone);
-            self.audit.subject = compiled.pseudonyms.as_ref().and_then(|key| grant.pseudonym(key)).cloned();
+            self.audit.subject = compiled
+                .pseudonyms
+                .as_ref()
+                .and_then(|key| grant.pseudonym(key))
+                .cloned();
             match oauth.authorize(&grant, &call, &mut vault.ledger, &mut self.audit.interaction)? {
                 Finding::NeedsBody if facts.body_too_large => Err(Reason::BodyTooLarge),
                 Finding::NeedsBody => self.may_await_body(head).map(|()| None),
@@ -528,7 +535,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             suffix.push('=');
             push_encoded(suffix, value);
         }
-        if let Some(form) = facts.body.as_ref().filter(|_| !allowed.bounds.append_to_form.is_empty()) {
+        if let Some(form) = facts
+            .body
+            .as_ref()
+            .filter(|_| !allowed.bounds.append_to_form.is_empty())
+        {
             let form = allowed.bounds.narrowed_form(form);
             if head.has("content-length") {
                 head.set("content-length", form.len().to_string());
@@ -585,7 +596,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             path: target.path(),
         };
         // A preflight is about the request that it announces, where that one's policy answers preflights.
-        let announced = cors::requested_method(head).map(|method| self.compiled.routes.choose(&Facts { method, ..routing }));
+        let announced =
+            cors::requested_method(head).map(|method| self.compiled.routes.choose(&Facts { method, ..routing }));
         let answers = |governs: Governs| match governs {
             Governs::Policy(index) => self.compiled.policies.get(index).is_some_and(Policy::judges_preflights),
             _ => false,
@@ -704,7 +716,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                     let mut reply = ResponseHead::new([(":status".to_owned(), b"204".to_vec())]);
                     cache.apply(&mut reply);
                     for edit in reply.take_edits() {
-                        if let Edit::Set(Line { name: Cow::Borrowed(name), value }) = edit {
+                        if let Edit::Set(Line {
+                            name: Cow::Borrowed(name),
+                            value,
+                        }) = edit
+                        {
                             headers.push((name, String::from_utf8_lossy(&value).into_owned()));
                         }
                     }
@@ -790,7 +806,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
 
     /// Whether this stream shows whose the response is, unless another module of the chain does.
     pub fn proves(&self) -> bool {
-        self.bound.is_some() && Self::has(RESPONSE_TRIM) && self.policy().is_some_and(|policy| policy.response_trim.is_some())
+        self.bound.is_some()
+            && Self::has(RESPONSE_TRIM)
+            && self.policy().is_some_and(|policy| policy.response_trim.is_some())
     }
 
     /// Whether another module of the chain may show whose the response is.
@@ -809,8 +827,15 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         };
         let mut hold = false;
         let bodiless = end_of_stream || self.head_request || matches!(head.status(), 204 | 304);
-        let bound = self.bound.clone().filter(|_| !proven && (Self::has(OAUTH_SCOPE) || self.proves()));
-        if bound.is_some() && !bodiless && head.status() < 300 && let Err(code) = inspectable(head) {
+        let bound = self
+            .bound
+            .clone()
+            .filter(|_| !proven && (Self::has(OAUTH_SCOPE) || self.proves()));
+        if bound.is_some()
+            && !bodiless
+            && head.status() < 300
+            && let Err(code) = inspectable(head)
+        {
             return Verdict::Deny(self.deny(Reason::Uninspectable(code)));
         }
         if Self::has(RESPONSE_TRIM)
@@ -976,7 +1001,10 @@ fn split_appended(target: &[u8], appended: usize) -> (&[u8], &[u8]) {
     }
     let own = target.len().saturating_sub(appended);
     let (own, suffix) = target.split_at_checked(own).unwrap_or((target, b""));
-    (own.strip_suffix(b"&").or_else(|| own.strip_suffix(b"?")).unwrap_or(own), suffix)
+    (
+        own.strip_suffix(b"&").or_else(|| own.strip_suffix(b"?")).unwrap_or(own),
+        suffix,
+    )
 }
 
 /// Everything but unreserved characters (RFC 3986 2.3) is percent-encoded.
@@ -996,7 +1024,10 @@ fn demand_strict_handling(head: &mut RequestHead) {
         .split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)
         .filter(|preference| {
-            let name = preference.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
+            let name = preference
+                .split(|byte| matches!(byte, b'=' | b';'))
+                .next()
+                .unwrap_or_default();
             !name.is_empty() && !name.trim_ascii().eq_ignore_ascii_case(b"handling")
         })
         .collect();

@@ -15,8 +15,8 @@ use sha2::{Digest as _, Sha256};
 use crate::cache_control::CacheControl;
 use crate::chain::OAUTH_SCOPE;
 use crate::document::{At, Decode as _, Named, Node, Problems, Seconds, Span, suggestion};
-use crate::phi::{self, PhiPolicy};
 use crate::oauth_scope::{Mode, OauthScope, Reserved};
+use crate::phi::{self, PhiPolicy};
 use crate::policy_file::{
     self, Action, Detector, DiscoveredKeySet, KeySetSource, KeySource, PhiUrl, PolicyFile, Preset, QueryAction,
     RemoteKeySet,
@@ -160,12 +160,16 @@ impl Policy {
 
     /// Whether preflights are governed by the policy of what they announce.
     pub(crate) fn judges_preflights(&self) -> bool {
-        self.oauth_scope.as_ref().is_some_and(|oauth| oauth.cors.is_some() && oauth.mode != Mode::Off)
+        self.oauth_scope
+            .as_ref()
+            .is_some_and(|oauth| oauth.cors.is_some() && oauth.mode != Mode::Off)
     }
 
     /// Whether it answers preflights, and tells browsers who may read its responses.
     pub(crate) fn answers_preflights(&self) -> bool {
-        self.oauth_scope.as_ref().is_some_and(|oauth| oauth.cors.is_some() && oauth.mode == Mode::Enforce)
+        self.oauth_scope
+            .as_ref()
+            .is_some_and(|oauth| oauth.cors.is_some() && oauth.mode == Mode::Enforce)
     }
 
     /// What the `oauth_scope` section demands, in words, if there is one that does.
@@ -173,7 +177,10 @@ impl Policy {
         let oauth = self.oauth_scope.as_ref()?;
         match oauth.mode {
             Mode::Enforce => Some(oauth.require.describe()),
-            Mode::Shadow => Some(format!("{} (in shadow: it passes all the same)", oauth.require.describe())),
+            Mode::Shadow => Some(format!(
+                "{} (in shadow: it passes all the same)",
+                oauth.require.describe()
+            )),
             Mode::Off => None,
         }
     }
@@ -279,7 +286,9 @@ fn issuers(
         }
         let keys = match (&issuer.jwks, &issuer.secret) {
             (Some(jwks), None) => key_set(jwks, &issuer.issuer, &algorithms, problems),
-            (None, Some(source)) => secret(source, environment, problems, |bytes| KeySet::secret(bytes).ok()).map(Keys::from),
+            (None, Some(source)) => {
+                secret(source, environment, problems, |bytes| KeySet::secret(bytes).ok()).map(Keys::from)
+            }
             (Some(_), Some(source)) => {
                 problems.error(
                     source.span,

@@ -51,7 +51,11 @@ impl Cors {
         for line in head.all("access-control-request-headers") {
             let listed = |name: &[u8]| {
                 let name = name.trim_ascii();
-                name.is_empty() || self.headers.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(name))
+                name.is_empty()
+                    || self
+                        .headers
+                        .iter()
+                        .any(|listed| listed.as_bytes().eq_ignore_ascii_case(name))
             };
             if !line.split(|byte| *byte == b',').all(listed) {
                 return None;
@@ -62,7 +66,10 @@ impl Cors {
             ("access-control-allow-methods", self.methods.join(", ")),
             ("access-control-allow-headers", self.headers.join(", ")),
             ("access-control-max-age", self.max_age.to_string()),
-            ("vary", "origin, access-control-request-method, access-control-request-headers".to_owned()),
+            (
+                "vary",
+                "origin, access-control-request-method, access-control-request-headers".to_owned(),
+            ),
         ])
     }
 
@@ -93,7 +100,10 @@ impl Cors {
     pub fn lines(origin: &str) -> [(&'static str, String); 2] {
         [
             ("access-control-allow-origin", origin.to_owned()),
-            ("access-control-expose-headers", "www-authenticate, etag, location".to_owned()),
+            (
+                "access-control-expose-headers",
+                "www-authenticate, etag, location".to_owned(),
+            ),
         ]
     }
 }
@@ -121,9 +131,15 @@ mod tests {
 
     #[test]
     fn only_what_is_listed_is_allowed() {
-        let (origin, method) = (("origin", "https://app.example.org"), ("access-control-request-method", "GET"));
+        let (origin, method) = (
+            ("origin", "https://app.example.org"),
+            ("access-control-request-method", "GET"),
+        );
         let headers = |value| ("access-control-request-headers", value);
-        assert!(preflight(&[origin, method]).is_some_and(|lines| lines.contains(&("access-control-allow-origin", origin.1.to_owned()))));
+        assert!(
+            preflight(&[origin, method])
+                .is_some_and(|lines| lines.contains(&("access-control-allow-origin", origin.1.to_owned())))
+        );
         assert!(preflight(&[origin, method, headers("Authorization, content-type")]).is_some());
         for refused in [
             &[method][..],
@@ -150,10 +166,16 @@ mod tests {
             ("vary", "accept"),
         ];
         let head = || ResponseHead::new(upstream.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
-        let text = |head: &ResponseHead, name: &str| head.first(name).map(|value| String::from_utf8_lossy(value).into_owned());
+        let text = |head: &ResponseHead, name: &str| {
+            head.first(name)
+                .map(|value| String::from_utf8_lossy(value).into_owned())
+        };
         let mut listed = head();
         Cors::apply(&mut listed, Some("https://app.example.org"));
-        assert_eq!(text(&listed, "access-control-allow-origin").as_deref(), Some("https://app.example.org"));
+        assert_eq!(
+            text(&listed, "access-control-allow-origin").as_deref(),
+            Some("https://app.example.org")
+        );
         assert!(!listed.has("access-control-allow-credentials"));
         assert_eq!(text(&listed, "vary").as_deref(), Some("accept, origin"));
         let mut other = head();

@@ -135,7 +135,12 @@ impl OauthScope {
             return Err(Reason::InvalidToken("no_clock"));
         }
         // RFC 6750 2.3 and RFC 9700 4.3.2: a token in the URL reaches logs and histories.
-        if token::query_has_token(call.target.parameters().iter().map(|parameter| parameter.name().as_bytes())) {
+        if token::query_has_token(
+            call.target
+                .parameters()
+                .iter()
+                .map(|parameter| parameter.name().as_bytes()),
+        ) {
             return Err(Reason::TwoTokens);
         }
         let lines: Vec<&[u8]> = call.head.all("authorization").collect();
@@ -245,12 +250,7 @@ impl OauthScope {
     }
 
     /// What the request does, and what SMART's scopes say of it; `None`: its body is needed.
-    fn smart(
-        &self,
-        grant: &Grant,
-        call: &Call<'_>,
-        read: &mut Option<Interaction>,
-    ) -> Result<Option<Bounds>, Reason> {
+    fn smart(&self, grant: &Grant, call: &Call<'_>, read: &mut Option<Interaction>) -> Result<Option<Bounds>, Reason> {
         let unclear = |unclear: fhir::Unclear| Reason::UnclearRequest(unclear.code());
         let request = match fhir::read(call.head, call.target, self.smart.base.as_ref()).map_err(unclear)? {
             Reading::Request(request) => request,
@@ -260,7 +260,11 @@ impl OauthScope {
             },
         };
         *read = Some((request.interaction(), request.resource_type()));
-        let Smart { contexts, upstream_vouches, .. } = self.smart;
+        let Smart {
+            contexts,
+            upstream_vouches,
+            ..
+        } = self.smart;
         let judged = match fhir::judge(&request, grant.scopes(), contexts, grant.patient(), upstream_vouches) {
             Ok(judged) => judged,
             Err(lack) => return Ok(Some(Err(lack))),

@@ -463,7 +463,10 @@ impl Decode for Need {
         let [(key, value)] = members.as_slice() else {
             problems.error(
                 node.span,
-                format!("exactly one of `{}` stands here; nest them to combine", KEYS.join("`, `")),
+                format!(
+                    "exactly one of `{}` stands here; nest them to combine",
+                    KEYS.join("`, `")
+                ),
             );
             return None;
         };

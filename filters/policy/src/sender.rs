@@ -73,7 +73,11 @@ impl Dpop {
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| "url");
         let origin = match &self.origin {
             Some(origin) => origin.clone(),
-            None => format!("{}://{}", text(head.first(":scheme").unwrap_or(b"https"))?, text(head.authority())?),
+            None => format!(
+                "{}://{}",
+                text(head.first(":scheme").unwrap_or(b"https"))?,
+                text(head.authority())?
+            ),
         };
         let path = text(target.raw().get(target.path_range()).unwrap_or_default())?;
         let claim = Claim {
@@ -124,7 +128,11 @@ impl Sender {
                 .peer_uri()
                 .is_some_and(|uri| self.trusted_hops.iter().any(|hop| hop.as_bytes() == uri));
         let shown = if trusted { client_of(forwarded, &peer)? } else { peer };
-        if shown == *wanted { Ok(()) } else { Err("other_certificate") }
+        if shown == *wanted {
+            Ok(())
+        } else {
+            Err("other_certificate")
+        }
     }
 }
 
@@ -181,7 +189,11 @@ fn split_outside_quotes(text: &str, separator: char) -> Option<Vec<&str>> {
 }
 
 fn from_hex(text: &[u8]) -> Option<[u8; 32]> {
-    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let nibble = |digit: u8| {
+        char::from(digit)
+            .to_digit(16)
+            .and_then(|value| u8::try_from(value).ok())
+    };
     let (pairs, rest) = text.as_chunks::<2>();
     let bytes: Option<Vec<u8>> = pairs
         .iter()
@@ -216,7 +228,13 @@ mod tests {
     const CLIENT: [u8; 32] = [0xc1; 32];
     const FRONT: [u8; 32] = [0xf0; 32];
 
-    fn check(sender: &Sender, binding: &Binding, lines: &[&str], digest: Option<[u8; 32]>, uri: Option<&'static str>) -> Result<(), &'static str> {
+    fn check(
+        sender: &Sender,
+        binding: &Binding,
+        lines: &[&str],
+        digest: Option<[u8; 32]>,
+        uri: Option<&'static str>,
+    ) -> Result<(), &'static str> {
         let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
         sender.check(binding, &lines, &Peer { digest, uri })
     }
@@ -229,9 +247,18 @@ mod tests {
         assert_eq!(check(&sender, &bound, &[], Some(FRONT), None), Err("other_certificate"));
         assert_eq!(check(&sender, &bound, &[], None, None), Err("no_certificate"));
         assert_eq!(check(&sender, &Binding::Bearer, &[], None, None), Ok(()));
-        assert_eq!(check(&sender, &Binding::Key("k".into()), &[], Some(CLIENT), None), Err("bound_to_a_key"));
-        let strict = Sender { certificate_required: true, ..sender };
-        assert_eq!(check(&strict, &Binding::Bearer, &[], Some(CLIENT), None), Err("not_bound"));
+        assert_eq!(
+            check(&sender, &Binding::Key("k".into()), &[], Some(CLIENT), None),
+            Err("bound_to_a_key")
+        );
+        let strict = Sender {
+            certificate_required: true,
+            ..sender
+        };
+        assert_eq!(
+            check(&strict, &Binding::Bearer, &[], Some(CLIENT), None),
+            Err("not_bound")
+        );
         assert_eq!(check(&strict, &bound, &[], Some(CLIENT), None), Ok(()));
     }
 
@@ -240,28 +267,67 @@ mod tests {
         let bound = Binding::Certificate(CLIENT);
         let line = format!("Hash={}", hex(&CLIENT));
         let untrusting = Sender::default();
-        assert_eq!(check(&untrusting, &bound, &[&line], Some(FRONT), Some(HOP)), Err("other_certificate"));
+        assert_eq!(
+            check(&untrusting, &bound, &[&line], Some(FRONT), Some(HOP)),
+            Err("other_certificate")
+        );
         assert_eq!(check(&untrusting, &bound, &[&line], None, None), Err("no_certificate"));
-        let trusting = Sender { trusted_hops: vec![HOP.to_owned()], ..Sender::default() };
+        let trusting = Sender {
+            trusted_hops: vec![HOP.to_owned()],
+            ..Sender::default()
+        };
         assert_eq!(check(&trusting, &bound, &[&line], Some(FRONT), Some(HOP)), Ok(()));
-        assert_eq!(check(&trusting, &bound, &[&line], Some(FRONT), Some("spiffe://mesh/edg")), Err("other_certificate"));
-        assert_eq!(check(&trusting, &bound, &[&line], Some(FRONT), None), Err("other_certificate"));
+        assert_eq!(
+            check(&trusting, &bound, &[&line], Some(FRONT), Some("spiffe://mesh/edg")),
+            Err("other_certificate")
+        );
+        assert_eq!(
+            check(&trusting, &bound, &[&line], Some(FRONT), None),
+            Err("other_certificate")
+        );
         assert_eq!(check(&trusting, &bound, &[&line], None, None), Err("no_certificate"));
         // The hop itself may not use what is its client's, nor go without the header.
-        assert_eq!(check(&trusting, &Binding::Certificate(FRONT), &[&line], Some(FRONT), Some(HOP)), Err("other_certificate"));
-        assert_eq!(check(&trusting, &bound, &[], Some(FRONT), Some(HOP)), Err("forwarded_certificate"));
+        assert_eq!(
+            check(
+                &trusting,
+                &Binding::Certificate(FRONT),
+                &[&line],
+                Some(FRONT),
+                Some(HOP)
+            ),
+            Err("other_certificate")
+        );
+        assert_eq!(
+            check(&trusting, &bound, &[], Some(FRONT), Some(HOP)),
+            Err("forwarded_certificate")
+        );
         // The proxy added the hop's own certificate, since the hop's client showed none: it is not that client's.
         let added = format!("By=spiffe://mesh/gateway;Hash={}", hex(&FRONT));
-        assert_eq!(check(&trusting, &Binding::Certificate(FRONT), &[&added], Some(FRONT), Some(HOP)), Err("forwarded_certificate"));
+        assert_eq!(
+            check(
+                &trusting,
+                &Binding::Certificate(FRONT),
+                &[&added],
+                Some(FRONT),
+                Some(HOP)
+            ),
+            Err("forwarded_certificate")
+        );
     }
 
     #[test]
     fn the_header_must_name_one_certificate() {
         let (client, front) = (hex(&CLIENT), hex(&FRONT));
-        let trusting = Sender { trusted_hops: vec![HOP.to_owned()], ..Sender::default() };
+        let trusting = Sender {
+            trusted_hops: vec![HOP.to_owned()],
+            ..Sender::default()
+        };
         let of = |lines: &[&str]| check(&trusting, &Binding::Certificate(CLIENT), lines, Some(FRONT), Some(HOP));
         for good in [
-            format!("By=spiffe://x;hash={};Subject=\"CN=a,O=\\\"b;Hash=0\\\"\"", client.to_uppercase()),
+            format!(
+                "By=spiffe://x;hash={};Subject=\"CN=a,O=\\\"b;Hash=0\\\"\"",
+                client.to_uppercase()
+            ),
             format!("Hash={client},By=x;Hash={front};URI={HOP}"),
         ] {
             assert_eq!(of(&[&good]), Ok(()), "{good}");

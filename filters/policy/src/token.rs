@@ -56,8 +56,8 @@ mod vectors;
 
 pub use algorithm::Algorithm;
 pub use bearer::{BearerError, bearer, dpop_bound, query_has_token};
-pub use claims::{Asked, Binding, ClaimPath, ClaimPaths};
 pub use cache::{CacheStats, DEFAULT_BYTES, DEFAULT_ENTRIES, TokenCache};
+pub use claims::{Asked, Binding, ClaimPath, ClaimPaths};
 pub use key::MAX_KID_BYTES;
 pub use key_set::{KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, SkippedKey};
 pub use signature::{
@@ -312,7 +312,11 @@ impl TokenPolicy {
         issuer.check_lifetime(&times, now)?;
         issuer.check_audience(&claims)?;
         optional_text(&claims, "jti")?;
-        if issuer.only_at_jwt && ["sub", "client_id", "iat", "jti"].into_iter().any(|name| !claims.has(name)) {
+        if issuer.only_at_jwt
+            && ["sub", "client_id", "iat", "jti"]
+                .into_iter()
+                .any(|name| !claims.has(name))
+        {
             return Err(TokenError::Claims);
         }
         let private = |name| optional_text(&claims, name).map(|text| text.map(|text| Private(text.as_bytes().into())));

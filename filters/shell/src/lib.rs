@@ -356,7 +356,11 @@ impl<const FILTERS: u8> Live<FILTERS> {
             drop(vault);
             self.opened = true;
             let proven = (FILTERS != ALL && self.stream.proves()).then(|| "1".to_owned());
-            for (path, value) in [(PATH, &opening.log_safe), (HANDOVER, &opening.handover), (PROVEN, &proven)] {
+            for (path, value) in [
+                (PATH, &opening.log_safe),
+                (HANDOVER, &opening.handover),
+                (PROVEN, &proven),
+            ] {
                 if let Some(value) = value
                     && ffi::set_property(path, value.as_bytes()).is_err()
                 {
@@ -606,7 +610,13 @@ impl Connection for EnvoyConnection {
 fn fail() -> Action {
     ffi::count("scrim_host_failed", 1);
     ffi::log(Level::Error, "scrim: a host call failed; the stream is refused");
-    let sent = ffi::respond(500, "scrim_host_failed", &[("cache-control", "no-store, private")], b"", -1);
+    let sent = ffi::respond(
+        500,
+        "scrim_host_failed",
+        &[("cache-control", "no-store, private")],
+        b"",
+        -1,
+    );
     sent_or_reset(sent)
 }
 

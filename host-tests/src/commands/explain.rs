@@ -294,7 +294,10 @@ fn outcome(opening: &mut Opening) -> (String, bool) {
                 true,
             )
         }
-        Verdict::AwaitBody => ("waits for the request's body, and judges it with that".to_owned(), false),
+        Verdict::AwaitBody => (
+            "waits for the request's body, and judges it with that".to_owned(),
+            false,
+        ),
         Verdict::Reply(answer) => (format!("answers {} to the preflight", answer.status), true),
         Verdict::Continue(edits) | Verdict::Hold(edits) if edits.is_empty() => ("passes".to_owned(), false),
         Verdict::Continue(edits) | Verdict::Hold(edits) => {

@@ -526,7 +526,8 @@ impl<'a> Stream<'a> {
         }
         let request = self.data_of_stream().headers[0].as_ref();
         let content_type = request.and_then(|request| request.get(b"content-type"));
-        let is_grpc = content_type.is_some_and(|value| value == b"application/grpc" || value.starts_with(b"application/grpc+"));
+        let is_grpc =
+            content_type.is_some_and(|value| value == b"application/grpc" || value.starts_with(b"application/grpc+"));
         if is_grpc {
             let status = reply.grpc_status.unwrap_or(match reply.status {
                 400 => 13,
@@ -574,7 +575,7 @@ impl<'a> Stream<'a> {
                 body: headers.into(),
                 headers: Vec::new(),
                 details: "filter_removed_required_response_headers".to_owned(),
-            grpc_status: None,
+                grpc_status: None,
             });
         }
         // The codec frames anew, and the log phase sees what the client got. Envoy's `date` is left out: it would differ in
@@ -834,7 +835,7 @@ impl<'a> Stream<'a> {
                 body: Vec::new(),
                 headers: Vec::new(),
                 details: "wasm_fail_stream".to_owned(),
-            grpc_status: None,
+                grpc_status: None,
             });
             self.vms[filter].context(id).failure_reply_sent = true;
         }
@@ -881,7 +882,7 @@ impl<'a> Stream<'a> {
                 body: Vec::new(),
                 headers: Vec::new(),
                 details: "route_not_found".to_owned(),
-            grpc_status: None,
+                grpc_status: None,
             });
             return HeadersStatus::StopIteration;
         }

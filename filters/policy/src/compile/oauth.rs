@@ -2,18 +2,41 @@
 
 use std::borrow::Cow;
 
-use super::{Asked, At, ClaimPaths, Fact, Mode, Need, OauthScope, Policy, PolicyFile, Requirement, Reserved, Section, Span, policy_file, suggestion};
+use super::{
+    Asked, At, ClaimPaths, Fact, Mode, Need, OauthScope, Policy, PolicyFile, Requirement, Reserved, Section, Span,
+    policy_file, suggestion,
+};
 use crate::break_glass::{BreakGlass, PURPOSES};
 use crate::cors::Cors;
 use crate::fhir::{Base, Contexts};
 use crate::oauth_scope::Smart;
-use crate::policy_file::{SenderBinding, ClaimPath, ScopeContext, Unproven};
+use crate::policy_file::{ClaimPath, ScopeContext, SenderBinding, Unproven};
 use crate::sender::{Dpop, Sender};
 
 /// Headers that carry something of the protocol's own; none of them can tell the upstream who calls.
 const TAKEN: [&str; 22] = [
-    "accept", "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type", "cookie", "expect", "forwarded", "host",
-    "if-match", "if-none-match", "keep-alive", "origin", "prefer", "referer", "te", "trailer", "transfer-encoding", "upgrade", "x-forwarded-client-cert",
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "if-match",
+    "if-none-match",
+    "keep-alive",
+    "origin",
+    "prefer",
+    "referer",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-client-cert",
 ];
 
 /// Roles are asked for where any requirement or broken glass names one; so are purposes. The patient is, where SMART's scopes are judged.
@@ -27,7 +50,11 @@ pub(super) fn asked(file: &PolicyFile) -> Asked {
         for need in needs {
             note(need, &mut asked);
         }
-        if policy.oauth_scope.as_ref().is_some_and(|section| section.break_glass.is_some()) {
+        if policy
+            .oauth_scope
+            .as_ref()
+            .is_some_and(|section| section.break_glass.is_some())
+        {
             asked.roles = true;
             asked.purposes = true;
         }
@@ -76,7 +103,9 @@ impl Section<'_> {
     pub(super) fn oauth(&mut self, section: &policy_file::OauthScope) -> Option<OauthScope> {
         let issuers = self.issuers(section);
         let require = self.need(&section.require);
-        let uses_smart = require.as_ref().is_none_or(|require| require.any(&|fact| *fact == Fact::Smart));
+        let uses_smart = require
+            .as_ref()
+            .is_none_or(|require| require.any(&|fact| *fact == Fact::Smart));
         let smart = self.smart(section.smart.as_ref(), uses_smart);
         if let Some(require) = &require
             && require.any(&|fact| matches!(fact, Fact::BreakGlass(_)))
@@ -95,14 +124,21 @@ impl Section<'_> {
         }
         if let Some(metadata) = &section.resource_metadata
             && (!metadata.value.starts_with("https://")
-                || metadata.value.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\\' | b'#')))
+                || metadata
+                    .value
+                    .bytes()
+                    .any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\\' | b'#')))
         {
             self.problems.error(
                 metadata.span,
                 "the metadata's URL is an https URL without fragment (RFC 9728 section 1.2), write it as clients shall fetch it",
             );
         }
-        let sender = section.sender.as_ref().map(|sender| self.sender(sender)).unwrap_or_default();
+        let sender = section
+            .sender
+            .as_ref()
+            .map(|sender| self.sender(sender))
+            .unwrap_or_default();
         let cors = section.cors.as_ref().map(|cors| self.cors(cors));
         let mode = match &section.mode {
             None => Mode::Enforce,
@@ -116,8 +152,10 @@ impl Section<'_> {
                     Mode::Shadow
                 }
                 policy_file::Mode::Off => {
-                    self.problems
-                        .warn(mode.span, "`off` lets every request pass unseen; remove the section, or enforce it");
+                    self.problems.warn(
+                        mode.span,
+                        "`off` lets every request pass unseen; remove the section, or enforce it",
+                    );
                     Mode::Off
                 }
             },
@@ -187,12 +225,17 @@ impl Section<'_> {
                 Some(Requirement::Fact(Fact::Smart))
             }
             N::Role(name) => self.role(name).map(|values| Requirement::Fact(Fact::Role(values))),
-            N::Permission(name) => self.permission(name).map(|values| Requirement::Fact(Fact::Role(values))),
+            N::Permission(name) => self
+                .permission(name)
+                .map(|values| Requirement::Fact(Fact::Role(values))),
             N::Purpose(code) => {
                 if code.value.is_empty() || code.value.contains(char::is_whitespace) {
                     self.problems.error(
                         code.span,
-                        format!("`{}` is no purpose of use; write a code such as `TREAT`, or `system|code`", code.value),
+                        format!(
+                            "`{}` is no purpose of use; write a code such as `TREAT`, or `system|code`",
+                            code.value
+                        ),
                     );
                 }
                 Some(Requirement::Fact(Fact::Purpose(code.value.as_str().into())))
@@ -220,8 +263,10 @@ impl Section<'_> {
             None => Some(vec![name.value.as_str().into()]),
             Some(values) => {
                 if values.value.is_empty() {
-                    self.problems
-                        .error(values.span, "a role without values is nobody's; name how tokens write it");
+                    self.problems.error(
+                        values.span,
+                        "a role without values is nobody's; name how tokens write it",
+                    );
                 }
                 Some(values.value.iter().map(|value| value.value.as_str().into()).collect())
             }
@@ -249,11 +294,16 @@ impl Section<'_> {
                 .map(|permission| permission.value.as_str())
                 .collect();
             let mend = suggestion(&name.value, known.iter().copied());
-            self.problems
-                .error(name.span, format!("no role permits `{}`{mend}; roles stand under `roles`", name.value));
+            self.problems.error(
+                name.span,
+                format!("no role permits `{}`{mend}; roles stand under `roles`", name.value),
+            );
         }
         let values: Vec<_> = roles.iter().map(|role| self.role(role)).collect();
-        values.into_iter().collect::<Option<Vec<_>>>().map(|lists| lists.concat())
+        values
+            .into_iter()
+            .collect::<Option<Vec<_>>>()
+            .map(|lists| lists.concat())
     }
 
     fn smart(&mut self, section: Option<&At<policy_file::Smart>>, uses_smart: bool) -> Option<Smart> {
@@ -266,13 +316,17 @@ impl Section<'_> {
             return Some(smart);
         };
         if !uses_smart && self.whole {
-            self.problems
-                .error(*span, "`smart` has no effect without `{smart: auto}` in `require`; add it there or remove it");
+            self.problems.error(
+                *span,
+                "`smart` has no effect without `{smart: auto}` in `require`; add it there or remove it",
+            );
         }
         if let Some(contexts) = &section.contexts {
             if contexts.value.is_empty() {
-                self.problems
-                    .error(contexts.span, "without a context no scope counts; name at least one or leave it out");
+                self.problems.error(
+                    contexts.span,
+                    "without a context no scope counts; name at least one or leave it out",
+                );
             }
             smart.contexts = contexts.value.iter().fold(Contexts::NONE, |sum, context| {
                 sum.with(match context {
@@ -308,8 +362,10 @@ impl Section<'_> {
         self.is_header_name(&glass.header);
         for (list, what) in [(&glass.reasons, "reason"), (&glass.roles, "role")] {
             if list.value.is_empty() && self.whole {
-                self.problems
-                    .error(list.span, format!("without a {what} nobody can break the glass; name at least one"));
+                self.problems.error(
+                    list.span,
+                    format!("without a {what} nobody can break the glass; name at least one"),
+                );
             }
         }
         for reason in &glass.reasons.value {
@@ -323,8 +379,10 @@ impl Section<'_> {
         }
         let per_hour = glass.per_hour.unwrap_or(10);
         if !(1..=1000).contains(&per_hour) {
-            self.problems
-                .error(at.span, "`per_hour` goes from 1 to 1000; remove the section to let nobody");
+            self.problems.error(
+                at.span,
+                "`per_hour` goes from 1 to 1000; remove the section to let nobody",
+            );
         }
         let roles: Vec<_> = glass.roles.value.iter().map(|role| self.role(role)).collect();
         Some(BreakGlass {
@@ -333,7 +391,11 @@ impl Section<'_> {
             roles: roles.into_iter().collect::<Option<Vec<_>>>()?.concat(),
             purposes: match &glass.purposes {
                 None => PURPOSES.map(Box::from).into(),
-                Some(purposes) => purposes.value.iter().map(|purpose| purpose.value.as_str().into()).collect(),
+                Some(purposes) => purposes
+                    .value
+                    .iter()
+                    .map(|purpose| purpose.value.as_str().into())
+                    .collect(),
             },
             max_age: glass.max_age.map_or(300, |age| age.0),
             per_hour,
@@ -346,7 +408,10 @@ impl Section<'_> {
             if !hop.value.contains(':') || hop.value.contains(char::is_whitespace) {
                 self.problems.error(
                     hop.span,
-                    format!("`{}` is no URI; write the URI name of the hop's certificate, such as `spiffe://mesh/edge`", hop.value),
+                    format!(
+                        "`{}` is no URI; write the URI name of the hop's certificate, such as `spiffe://mesh/edge`",
+                        hop.value
+                    ),
                 );
             }
         }
@@ -357,15 +422,24 @@ impl Section<'_> {
             );
         }
         if let Some(origin) = &at.value.origin {
-            let host = origin.value.strip_prefix("https://").or_else(|| origin.value.strip_prefix("http://"));
+            let host = origin
+                .value
+                .strip_prefix("https://")
+                .or_else(|| origin.value.strip_prefix("http://"));
             if !host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' '])) {
                 self.problems.error(
                     origin.span,
-                    format!("`{}` is no origin; write scheme and host, such as `https://fhir.example.org`", origin.value),
+                    format!(
+                        "`{}` is no origin; write scheme and host, such as `https://fhir.example.org`",
+                        origin.value
+                    ),
                 );
             }
             if at.value.dpop.is_none() {
-                self.problems.error(origin.span, "`origin` has no effect without `dpop`; add it or remove this");
+                self.problems.error(
+                    origin.span,
+                    "`origin` has no effect without `dpop`; add it or remove this",
+                );
             }
         }
         if at.value.dpop.is_some() && at.value.origin.is_none() {
@@ -393,11 +467,16 @@ impl Section<'_> {
     fn cors(&mut self, at: &At<policy_file::Cors>) -> Cors {
         let cors = &at.value;
         if cors.origins.value.is_empty() && self.whole {
-            self.problems
-                .error(cors.origins.span, "without an origin nobody may call; name at least one or remove `cors`");
+            self.problems.error(
+                cors.origins.span,
+                "without an origin nobody may call; name at least one or remove `cors`",
+            );
         }
         for origin in &cors.origins.value {
-            let rest = origin.value.strip_prefix("https://").or_else(|| origin.value.strip_prefix("http://"));
+            let rest = origin
+                .value
+                .strip_prefix("https://")
+                .or_else(|| origin.value.strip_prefix("http://"));
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte);
             if !rest.is_some_and(|host| !host.is_empty() && host.bytes().all(plain)) {
                 self.problems.error(
@@ -418,9 +497,15 @@ impl Section<'_> {
             list(&cors.headers, &["accept", "authorization", "content-type"]),
         );
         for text in methods.iter().chain(&headers) {
-            if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
-                self.problems
-                    .error(at.span, format!("`{text}` is no name of a method or header; there is no `*` here"));
+            if text.is_empty()
+                || !text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            {
+                self.problems.error(
+                    at.span,
+                    format!("`{text}` is no name of a method or header; there is no `*` here"),
+                );
             }
         }
         Cors {
@@ -524,17 +609,41 @@ mod tests {
             (json!({"issuers": ["ee"]}), "did you mean `e`?"),
             (json!({"require": {"role": "clinican"}}), "did you mean `clinician`?"),
             (json!({"require": {"role": "nobody"}}), "a role without values"),
-            (json!({"require": {"permission": "chart.reed"}}), "did you mean `chart.read`?"),
-            (json!({"require": {"purpose": "to treat"}}), "`to treat` is no purpose of use"),
+            (
+                json!({"require": {"permission": "chart.reed"}}),
+                "did you mean `chart.read`?",
+            ),
+            (
+                json!({"require": {"purpose": "to treat"}}),
+                "`to treat` is no purpose of use",
+            ),
             (json!({"require": {"smart": "v2"}}), "`smart` takes `auto`"),
-            (json!({"require": {"none_of": [{"smart": "auto"}]}}), "`smart` under `none_of`"),
-            (json!({"require": {"smart": "auto", "role": "clinician"}}), "exactly one of"),
-            (json!({"require": {"break_glass": true}}), "stands in the `when` of views only"),
+            (
+                json!({"require": {"none_of": [{"smart": "auto"}]}}),
+                "`smart` under `none_of`",
+            ),
+            (
+                json!({"require": {"smart": "auto", "role": "clinician"}}),
+                "exactly one of",
+            ),
+            (
+                json!({"require": {"break_glass": true}}),
+                "stands in the `when` of views only",
+            ),
             (json!({"require": {"rolle": "x"}}), "did you mean `role`?"),
             (json!({"smart": {"base": "/fhir"}}), "`smart` has no effect"),
-            (json!({"require": {"smart": "auto"}, "smart": {"base": "fhir"}}), "`fhir` is no base path"),
-            (json!({"require": {"smart": "auto"}, "smart": {"contexts": []}}), "without a context"),
-            (json!({"require": {"smart": "auto"}, "smart": {"unproven": "upstream"}}), "another patient's"),
+            (
+                json!({"require": {"smart": "auto"}, "smart": {"base": "fhir"}}),
+                "`fhir` is no base path",
+            ),
+            (
+                json!({"require": {"smart": "auto"}, "smart": {"contexts": []}}),
+                "without a context",
+            ),
+            (
+                json!({"require": {"smart": "auto"}, "smart": {"unproven": "upstream"}}),
+                "another patient's",
+            ),
             (glass("header", json!("authorization")), "means something of its own"),
             (glass("header", json!("x glass")), "is no header name"),
             (glass("reasons", json!([])), "without a reason"),
@@ -542,23 +651,47 @@ mod tests {
             (glass("roles", json!([])), "without a role"),
             (glass("roles", json!(["x"])), "no role is named `x`"),
             (glass("per_hour", json!(0)), "`per_hour` goes from 1"),
-            (json!({"identity": {"x-envoy-user": "sub"}}), "means something of its own"),
+            (
+                json!({"identity": {"x-envoy-user": "sub"}}),
+                "means something of its own",
+            ),
             (json!({"identity": {":path": "sub"}}), "is no header name"),
             (json!({"identity": {"x-user": []}}), "an empty name is no claim"),
             (json!({"identity": {"x-user": 7}}), "a claim's name or a list of names"),
             (json!({"sender": {"trusted_hops": ["edge"]}}), "`edge` is no URI"),
-            (json!({"sender": {"trusted_hops": ["spiffe://mesh/edge"]}}), "must verify client certificates"),
+            (
+                json!({"sender": {"trusted_hops": ["spiffe://mesh/edge"]}}),
+                "must verify client certificates",
+            ),
             (json!({"sender": {"origin": "https://api"}}), "`origin` has no effect"),
-            (json!({"sender": {"dpop": "required", "origin": "api/x"}}), "is no origin"),
-            (json!({"sender": {"dpop": "required", "certificate": "required"}}), "not to both"),
+            (
+                json!({"sender": {"dpop": "required", "origin": "api/x"}}),
+                "is no origin",
+            ),
+            (
+                json!({"sender": {"dpop": "required", "certificate": "required"}}),
+                "not to both",
+            ),
             (json!({"sender": {"dpop": "if_bound"}}), "the client itself wrote"),
-            (json!({"sender": {"dpop": "if_bound", "certificate": "required", "origin": "https://api"}}), "not to both"),
+            (
+                json!({"sender": {"dpop": "if_bound", "certificate": "required", "origin": "https://api"}}),
+                "not to both",
+            ),
             (json!({"cors": {"origins": []}}), "without an origin"),
             (json!({"cors": {"origins": ["*"]}}), "`*` is no origin"),
-            (json!({"cors": {"origins": ["https://app.example.org/"]}}), "is no origin"),
-            (json!({"cors": {"origins": ["https://a"], "headers": ["*"]}}), "there is no `*` here"),
+            (
+                json!({"cors": {"origins": ["https://app.example.org/"]}}),
+                "is no origin",
+            ),
+            (
+                json!({"cors": {"origins": ["https://a"], "headers": ["*"]}}),
+                "there is no `*` here",
+            ),
             (json!({"resource_metadata": "http://fhir.example.org/x"}), "https URL"),
-            (json!({"resource_metadata": "https://fhir.example.org/\"x"}), "https URL"),
+            (
+                json!({"resource_metadata": "https://fhir.example.org/\"x"}),
+                "https URL",
+            ),
             (json!({"mode": "shadow"}), "`shadow` lets every request pass"),
             (json!({"mode": "off"}), "`off` lets every request pass"),
             (json!({"mode": "dry"}), "unknown value `dry`"),

@@ -19,10 +19,7 @@ pub fn dpop_bound<'a>(header_values: &[&'a [u8]]) -> Result<Option<&'a [u8]>, Be
     credentials(header_values, is_dpop)
 }
 
-fn credentials<'a>(
-    header_values: &[&'a [u8]],
-    is_wanted: fn(&[u8]) -> bool,
-) -> Result<Option<&'a [u8]>, BearerError> {
+fn credentials<'a>(header_values: &[&'a [u8]], is_wanted: fn(&[u8]) -> bool) -> Result<Option<&'a [u8]>, BearerError> {
     let value = match header_values {
         [] => return Ok(None),
         [value] => trim(value),

@@ -214,7 +214,10 @@ fn weight(token: &[u8], grant: &Grant) -> usize {
 fn same(one: &[u8], other: &[u8]) -> bool {
     let ((ones, one_rest), (others, other_rest)) = (one.as_chunks::<16>(), other.as_chunks::<16>());
     one.len() == other.len()
-        && ones.iter().zip(others).all(|(one, other)| u128::from_ne_bytes(*one) == u128::from_ne_bytes(*other))
+        && ones
+            .iter()
+            .zip(others)
+            .all(|(one, other)| u128::from_ne_bytes(*one) == u128::from_ne_bytes(*other))
         && one_rest == other_rest
 }
 

@@ -208,7 +208,10 @@ impl Binding {
                 let bytes = URL_SAFE_NO_PAD
                     .decode(thumbprint)
                     .map_err(|_| TokenError::Confirmation)?;
-                bytes.try_into().map(Self::Certificate).map_err(|_| TokenError::Confirmation)
+                bytes
+                    .try_into()
+                    .map(Self::Certificate)
+                    .map_err(|_| TokenError::Confirmation)
             }
             (None, Some(thumbprint)) => Ok(Self::Key(thumbprint.into())),
             _ => Err(TokenError::Confirmation),
@@ -231,7 +234,11 @@ mod tests {
     }
 
     fn read(json: &str, paths: &ClaimPaths) -> Result<Attributes, TokenError> {
-        Attributes::read(&parse_json(json.as_bytes()).map_err(|_| TokenError::Malformed)?, paths, &all())
+        Attributes::read(
+            &parse_json(json.as_bytes()).map_err(|_| TokenError::Malformed)?,
+            paths,
+            &all(),
+        )
     }
 
     fn error(json: &str) -> Option<TokenError> {
@@ -244,11 +251,18 @@ mod tests {
             roles: vec!["https://example.org/claims".to_owned(), "roles".to_owned()],
             ..ClaimPaths::default()
         };
-        let got = read(r#"{"roles":["x"],"https://example.org/claims":{"roles":["a","b"]}}"#, &paths).ok().unwrap();
+        let got = read(
+            r#"{"roles":["x"],"https://example.org/claims":{"roles":["a","b"]}}"#,
+            &paths,
+        )
+        .ok()
+        .unwrap();
         assert_eq!(got.roles.iter().map(|role| &**role).collect::<Vec<_>>(), ["a", "b"]);
         let got = read(r#"{"roles":"a b"}"#, &ClaimPaths::default()).ok().unwrap();
         assert_eq!(got.roles.iter().map(|role| &**role).collect::<Vec<_>>(), ["a b"]);
-        let got = read(r#"{"roles":null,"patient":null}"#, &ClaimPaths::default()).ok().unwrap();
+        let got = read(r#"{"roles":null,"patient":null}"#, &ClaimPaths::default())
+            .ok()
+            .unwrap();
         assert!(got.roles.is_empty() && got.patient.is_none());
     }
 
@@ -296,7 +310,11 @@ mod tests {
             (r#"{"name":["a,b","c",7,true]}"#, "a%2Cb,c,7,true"),
         ] {
             let got = read(json, &ClaimPaths::default()).ok().unwrap();
-            let text = got.identity.first().and_then(Option::as_ref).map(|value| String::from_utf8_lossy(value.expose()).into_owned());
+            let text = got
+                .identity
+                .first()
+                .and_then(Option::as_ref)
+                .map(|value| String::from_utf8_lossy(value.expose()).into_owned());
             assert_eq!(text.as_deref(), Some(value), "{json}");
             assert!(got.identity.get(1).is_some_and(Option::is_none));
         }

@@ -24,8 +24,8 @@ use std::rc::Rc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::json::{Json, JsonError, Limits, parse_object};
 use super::algorithm::Algorithm;
+use super::json::{Json, JsonError, Limits, parse_object};
 use super::key_set::{KeySet, KeySetError};
 use super::next_generation;
 

@@ -115,7 +115,9 @@ fn policy_with_secret(length: usize, algorithms: &[Algorithm]) -> Result<TokenPo
     use base64::Engine;
     let secret = base64::engine::general_purpose::STANDARD.decode(SECRET).unwrap();
     let mut issuer = policy().issuers()[EHR].clone();
-    issuer.keys = KeySet::secret(&secret[..length]).map_err(|error| error.to_string())?.into();
+    issuer.keys = KeySet::secret(&secret[..length])
+        .map_err(|error| error.to_string())?
+        .into();
     issuer.algorithms = algorithms.to_vec();
     TokenPolicy::new(vec![issuer])
 }
