@@ -57,12 +57,17 @@ fn setup(modules: Modules) -> Setup {
 }
 
 fn post(target: &str, content_type: &str, chunks: &[&str], end: End) -> Request {
-    let headers = [("authorization", format!("Bearer {}", token())), ("content-type", content_type.to_owned())];
+    let headers = [
+        ("authorization", format!("Bearer {}", token())),
+        ("content-type", content_type.to_owned()),
+    ];
     Request {
         method: "POST".into(),
         target: target.into(),
         authority: "fhir.example.org".into(),
-        headers: headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).into(),
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+            .into(),
         body: Body {
             chunks: chunks.iter().map(|chunk| chunk.as_bytes().to_vec()).collect(),
             end,
@@ -109,7 +114,10 @@ fn what_is_too_large_is_refused_and_passes_whole_in_shadow() {
                     let told = decision(&outcome);
                     assert_eq!(told["decision"], "shadow_deny", "{place}");
                     let awaited = first == "/fhir" || time > 0;
-                    assert!(told["reason"] == "body_too_large" || (!awaited && told["reason"] == "keys_unavailable"), "{place} {told}");
+                    assert!(
+                        told["reason"] == "body_too_large" || (!awaited && told["reason"] == "keys_unavailable"),
+                        "{place} {told}"
+                    );
                 }
             }
         }
@@ -124,14 +132,28 @@ fn a_form_is_narrowed_whether_or_not_it_waited_for_keys() {
             for end in [End::Empty, End::WithLastChunk] {
                 let mut gateway = engine.start(&setup(modules)).unwrap();
                 for chunks in [&["code=1"][..], &["co", "de=", "1"]] {
-                    let outcome = gateway.exchange(&post("/fhir/Observation/_search", form, chunks, end), &answer()).unwrap();
+                    let outcome = gateway
+                        .exchange(&post("/fhir/Observation/_search", form, chunks, end), &answer())
+                        .unwrap();
                     let place = format!("{} {modules:?} {chunks:?} {end:?}", engine.name());
-                    let seen = outcome.upstream.unwrap_or_else(|| panic!("{place}: {:?}", outcome.client));
-                    assert_eq!(String::from_utf8_lossy(&seen.target), "/fhir/Observation/_search?patient=7", "{place}");
+                    let seen = outcome
+                        .upstream
+                        .unwrap_or_else(|| panic!("{place}: {:?}", outcome.client));
+                    assert_eq!(
+                        String::from_utf8_lossy(&seen.target),
+                        "/fhir/Observation/_search?patient=7",
+                        "{place}"
+                    );
                     assert_eq!(String::from_utf8_lossy(&seen.body), "code=1&patient=7", "{place}");
-                    let outcome = gateway.exchange(&post("/shadow/Observation/_search", form, chunks, end), &answer()).unwrap();
+                    let outcome = gateway
+                        .exchange(&post("/shadow/Observation/_search", form, chunks, end), &answer())
+                        .unwrap();
                     let seen = outcome.upstream.unwrap();
-                    assert_eq!((&seen.target[..], &seen.body[..]), (&b"/shadow/Observation/_search"[..], &b"code=1"[..]), "{place}");
+                    assert_eq!(
+                        (&seen.target[..], &seen.body[..]),
+                        (&b"/shadow/Observation/_search"[..], &b"code=1"[..]),
+                        "{place}"
+                    );
                 }
             }
         }

@@ -1169,30 +1169,90 @@ fn an_upstream_that_vouches_knows_whose_an_id_is_and_nothing_else_changes() {
         ("patient/*.cruds", "PATCH /Observation/1".to_owned(), "ok"),
         ("patient/*.cruds", "DELETE /Observation/1".to_owned(), "ok"),
         ("patient/*.cruds", "GET /Observation".to_owned(), "ok +patient=7 strict"),
-        ("patient/*.cruds", "GET /Observation?_include=Observation:performer".to_owned(), "ok +patient=7 strict"),
-        ("patient/*.rs?category=x", "GET /Observation".to_owned(), "ok +patient=7 +category=x strict"),
+        (
+            "patient/*.cruds",
+            "GET /Observation?_include=Observation:performer".to_owned(),
+            "ok +patient=7 strict",
+        ),
+        (
+            "patient/*.rs?category=x",
+            "GET /Observation".to_owned(),
+            "ok +patient=7 +category=x strict",
+        ),
         // Scopes, constraints and other patients are what they were.
         ("patient/*.rs", "PUT /Observation/1".to_owned(), "insufficient_scope"),
-        ("patient/Observation.rs?category=x", "GET /Observation/1".to_owned(), "scope_constraint"),
+        (
+            "patient/Observation.rs?category=x",
+            "GET /Observation/1".to_owned(),
+            "scope_constraint",
+        ),
         ("patient/*.cruds", "GET /Patient/8".to_owned(), "other_patient"),
-        ("patient/*.cruds", "GET /Observation?patient=8".to_owned(), "other_patient"),
+        (
+            "patient/*.cruds",
+            "GET /Observation?patient=8".to_owned(),
+            "other_patient",
+        ),
         // So is what no id decides.
-        ("patient/*.cruds", "POST /Observation".to_owned(), "ok request:Observation"),
-        ("patient/*.cruds", "PUT /Practitioner/1".to_owned(), "write_outside_compartment"),
-        ("patient/*.cruds", "DELETE /Observation?patient=7".to_owned(), "operation"),
-        ("patient/*.cruds", "DELETE /Observation/1?_cascade=delete".to_owned(), "operation"),
+        (
+            "patient/*.cruds",
+            "POST /Observation".to_owned(),
+            "ok request:Observation",
+        ),
+        (
+            "patient/*.cruds",
+            "PUT /Practitioner/1".to_owned(),
+            "write_outside_compartment",
+        ),
+        (
+            "patient/*.cruds",
+            "DELETE /Observation?patient=7".to_owned(),
+            "operation",
+        ),
+        (
+            "patient/*.cruds",
+            "DELETE /Observation/1?_cascade=delete".to_owned(),
+            "operation",
+        ),
         ("patient/*.cruds", "GET /Observation/1/$meta".to_owned(), "operation"),
-        ("patient/*.cruds", "POST /Observation/1/$unheard-of".to_owned(), "operation"),
+        (
+            "patient/*.cruds",
+            "POST /Observation/1/$unheard-of".to_owned(),
+            "operation",
+        ),
         ("patient/*.cruds", "GET /$export".to_owned(), "export"),
         ("patient/*.cruds", "GET /Observation/_history".to_owned(), "history"),
         ("patient/*.cruds", "GET /Subscription".to_owned(), "search_not_bound"),
-        ("patient/*.cruds", "GET /Observation?performer.name=x".to_owned(), "search_through_others"),
-        ("patient/*.cruds", "GET /Observation?patient=https://x/Patient/7".to_owned(), "absolute_reference"),
+        (
+            "patient/*.cruds",
+            "GET /Observation?performer.name=x".to_owned(),
+            "search_through_others",
+        ),
+        (
+            "patient/*.cruds",
+            "GET /Observation?patient=https://x/Patient/7".to_owned(),
+            "absolute_reference",
+        ),
         // Each entry is judged, whatever came before it.
-        ("patient/*.rs", batch(&[get("Observation/1"), get("Patient/8")]), "other_patient"),
-        ("patient/Observation.rs", batch(&[get("Observation/1"), get("Condition/1")]), "insufficient_scope"),
-        ("patient/*.rs", batch(&[get("Observation/1"), get("Observation")]), "search_not_bound"),
-        ("patient/*.rs", batch(&[get("Observation/1"), get("Observation?patient=7")]), "ok strict"),
+        (
+            "patient/*.rs",
+            batch(&[get("Observation/1"), get("Patient/8")]),
+            "other_patient",
+        ),
+        (
+            "patient/Observation.rs",
+            batch(&[get("Observation/1"), get("Condition/1")]),
+            "insufficient_scope",
+        ),
+        (
+            "patient/*.rs",
+            batch(&[get("Observation/1"), get("Observation")]),
+            "search_not_bound",
+        ),
+        (
+            "patient/*.rs",
+            batch(&[get("Observation/1"), get("Observation?patient=7")]),
+            "ok strict",
+        ),
     ] {
         assert_eq!(verdict_of(held, &text, true), expected, "{held} / {text}");
     }
