@@ -159,7 +159,7 @@ fn chain(criterion: &mut Criterion) {
                     let opening = stream.request_head(head, &facts, &mut vault);
                     assert_eq!(matches!(opening.verdict, Verdict::Continue(_)), allowed);
                     if allowed {
-                        black_box(stream.response_head(response, false));
+                        black_box(stream.response_head(response, false, false));
                         if stream.wants_body() {
                             assert!(matches!(stream.response_body(&body, true), BodyVerdict::Replace(_)));
                         }
