@@ -359,6 +359,8 @@ pub struct Additions<'a> {
     pub resource_metadata: Option<&'a str>,
     /// How proofs of possession are taken.
     pub dpop: Option<&'a Dpop>,
+    /// Whether answers differ by the origin of the web page that asks.
+    pub varies_by_origin: bool,
     /// The origin of the web page that may read the answer.
     pub origin: Option<&'a str>,
 }
@@ -381,6 +383,8 @@ pub fn answer(reason: &Reason, format: Format, additions: &Additions<'_>) -> Ans
     }
     if let Some(origin) = additions.origin {
         headers.extend(Cors::lines(origin));
+    }
+    if additions.varies_by_origin {
         headers.push(("vary", "origin".to_owned()));
     }
     if matches!(reason, Reason::KeysUnavailable { .. }) {

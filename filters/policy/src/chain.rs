@@ -272,6 +272,7 @@ enum BodyState {
     /// All of it waits to be shown to be the patient's; then it is trimmed, if at all.
     Proving {
         bound: Bound,
+        status: u16,
         trimmer: Option<Box<Trimmer>>,
     },
     /// It was refused; nothing more passes.
@@ -782,6 +783,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             cache: policy.and_then(|policy| policy.cache_control.as_ref()),
             resource_metadata: oauth.and_then(|oauth| oauth.resource_metadata.as_deref()),
             dpop: oauth.and_then(|oauth| oauth.sender.dpop.as_ref()),
+            varies_by_origin: policy.is_some_and(Policy::answers_preflights),
             origin: self.origin.as_deref(),
         };
         let answer = answer(&reason, self.format, &additions);
@@ -831,12 +833,12 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             .bound
             .clone()
             .filter(|_| !proven && (Self::has(OAUTH_SCOPE) || self.proves()));
+        let status = head.status();
         if bound.is_some()
             && !bodiless
-            && head.status() < 300
             && let Err(code) = inspectable(head)
         {
-            return Verdict::Deny(self.deny(Reason::Uninspectable(code)));
+            return Verdict::Deny(self.deny(withheld(status, code)));
         }
         if Self::has(RESPONSE_TRIM)
             && let Some(trim) = &policy.response_trim
@@ -862,14 +864,13 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         }
         if let Some(bound) = bound
             && !bodiless
-            && head.status() < 300
         {
             let trimmer = match std::mem::replace(&mut self.body, BodyState::Refused) {
                 BodyState::Trimming { trimmer, .. } => Some(trimmer),
                 _ => None,
             };
             hold = true;
-            self.body = BodyState::Proving { bound, trimmer };
+            self.body = BodyState::Proving { bound, status, trimmer };
         }
         if Self::has(OAUTH_SCOPE) && policy.answers_preflights() {
             Cors::apply(head, self.origin.as_deref());
@@ -906,7 +907,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if !end_of_stream {
             return BodyVerdict::Hold;
         }
-        let BodyState::Proving { bound, trimmer } = std::mem::replace(&mut self.body, BodyState::Refused) else {
+        let BodyState::Proving { bound, status, trimmer } = std::mem::replace(&mut self.body, BodyState::Refused)
+        else {
             return BodyVerdict::Replace(Vec::new());
         };
         let compiled = Rc::clone(&self.compiled);
@@ -914,7 +916,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         match fhir::belongs(body, &own) {
             Ok(true) => {}
             Ok(false) => return BodyVerdict::Deny(self.deny(Reason::NotPermitted("other_patient"))),
-            Err(unclear) => return BodyVerdict::Deny(self.deny(Reason::Uninspectable(unclear.code()))),
+            Err(unclear) => return BodyVerdict::Deny(self.deny(withheld(status, unclear.code()))),
         }
         match trimmer {
             None => {
@@ -965,6 +967,14 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 }
             }
         }
+    }
+}
+
+/// Why a response that can't be inspected is kept back; an error keeps its status.
+fn withheld(status: u16, code: &'static str) -> Reason {
+    match status {
+        400..=599 => Reason::ErrorBody(status),
+        _ => Reason::Uninspectable(code),
     }
 }
 

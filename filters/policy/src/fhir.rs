@@ -243,17 +243,6 @@ impl Contexts {
     /// None: nothing is allowed.
     pub const NONE: Self = Self(0);
 
-    /// One by its name in a policy: `patient`, `user` or `system`.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "patient" => Some(Self::PATIENT),
-            "user" => Some(Self::USER),
-            "system" => Some(Self::SYSTEM),
-            _ => None,
-        }
-    }
-
     /// These and those.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {

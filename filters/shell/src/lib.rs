@@ -52,7 +52,7 @@ const ROUTE_NAME: &str = "xds\0route_name";
 const PATH: &str = "scrim.path";
 const AUDIT: &str = "scrim.audit";
 const HANDOVER: &str = "scrim.chain";
-/// Set by the module that shows whose a response is.
+/// Set by the module that shows whose a response is, or makes it.
 const PROVEN: &str = "scrim.proven";
 const PEER_CERTIFICATE: &str = "connection\0sha256_peer_certificate_digest";
 const PEER_URI: &str = "connection\0uri_san_peer_certificate";
@@ -528,6 +528,10 @@ impl<const FILTERS: u8> Live<FILTERS> {
 
     fn deny(&mut self, denial: &Denial) -> Action {
         self.count();
+        if FILTERS != ALL {
+            // The modules before it see this answer as a response; it is nobody's record.
+            let _ = ffi::set_property(PROVEN, b"1");
+        }
         let code = denial.reason.code();
         if code == "keys_unavailable" {
             ffi::count("scrim_jwks_unavailable", 1);

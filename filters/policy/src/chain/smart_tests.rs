@@ -591,7 +591,13 @@ fn a_response_to_a_patient_is_shown_to_be_the_patients() {
         proven(json!({}), own, "200", "application/fhir+xml"),
         "uninspectable_response"
     );
-    assert_eq!(proven(json!({}), other, "404", fhir), "continue");
+    // What comes with an error or a redirect may be another's too.
+    let outcome = r#"{"resourceType":"OperationOutcome"}"#;
+    assert_eq!(proven(json!({}), outcome, "404", fhir), "pass");
+    assert_eq!(proven(json!({}), other, "404", fhir), "not_permitted other_patient");
+    assert_eq!(proven(json!({}), other, "300", fhir), "not_permitted other_patient");
+    assert_eq!(proven(json!({}), "{}", "500", fhir), "error_body_replaced -");
+    assert_eq!(proven(json!({}), "<p/>", "503", "text/html"), "error_body_replaced");
     // It is shown before it is trimmed.
     let trims = json!({"response_trim": {"views": [{"deny": ["$.subject", "$.note"]}]}});
     assert_eq!(
