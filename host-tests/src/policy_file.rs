@@ -305,7 +305,14 @@ fn keys_to_environment(
     }) = node.get_mut("keys")
     {
         for (key, source) in keys {
-            secrets.take(&key.name, source);
+            match &mut source.value {
+                Value::Sequence(sources) => {
+                    for (index, source) in sources.iter_mut().enumerate() {
+                        secrets.take(&format!("{}_{index}", key.name), source);
+                    }
+                }
+                _ => secrets.take(&key.name, source),
+            }
         }
     }
     if let Some(Node {

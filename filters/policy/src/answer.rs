@@ -84,7 +84,7 @@ pub enum Reason {
         /// The parameter's name, where the FHIR table or the policy file knows it.
         parameter: Option<String>,
         /// Where it stood or what found it: `path`, `query`, or the recogniser's name.
-        place: &'static str,
+        place: Cow<'static, str>,
     },
     /// No view's `when` holds for this caller.
     NoView,
@@ -156,15 +156,15 @@ impl Reason {
     }
 
     /// The finer code, for audit records; never anything from the request.
-    pub fn detail(&self) -> Option<&'static str> {
+    pub fn detail(&self) -> Option<Cow<'static, str>> {
         match self {
             Reason::AmbiguousUrl(code)
             | Reason::InvalidToken(code)
             | Reason::InvalidProof(code)
             | Reason::NotPermitted(code)
             | Reason::UnclearRequest(code)
-            | Reason::Uninspectable(code) => Some(code),
-            Reason::PhiInUrl { place, .. } => Some(place),
+            | Reason::Uninspectable(code) => Some(Cow::Borrowed(code)),
+            Reason::PhiInUrl { place, .. } => Some(place.clone()),
             _ => None,
         }
     }
@@ -276,10 +276,7 @@ impl Reason {
                     "the parameter `{name}` would put health information into the URL; send the search as POST to `_search`, with the parameters in the form body"
                 ));
             }
-            Reason::PhiInUrl {
-                parameter: None,
-                place: "path",
-            } => {
+            Reason::PhiInUrl { parameter: None, place } if place == "path" => {
                 "the path would put health information into the URL; use an opaque id, or send a search as POST to `_search`"
             }
             Reason::PhiInUrl { parameter: None, .. } => {
@@ -565,7 +562,7 @@ mod tests {
     fn phi_is_answered_with_the_way_out() {
         let reason = Reason::PhiInUrl {
             parameter: Some("birthdate".into()),
-            place: "query",
+            place: "query".into(),
         };
         let answer = answer(&reason, Format::Problem, &Additions::default());
         assert!(answer.body.contains("`birthdate`") && answer.body.contains("_search"));

@@ -7,15 +7,17 @@
 //! ```json
 //! {"time":"2026-11-21T10:00:00.000Z","request_id":"0b2c..","route":"routes[0]","policy":"clinician","policy_digest":"9f86d081884c7d65",
 //!  "decision":"allow","filters":{"oauth_scope":{"decision":"allow"},"phi_url":{"decision":"allow"}},
-//!  "issuer":"ehr","subject":"ps1_..","counts":{"masked":1}}
+//!  "issuer":"ehr","subject":"ps2-..","counts":{"masked":1}}
 //! ```
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
 use serde_json::Value as Json;
 
 use crate::answer::{FilterKind, Reason};
+use crate::phi;
 use crate::pseudonym::Pseudonym;
 use crate::route::Why;
 
@@ -32,6 +34,14 @@ impl Timestamp {
         let mut text = String::with_capacity(24);
         push_time(&mut text, self);
         text
+    }
+
+    /// The year in UTC; `None` where the time is unknown.
+    pub fn year(self) -> Option<u16> {
+        if self == Self::UNKNOWN {
+            return None;
+        }
+        u16::try_from(date(self.seconds() / 86_400).0).ok()
     }
 
     /// Whole seconds since 1970-01-01T00:00:00Z.
@@ -67,8 +77,14 @@ pub struct Counts {
     pub masked: u32,
     /// URL parameters removed.
     pub stripped: u32,
+    /// URL parts made coarser.
+    pub generalized: u32,
     /// URL parts replaced by a pseudonym.
     pub tokenized: u32,
+    /// URL parts sealed on their way out.
+    pub sealed: u32,
+    /// Sealed URL parts opened on their way in.
+    pub opened: u32,
     /// URL parts let pass but counted.
     pub observed: u32,
     /// Findings of the recognisers.
@@ -80,11 +96,14 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn named(&self) -> [(&'static str, u32); 7] {
+    fn named(&self) -> [(&'static str, u32); 10] {
         [
             ("masked", self.masked),
             ("stripped", self.stripped),
+            ("generalized", self.generalized),
             ("tokenized", self.tokenized),
+            ("sealed", self.sealed),
+            ("opened", self.opened),
             ("observed", self.observed),
             ("detected", self.detected),
             ("removed", self.removed),
@@ -119,12 +138,12 @@ pub struct AuditEvent {
     pub(crate) decisions: Vec<Decision>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Decision {
     filter: FilterKind,
     verdict: Verdict,
     reason: Option<&'static str>,
-    detail: Option<&'static str>,
+    detail: Option<Cow<'static, str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +165,23 @@ impl Verdict {
 }
 
 impl AuditEvent {
+    /// Adds what was done to URLs.
+    pub fn count_urls(&mut self, done: phi::Counts) {
+        let counts = &mut self.counts;
+        for (sum, more) in [
+            (&mut counts.masked, done.masked),
+            (&mut counts.stripped, done.stripped),
+            (&mut counts.generalized, done.generalized),
+            (&mut counts.tokenized, done.tokenized),
+            (&mut counts.sealed, done.sealed),
+            (&mut counts.opened, done.opened),
+            (&mut counts.observed, done.observed),
+            (&mut counts.detected, done.detected),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
     /// Notes that a filter let the message pass.
     pub fn allow(&mut self, filter: FilterKind) {
         if !self.decisions.iter().any(|decision| decision.filter == filter) {
@@ -215,7 +251,7 @@ impl AuditEvent {
             out.push_str(decision.verdict.as_str());
             out.push('"');
             push_member(&mut out, "reason", decision.reason);
-            push_member(&mut out, "detail", decision.detail);
+            push_member(&mut out, "detail", decision.detail.as_deref());
             out.push('}');
         }
         out.push_str("},\"issuer\":");
@@ -280,7 +316,7 @@ pub fn merge(earlier: &[u8], own: &AuditEvent) -> String {
 }
 
 /// A member with a word of this crate's own, which needs no escapes.
-fn push_member(out: &mut String, name: &str, word: Option<&'static str>) {
+fn push_member(out: &mut String, name: &str, word: Option<&str>) {
     if let Some(word) = word {
         for part in [",\"", name, "\":\"", word, "\""] {
             out.push_str(part);
@@ -329,12 +365,8 @@ fn push_optional(out: &mut String, text: Option<&str>) {
     out.push('"');
 }
 
-/// RFC 3339 in UTC with milliseconds.
-fn push_time(out: &mut String, time: Timestamp) {
-    let seconds = time.seconds();
-    let millis = (time.0 / 1_000_000) % 1000;
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's days-to-civil, for days since 1970 that are never negative.
+/// Year, month and day of a day since 1970: Howard Hinnant's days-to-civil, for days that are never negative.
+fn date(days: u64) -> (u64, u64, u64) {
     let shifted = days.saturating_add(719_468);
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = of_era
@@ -359,6 +391,15 @@ fn push_time(out: &mut String, time: Timestamp) {
     let year = year_of_era
         .saturating_add(era.saturating_mul(400))
         .saturating_add(u64::from(month <= 2));
+    (year, month, day)
+}
+
+/// RFC 3339 in UTC with milliseconds.
+fn push_time(out: &mut String, time: Timestamp) {
+    let seconds = time.seconds();
+    let millis = (time.0 / 1_000_000) % 1000;
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(days);
     let (hour, minute) = (second / 3600, second / 60 % 60);
     for (number, digits, behind) in [
         (year, 4, "-"),

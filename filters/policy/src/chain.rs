@@ -38,7 +38,7 @@ use crate::cors::{self, Cors};
 use crate::fhir;
 use crate::head::{Edit, Line, RequestHead, ResponseHead};
 use crate::oauth_scope::{Call, Finding, Mode};
-use crate::phi::{self, HeaderJudgement, Judgement, Outcome};
+use crate::phi::{self, Judgement, Outcome, Scene};
 use crate::pseudonym::Pseudonym;
 use crate::response_trim::{Fate, inspectable, prepare};
 use crate::route::{Facts, Governs, Why};
@@ -344,7 +344,10 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         self.head_request = head.method() == b"HEAD";
         let compiled = Rc::clone(&self.compiled);
         let raw = head.target().to_vec();
-        head.remove_where(names_another_url);
+        // What stands there behind a module of ours is ours.
+        if facts.handover.is_none() {
+            head.remove_where(names_another_url);
+        }
         let asked = if Self::has(OAUTH_SCOPE) {
             compiled.reserved.take(head)
         } else {
@@ -385,7 +388,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         }
         let policy = self.policy.and_then(|index| compiled.policies.get(index));
         let judgement = match policy.and_then(|policy| policy.phi_url.as_ref()) {
-            Some(phi) if facts.handover.is_none() || Self::has(PHI_URL) => Some(phi.judge(sent)),
+            Some(phi) if facts.handover.is_none() || Self::has(PHI_URL) => Some(phi.judge(sent, facts.now.year())),
             _ => None,
         };
         let section = policy.and_then(|policy| policy.phi_url.as_ref());
@@ -394,7 +397,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             .map(|judgement| judgement.log_safe.clone().into_owned());
         let log_safe = || match (&judged, section) {
             (Some(log_safe), _) => log_safe.clone(),
-            (None, Some(phi)) => phi.judge(sent).log_safe.into_owned(),
+            (None, Some(phi)) => phi.judge(sent, facts.now.year()).log_safe.into_owned(),
             (None, None) => phi::log_safe(sent, &|word| compiled.routes.has_word(word)),
         };
         let result = match (chosen, policy) {
@@ -657,26 +660,22 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let Some(phi) = &policy.phi_url else {
             return Ok(None);
         };
-        let counts = &mut self.audit.counts;
-        counts.masked = judgement.counts.masked;
-        counts.stripped = judgement.counts.stripped;
-        counts.tokenized = judgement.counts.tokenized;
-        counts.observed = judgement.counts.observed;
-        counts.detected = judgement.counts.detected;
-        let referers: Vec<HeaderJudgement> = head.all("referer").map(|value| phi.judge_referer(value)).collect();
-        match referers.as_slice() {
-            [] | [HeaderJudgement::Keep] => {}
-            [HeaderJudgement::Replace(value)] => head.set("referer", value.clone()),
-            _ => head.remove("referer"),
+        self.audit.count_urls(judgement.counts);
+        let authority = head.authority().to_vec();
+        let scene = Scene {
+            year: facts.now.year(),
+            authority: &authority,
+            opens: &|_| None,
+        };
+        let counts = phi.request_headers(head, target, &scene).map_err(phi_in_url)?;
+        self.audit.count_urls(counts);
+        // The proxy's default log and its traces print this header in the place of `:path`.
+        if judgement.shows {
+            head.set("x-envoy-original-path", judgement.log_safe.as_bytes().to_vec());
         }
         let path = match judgement.outcome {
             Outcome::Pass => None,
-            Outcome::Reject(rejection) => {
-                return Err(Reason::PhiInUrl {
-                    parameter: rejection.parameter,
-                    place: rejection.kind.code(),
-                });
-            }
+            Outcome::Reject(rejection) => return Err(phi_in_url(rejection)),
             Outcome::Rewrite(raw) => {
                 let again = Target::parse(&raw).map_err(|ambiguity| Reason::AmbiguousUrl(ambiguity.code()))?;
                 if again.path() != target.path() && self.by_file {
@@ -975,6 +974,13 @@ fn withheld(status: u16, code: &'static str) -> Reason {
     match status {
         400..=599 => Reason::ErrorBody(status),
         _ => Reason::Uninspectable(code),
+    }
+}
+
+fn phi_in_url(rejection: phi::Rejection) -> Reason {
+    Reason::PhiInUrl {
+        place: rejection.kind.code().to_owned().into(),
+        parameter: rejection.parameter,
     }
 }
 

@@ -16,20 +16,19 @@ use crate::cache_control::CacheControl;
 use crate::chain::OAUTH_SCOPE;
 use crate::document::{At, Decode as _, Named, Node, Problems, Seconds, Span, suggestion};
 use crate::oauth_scope::{Mode, OauthScope, Reserved};
-use crate::phi::{self, PhiPolicy};
-use crate::policy_file::{
-    self, Action, Detector, DiscoveredKeySet, KeySetSource, KeySource, PhiUrl, PolicyFile, Preset, QueryAction,
-    RemoteKeySet,
-};
+use crate::phi::PhiPolicy;
+use crate::policy_file::{self, DiscoveredKeySet, KeySetSource, KeySource, PolicyFile, RemoteKeySet};
 use crate::pseudonym::{MIN_KEY_BYTES, Pseudonymiser};
 use crate::response_trim::{ResponseTrim, View};
 use crate::route::RouteTable;
 use crate::scope::{Fact, Need, Requirement};
+use crate::seal::Sealer;
 use crate::token::remote::{self, Address, Finding, Origin, Source, Spec};
 use crate::token::{Algorithm, Asked, ClaimPaths, Issuer, KeySet, Keys, TokenPolicy};
 use crate::trim::{Program, Selector, Transform};
 
 mod oauth;
+mod phi_url;
 
 /// A compiled policy file.
 pub struct Compiled {
@@ -70,10 +69,7 @@ impl Compiled {
         let file = decode(node, problems)?;
         // Where something could not be read, what seems to be missing may stand there.
         let whole = !problems.has_errors();
-        let source = file.keys.as_ref().and_then(|keys| keys.pseudonyms.as_ref());
-        let pseudonyms = source
-            .and_then(|source| key(source, environment, problems))
-            .map(Arc::new);
+        let (pseudonyms, sealer) = keys(file.keys.as_ref(), environment, problems);
         let issuers = match FILTERS & OAUTH_SCOPE {
             0 => Some(Vec::new()),
             _ => issuers(&file.issuers, environment, whole, problems),
@@ -95,6 +91,7 @@ impl Compiled {
             let section = Section {
                 file: &file,
                 pseudonyms: pseudonyms.as_ref(),
+                sealer: sealer.as_ref(),
                 whole,
                 asked: &mut asked,
                 problems,
@@ -214,8 +211,40 @@ fn digest(node: &Node) -> Rc<str> {
         .into()
 }
 
-fn key(source: &At<KeySource>, environment: Environment<'_>, problems: &mut Problems) -> Option<Pseudonymiser> {
-    secret(source, environment, problems, Pseudonymiser::new)
+/// The keys of pseudonyms and of sealed values, with those that they were before.
+fn keys(
+    keys: Option<&policy_file::Keys>,
+    environment: Environment<'_>,
+    problems: &mut Problems,
+) -> (Option<Arc<Pseudonymiser>>, Option<Arc<Sealer>>) {
+    let Some(keys) = keys else {
+        return (None, None);
+    };
+    for (current, old, name) in [
+        (&keys.pseudonyms, &keys.old_pseudonyms, "pseudonyms"),
+        (&keys.sealing, &keys.old_sealing, "sealing"),
+    ] {
+        if let (None, Some(old)) = (current, old.as_ref().and_then(|old| old.first())) {
+            problems.error(old.span, format!("an old key without a current one, add `{name}`"));
+        }
+    }
+    let mut pseudonyms = None;
+    if let Some(source) = &keys.pseudonyms {
+        pseudonyms = secret(source, environment, problems, Pseudonymiser::new);
+        for source in keys.old_pseudonyms.iter().flatten() {
+            let before = pseudonyms.take().or_else(|| Pseudonymiser::new(&[0; MIN_KEY_BYTES]));
+            pseudonyms = secret(source, environment, problems, |bytes| before.clone()?.with_old(bytes));
+        }
+    }
+    let mut sealer = None;
+    if let Some(source) = &keys.sealing {
+        sealer = secret(source, environment, problems, Sealer::new);
+        for source in keys.old_sealing.iter().flatten() {
+            let before = sealer.take().or_else(|| Sealer::new(&[0; MIN_KEY_BYTES]));
+            sealer = secret(source, environment, problems, |bytes| before.clone()?.with_old(bytes));
+        }
+    }
+    (pseudonyms.map(Arc::new), sealer.map(Arc::new))
 }
 
 /// Reads a secret and makes of its bytes what it is for; `None` from `make` where they are too few.
@@ -509,6 +538,7 @@ fn warn_of_unused(file: &PolicyFile, problems: &mut Problems) {
 struct Section<'a> {
     file: &'a PolicyFile,
     pseudonyms: Option<&'a Arc<Pseudonymiser>>,
+    sealer: Option<&'a Arc<Sealer>>,
     /// Whether all of the document could be read; only then does absence mean anything.
     whole: bool,
     /// What is asked of tokens; sections add to it.
@@ -519,7 +549,7 @@ struct Section<'a> {
 impl Section<'_> {
     fn policy(mut self, name: &At<String>, entry: &policy_file::PolicyEntry) -> Option<Policy> {
         let oauth_scope = entry.oauth_scope.as_ref().map(|section| self.oauth(section));
-        let phi_url = entry.phi_url.as_ref().map(|section| self.phi_url(section));
+        let phi_url = entry.phi_url.as_ref().map(|section| self.phi_url(&name.value, section));
         let cache_control = entry.cache_control.as_ref().map(CacheControl::compile);
         let has_token = entry.oauth_scope.is_some();
         let response_trim = entry
@@ -544,122 +574,6 @@ impl Section<'_> {
             cache_control,
             response_trim: transpose(response_trim)?,
         })
-    }
-
-    fn phi_url(&mut self, at: &At<PhiUrl>) -> Option<PhiPolicy> {
-        let section = &at.value;
-        let mut action = |given: &Option<At<Action>>| {
-            let given = given.as_ref()?;
-            self.needs_key(given.value == Action::Tokenize, given.span);
-            Some(rule(given.value))
-        };
-        let (on_query, on_path, on_detect) = (
-            action(&section.on_query),
-            action(&section.on_path),
-            action(&section.on_detect),
-        );
-        let (on_query, on_detect) = (
-            on_query.unwrap_or(phi::Action::Reject),
-            on_detect.unwrap_or(phi::Action::Reject),
-        );
-        let mut query = Vec::new();
-        for (name, action) in &section.query.entries {
-            if name.value.is_empty() || name.value.contains([':', '.', '&', '=', '%', ' ']) {
-                self.problems.error(
-                    name.span,
-                    format!(
-                        "`{}` is no base name; modifiers and chains match by it, write the name alone",
-                        name.value
-                    ),
-                );
-            }
-            self.needs_key(action.value == QueryAction::Tokenize, action.span);
-            query.push((name.value.clone(), query_rule(action.value)));
-        }
-        let detect: Vec<phi::Detector> = section
-            .detect
-            .iter()
-            .flatten()
-            .map(|detector| detector_of(detector.value))
-            .collect();
-        if let Some(on_detect) = section.on_detect.as_ref().filter(|_| detect.is_empty() && self.whole) {
-            self.problems.error(
-                on_detect.span,
-                "`on_detect` has no effect without `detect`, name recognisers or remove it",
-            );
-        }
-        if let Some(on_query) = section
-            .on_query
-            .as_ref()
-            .filter(|_| section.preset.is_none() && self.whole)
-        {
-            self.problems.error(
-                on_query.span,
-                "`on_query` has no effect without `preset`, which says what carries PHI; add `preset: fhir-r4`",
-            );
-        }
-        if let Some(on_path) = section
-            .on_path
-            .as_ref()
-            .filter(|_| section.preset.is_none() && self.whole)
-        {
-            self.problems.error(
-                on_path.span,
-                "`on_path` has no effect without `preset`, which says what carries PHI; add `preset: fhir-r4`",
-            );
-        }
-        if section.preset.is_none() && query.is_empty() && detect.is_empty() && self.whole {
-            self.problems.error(
-                at.span,
-                "this finds nothing, add `preset: fhir-r4`, `query` or `detect`",
-            );
-        }
-        let preset = section.preset.map(|Preset::FhirR4| phi::Preset::FhirR4);
-        let rules = phi::Rules {
-            preset,
-            on_query,
-            query,
-            on_path,
-            detect,
-            on_detect,
-        };
-        let compiled = match PhiPolicy::new(
-            rules,
-            self.pseudonyms.map(|key| Arc::clone(key) as Arc<dyn phi::Pseudonymise>),
-        ) {
-            Ok(compiled) => compiled,
-            Err(why) => {
-                // `needs_key` told most of it, at its own place.
-                if !self.problems.has_errors() {
-                    self.problems.error(at.span, why.to_string());
-                }
-                return None;
-            }
-        };
-        for warning in compiled.warnings() {
-            let span = match warning.key.as_str() {
-                "on_query" => section.on_query.as_ref().map(|action| action.span),
-                "on_path" => section.on_path.as_ref().map(|action| action.span),
-                "on_detect" => section.on_detect.as_ref().map(|action| action.span),
-                key => key
-                    .strip_prefix("query.")
-                    .and_then(|name| section.query.get(name))
-                    .map(|action| action.span),
-            };
-            self.problems
-                .warn(span.unwrap_or(at.span), format!("`{}`: {}", warning.key, warning.text));
-        }
-        Some(compiled)
-    }
-
-    fn needs_key(&mut self, tokenizes: bool, span: Span) {
-        let keyless = self.file.keys.as_ref().is_none_or(|keys| keys.pseudonyms.is_none());
-        if tokenizes && keyless && self.whole {
-            self.problems.error(
-                span,
-                "`tokenize` needs a key, add `keys: {pseudonyms: {env: SCRIM_PSEUDONYM_KEY}}`",
-            );
-        }
     }
 
     fn trim(&mut self, section: &policy_file::ResponseTrim, has_token: bool) -> Option<ResponseTrim> {
@@ -754,36 +668,6 @@ fn transpose<T>(outer: Option<Option<T>>) -> Option<Option<T>> {
         None => Some(None),
         Some(Some(inner)) => Some(Some(inner)),
         Some(None) => None,
-    }
-}
-
-fn rule(action: Action) -> phi::Action {
-    match action {
-        Action::Reject => phi::Action::Reject,
-        Action::Strip => phi::Action::Strip,
-        Action::Mask => phi::Action::Mask,
-        Action::Tokenize => phi::Action::Tokenize,
-        Action::Observe => phi::Action::Observe,
-    }
-}
-
-fn query_rule(action: QueryAction) -> phi::Action {
-    match action {
-        QueryAction::Reject => phi::Action::Reject,
-        QueryAction::Strip => phi::Action::Strip,
-        QueryAction::Mask => phi::Action::Mask,
-        QueryAction::Tokenize => phi::Action::Tokenize,
-        QueryAction::Observe => phi::Action::Observe,
-        QueryAction::Pass => phi::Action::Pass,
-    }
-}
-
-fn detector_of(detector: Detector) -> phi::Detector {
-    match detector {
-        Detector::Ssn => phi::Detector::Ssn,
-        Detector::Email => phi::Detector::Email,
-        Detector::Phone => phi::Detector::Phone,
-        Detector::Mrn => phi::Detector::Mrn,
     }
 }
 

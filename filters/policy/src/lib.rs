@@ -62,6 +62,7 @@ pub mod pseudonym;
 pub mod response_trim;
 pub mod route;
 pub mod scope;
+pub mod seal;
 pub mod sender;
 pub mod token;
 pub mod trim;

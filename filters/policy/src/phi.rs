@@ -25,19 +25,23 @@
 //! | observe | passes, masked in the log | passes, masked in the log | passes, masked in the log |
 //!
 //! ```
-//! use scrim_policy::phi::{Action, Detector, Outcome, PhiPolicy, Preset, Rules};
+//! use scrim_policy::phi::{Action, Outcome, PhiPolicy, Preset, Rules, Secrets};
 //! use scrim_policy::url::Target;
-//! let rules = Rules { preset: Some(Preset::FhirR4), on_query: Action::Mask, detect: vec![Detector::Ssn], ..Rules::default() };
-//! let policy = PhiPolicy::new(rules, None).ok().unwrap();
+//! let rules = Rules { preset: Some(Preset::FhirR4), on_query: Action::Mask, ..Rules::default() };
+//! let policy = PhiPolicy::new(rules, Secrets::default()).ok().unwrap();
 //! let target = Target::parse(b"/fhir/Patient?n%61me:exact=Chalmers&_count=1").ok().unwrap();
-//! let judgement = policy.judge(&target);
+//! let judgement = policy.judge(&target, None);
 //! assert!(matches!(judgement.outcome, Outcome::Rewrite(raw) if raw == b"/fhir/Patient?n%61me:exact=***&_count=1"));
 //! assert_eq!(judgement.log_safe, "/fhir/Patient?name:exact=***&_count=1");
 //! ```
 
+mod body;
 mod detect;
 mod fhir_r4;
+mod generalize;
 mod names;
+mod places;
+mod reference;
 mod rewrite;
 mod rules;
 
@@ -46,11 +50,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use detect::Detector;
-pub use rules::{Action, Preset, Pseudonymise, Rules, RulesError, Warning};
+pub use rules::{Action, DetectEntry, PathTemplate, Preset, Rules, RulesError, Warning};
 
+use crate::pseudonym::Pseudonymiser;
+use crate::seal::{Opened, Sealer};
 use crate::url::{Parameter, Part, Segment, Target, fold};
-use detect::announces_mrn;
-use detect::{Hit, scan};
+use detect::{Detectors, Hit};
 use names::{Scope, phi_name};
 use rewrite::{Edits, LogMasks, MASK, Piece, locate};
 
@@ -58,11 +63,41 @@ use rewrite::{Edits, LogMasks, MASK, Piece, locate};
 pub struct PhiPolicy {
     rules: Rules,
     on_path: Action,
-    detectors: u8,
+    detectors: Detectors,
     /// Whether rules by name match in any case: all but `pass` do.
     any_case: bool,
     strict: bool,
-    pseudonyms: Option<Arc<dyn Pseudonymise>>,
+    secrets: Secrets,
+}
+
+/// What rules need to make pseudonyms and to seal.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    /// The policy's name: what is sealed for one policy opens under no other.
+    pub policy: String,
+    /// For `tokenize`.
+    pub pseudonyms: Option<Arc<Pseudonymiser>>,
+    /// For `seal`.
+    pub sealer: Option<Arc<Sealer>>,
+}
+
+/// Which way a URL goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the upstream: what is sealed is opened, what is refused is refused.
+    In,
+    /// To the client: nothing is refused; what would be is sealed, or masked where it can't be.
+    Out,
+}
+
+/// Where a URL stands, and when.
+pub struct Scene<'s> {
+    /// The year, where it is known: ages over 89 are not told by a year (45 CFR 164.514(b)(2)(i)(C)).
+    pub year: Option<u16>,
+    /// The host that the client called; a URL to another is none that we could open again.
+    pub authority: &'s [u8],
+    /// The name of the policy that governs a GET of a target, if it opens what is sealed.
+    pub opens: &'s dyn Fn(&Target<'_>) -> Option<String>,
 }
 
 /// What becomes of a request target, and how to log it. It has no `Debug`: a rewrite may hold what was let through.
@@ -71,6 +106,8 @@ pub struct Judgement<'t> {
     pub outcome: Outcome,
     /// The target in percent-encoded ASCII, all PHI masked as `***` whatever the action, unless passed by name.
     pub log_safe: Cow<'t, str>,
+    /// Whether what goes on holds what the log-safe path masks.
+    pub shows: bool,
     /// How much was done.
     pub counts: Counts,
 }
@@ -95,14 +132,20 @@ pub struct Rejection {
 }
 
 /// Where PHI was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A path id.
     Path,
     /// A query parameter, by name or preset.
     Query,
+    /// A header, by name.
+    Header,
     /// A recogniser found it.
-    Detect(Detector),
+    Detect(String),
+    /// What is sealed does not open here.
+    Sealed,
+    /// What can't be read, where it could hold PHI.
+    Unreadable,
 }
 
 /// How often each action was applied to a target.
@@ -112,22 +155,46 @@ pub struct Counts {
     pub masked: u32,
     /// Stripped pieces.
     pub stripped: u32,
+    /// Pieces made coarser.
+    pub generalized: u32,
     /// Tokenized pieces.
     pub tokenized: u32,
+    /// Sealed pieces.
+    pub sealed: u32,
+    /// Opened pieces.
+    pub opened: u32,
     /// Pieces that were let through under `observe`.
     pub observed: u32,
     /// Stretches that the policy's detectors found.
     pub detected: u32,
 }
 
-/// What becomes of a header value that holds a URL.
-pub enum HeaderJudgement {
-    /// It stays.
-    Keep,
-    /// It goes.
-    Remove,
-    /// It becomes this.
-    Replace(Vec<u8>),
+impl Counts {
+    /// Adds what was done elsewhere.
+    pub fn add(&mut self, other: Counts) {
+        let Counts {
+            masked,
+            stripped,
+            generalized,
+            tokenized,
+            sealed,
+            opened,
+            observed,
+            detected,
+        } = other;
+        for (sum, more) in [
+            (&mut self.masked, masked),
+            (&mut self.stripped, stripped),
+            (&mut self.generalized, generalized),
+            (&mut self.tokenized, tokenized),
+            (&mut self.sealed, sealed),
+            (&mut self.opened, opened),
+            (&mut self.observed, observed),
+            (&mut self.detected, detected),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
 }
 
 /// The log-safe path of a target that no `phi_url` section governs, or that was refused before one was found: every path segment is masked
@@ -137,18 +204,21 @@ pub fn log_safe(target: &Target<'_>, known: &dyn Fn(&str) -> bool) -> String {
         rules: Rules {
             preset: Some(Preset::FhirR4),
             on_query: Action::Observe,
-            query: Vec::new(),
-            on_path: None,
-            detect: Vec::new(),
             on_detect: Action::Observe,
+            ..Rules::default()
         },
         on_path: Action::Observe,
-        detectors: 0,
+        detectors: Detectors::none(),
         any_case: false,
         strict: true,
-        pseudonyms: None,
+        secrets: Secrets::default(),
     };
-    let mut pass = Pass::new(&strict, target);
+    let scene = Scene {
+        year: None,
+        authority: b"",
+        opens: &|_| None,
+    };
+    let mut pass = Pass::new(&strict, target, Way::In, &scene);
     pass.path();
     pass.query();
     for (index, segment) in target.segments().iter().enumerate() {
@@ -163,51 +233,45 @@ impl PhiPolicy {
     /// Compiles rules.
     ///
     /// # Errors
-    /// `tokenize` without `pseudonyms`, or `pass` where it makes no sense.
-    pub fn new(rules: Rules, pseudonyms: Option<Arc<dyn Pseudonymise>>) -> Result<Self, RulesError> {
-        let default_path = if pseudonyms.is_some() {
+    /// `tokenize` or `seal` without a key, `pass` where it makes no sense, `strip` where it widens, a pattern that can't be used.
+    pub fn new(mut rules: Rules, secrets: Secrets) -> Result<Self, RulesError> {
+        let default_path = if secrets.pseudonyms.is_some() {
             Action::Tokenize
         } else {
             Action::Reject
         };
         let on_path = rules.on_path.unwrap_or(default_path);
-        for (key, action) in [
-            ("on_query", rules.on_query),
-            ("on_path", on_path),
-            ("on_detect", rules.on_detect),
-        ] {
-            match action {
-                Action::Pass => return Err(RulesError::PassOutsideQuery(key)),
-                Action::Tokenize if pseudonyms.is_none() => {
-                    return Err(RulesError::NoKey(key.to_owned()));
-                }
-                _ => {}
-            }
-        }
-        let unkeyed = |action: &Action| *action == Action::Tokenize && pseudonyms.is_none();
-        if let Some((name, _)) = rules.query.iter().find(|(_, action)| unkeyed(action)) {
-            return Err(RulesError::NoKey(format!("query.{name}")));
-        }
+        rules::check(&rules, on_path, &secrets)?;
         let any_case = rules.query.iter().any(|(_, action)| *action != Action::Pass);
-        let detectors = rules.detect.iter().fold(0, |set, detector| set | bit(*detector));
+        let detectors = Detectors::new(std::mem::take(&mut rules.detect))?;
         Ok(Self {
             rules,
             on_path,
             detectors,
             any_case,
             strict: false,
-            pseudonyms,
+            secrets,
         })
     }
 
     /// Rules that work but widen a search, or let through what the preset says is PHI.
     pub fn warnings(&self) -> Vec<Warning> {
-        rules::warnings(&self.rules, self.on_path)
+        rules::warnings(&self.rules, !self.detectors.is_empty())
     }
 
-    /// What becomes of this request target.
-    pub fn judge<'t>(&self, target: &'t Target<'_>) -> Judgement<'t> {
-        let mut pass = Pass::new(self, target);
+    /// What becomes of this request target; `year` is the current one, where it is known.
+    pub fn judge<'t>(&self, target: &'t Target<'_>, year: Option<u16>) -> Judgement<'t> {
+        let scene = Scene {
+            year,
+            authority: b"",
+            opens: &|_| None,
+        };
+        self.judge_target(target, Way::In, &scene)
+    }
+
+    /// What becomes of a target, whichever way it goes.
+    fn judge_target<'t>(&self, target: &'t Target<'_>, way: Way, scene: &Scene<'_>) -> Judgement<'t> {
+        let mut pass = Pass::new(self, target, way, scene);
         pass.path();
         if !target.parameters().is_empty() {
             pass.query();
@@ -220,32 +284,57 @@ impl PhiPolicy {
         Judgement {
             outcome,
             log_safe: pass.masks.render(target),
+            shows: pass.shows,
             counts: pass.counts,
         }
     }
 
-    /// What becomes of a `Referer`: kept without PHI in it, else cut down to its origin (RFC 9110, 10.1.3), and removed
-    /// where it cannot be read as an absolute http URL. `about:blank` stays.
-    pub fn judge_referer(&self, value: &[u8]) -> HeaderJudgement {
-        if value == b"about:blank" {
-            return HeaderJudgement::Keep;
-        }
-        let Ok(target) = Target::parse(value) else {
-            return HeaderJudgement::Remove;
+    /// The target with what is sealed in it opened, for who judges what is asked for; `None` where nothing is sealed.
+    ///
+    /// # Errors
+    /// What is sealed does not open.
+    pub fn open(&self, target: &Target<'_>) -> Result<Option<Vec<u8>>, Rejection> {
+        let Some(sealer) = &self.secrets.sealer else {
+            return Ok(None);
         };
-        if target.authority().is_none() {
-            return HeaderJudgement::Remove;
+        if memchr::memmem::find(target.raw(), Sealer::PREFIX.as_bytes()).is_none() && target.is_plain() {
+            return Ok(None);
         }
-        let mut pass = Pass::new(self, &target);
-        pass.path();
-        pass.query();
-        if pass.masks.is_empty() && pass.rejection.is_none() && pass.edits.is_empty() {
-            return HeaderJudgement::Keep;
+        let mut edits = Edits::new(target);
+        let mut open = |piece, range, place: (&str, &str), text: &str, part| match sealer
+            .open(&[&self.secrets.policy, place.0, place.1], text)
+        {
+            Opened::NotSealed => Ok(()),
+            Opened::Forged => Err(Rejection {
+                kind: Kind::Sealed,
+                parameter: None,
+            }),
+            Opened::Value(value) => {
+                let mut raw = String::new();
+                crate::url::push_encoded(&mut raw, &value, part);
+                edits.replace(piece, range, Cow::Owned(raw));
+                Ok(())
+            }
+        };
+        let mut before = "";
+        for (index, segment) in target.segments().iter().enumerate() {
+            let place = (SEGMENT, before);
+            open(
+                Piece::Segment(index),
+                segment.range(),
+                place,
+                segment.text(),
+                Part::Segment,
+            )?;
+            before = segment.text();
         }
-        let mut origin = String::new();
-        target.render_origin(&mut origin);
-        origin.push('/');
-        HeaderJudgement::Replace(origin.into_bytes())
+        for (index, parameter) in target.parameters().iter().enumerate() {
+            let place = (PARAMETER, parameter.base_name());
+            let range = parameter.value_range().unwrap_or_default();
+            open(Piece::Value(index), range, place, parameter.value(), Part::Value)?;
+        }
+        let rewritten = !edits.is_empty();
+        Ok(rewritten.then(|| edits.apply()))
     }
 
     /// The rule for a parameter by name, with the rule's spelling of it.
@@ -283,31 +372,60 @@ impl PhiPolicy {
         rule.map(|(name, action)| (name.as_str(), *action))
     }
 
-    fn detects(&self, detector: Detector) -> bool {
-        self.detectors & bit(detector) != 0
+    /// The pseudonym of a text, URL-safe; the text itself where it is a pseudonym of ours. `None` without a key.
+    fn pseudonym(&self, value: &str) -> Option<Pseudonymised> {
+        let key = self.secrets.pseudonyms.as_ref()?;
+        if key.recognises(value) {
+            return Some(Pseudonymised::Already);
+        }
+        Some(Pseudonymised::Anew(key.pseudonym(value.as_bytes()).as_str().to_owned()))
     }
 
-    fn pseudonym(&self, value: &str) -> Option<String> {
-        let token = self.pseudonyms.as_ref()?.pseudonym(value.as_bytes());
-        let mut safe = String::with_capacity(token.len());
-        crate::url::push_encoded(&mut safe, &token, Part::Segment);
-        Some(safe)
+    /// Whether a parameter may go without widening a search.
+    fn may_strip(&self, name: &str) -> bool {
+        self.rules.strip_safe.iter().any(|safe| safe == "*" || safe == name)
+    }
+
+    /// The stricter of two for a whole piece.
+    fn stricter(one: Action, other: Action) -> Action {
+        let order = |action: Action| ORDER.iter().position(|of| *of == action).unwrap_or(0);
+        if order(other) < order(one) { other } else { one }
     }
 }
 
-fn bit(detector: Detector) -> u8 {
-    match detector {
-        Detector::Ssn => 1,
-        Detector::Email => 2,
-        Detector::Phone => 4,
-        Detector::Mrn => 8,
-    }
+/// Actions, the strictest first.
+const ORDER: [Action; 8] = [
+    Action::Reject,
+    Action::Strip,
+    Action::Mask,
+    Action::Seal,
+    Action::Tokenize,
+    Action::Generalize,
+    Action::Observe,
+    Action::Pass,
+];
+
+/// What a sealed value stands for, in what it is bound to.
+const SEGMENT: &str = "segment";
+const PARAMETER: &str = "parameter";
+
+enum Pseudonymised {
+    /// It is one.
+    Already,
+    /// This one, in unreserved characters (RFC 3986 2.3).
+    Anew(String),
 }
 
 /// One judgement under way.
 struct Pass<'p, 't, 'a> {
     policy: &'p PhiPolicy,
     target: &'t Target<'a>,
+    way: Way,
+    scene: &'p Scene<'p>,
+    /// Under which policy's name the target's pieces are sealed, asked once: `Some(None)` where they can't be.
+    seals_for: Option<Option<String>>,
+    /// Whether something that is masked in the log goes on in the clear.
+    shows: bool,
     edits: Edits<'t, 'a>,
     masks: LogMasks,
     counts: Counts,
@@ -317,34 +435,72 @@ struct Pass<'p, 't, 'a> {
 }
 
 impl<'p, 't, 'a> Pass<'p, 't, 'a> {
-    fn new(policy: &'p PhiPolicy, target: &'t Target<'a>) -> Self {
+    fn new(policy: &'p PhiPolicy, target: &'t Target<'a>, way: Way, scene: &'p Scene<'p>) -> Self {
         Self {
             policy,
             target,
+            way,
+            scene,
+            seals_for: None,
+            shows: false,
             edits: Edits::new(target),
             masks: LogMasks::default(),
             counts: Counts::default(),
             rejection: None,
-            quiet: target.is_plain() && !detect::may_hold(target.raw()),
+            quiet: target.is_plain() && !policy.detectors.may_hold(target.raw()),
         }
     }
 
     fn path(&mut self) {
-        let preset = self.policy.rules.preset.is_some();
+        let policy = self.policy;
+        let preset = policy.rules.preset.is_some();
         let mut before = "";
         let segments: &'t [Segment<'a>] = self.target.segments();
         for (index, segment) in segments.iter().enumerate() {
             let text = segment.text();
             let piece = Piece::Segment(index);
-            if preset && names::is_id(before, text, self.policy.strict) {
+            let place = (SEGMENT, before);
+            let meant =
+                |(template, _): &&(PathTemplate, Action)| template.means(index, segments.iter().map(|s| s.text()));
+            let by_template = policy.rules.path.iter().find(meant).map(|(_, action)| *action);
+            let by_preset = || (preset && names::is_id(before, text, policy.strict)).then_some(policy.on_path);
+            let action = by_template.or_else(by_preset).filter(|action| *action != Action::Pass);
+            if self.opened(piece, segment.range(), place, text) {
+                // The upstream gets what stands behind it.
+            } else if let Some(action) = action {
                 self.masks.whole(piece);
-                self.act(self.policy.on_path, Kind::Path, None, piece, segment.range(), text);
+                self.act(action, Kind::Path, None, (piece, place), segment.range(), text);
             } else {
-                let whole_mrn = !self.quiet && announces_mrn(&fold(before)) && detect::is_mrn_body(&fold(text));
-                self.detect(piece, segment.range(), text, whole_mrn, None);
+                self.detect((piece, place), segment.range(), text, None);
             }
             before = text;
         }
+    }
+
+    /// Opens a piece that is sealed; `false` where it is not.
+    fn opened(&mut self, piece: Piece, range: Range<usize>, place: (&str, &str), text: &str) -> bool {
+        let secrets = &self.policy.secrets;
+        let Some(sealer) = &secrets.sealer else {
+            return false;
+        };
+        if !Sealer::is_sealed(text) {
+            return false;
+        }
+        self.masks.whole(piece);
+        if self.way == Way::Out {
+            return true;
+        }
+        match sealer.open(&[&secrets.policy, place.0, place.1], text) {
+            Opened::Value(value) => {
+                let mut raw = String::new();
+                crate::url::push_encoded(&mut raw, &value, piece.part());
+                self.counts.opened = self.counts.opened.saturating_add(1);
+                self.shows = true;
+                self.edits.replace(piece, range, Cow::Owned(raw));
+            }
+            Opened::NotSealed | Opened::Forged => self.reject(Kind::Sealed, None),
+        }
+        true
     }
 
     fn query(&mut self) {
@@ -375,23 +531,22 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         if parameter.value().is_empty() && bare {
             found = None;
         }
+        let value_place = (Piece::Value(index), (PARAMETER, parameter.base_name()));
+        let name_place = (Piece::Name(index), (PARAMETER, ""));
         if let Some((name, action)) = found {
             let free_text = by_preset.is_some() && names::is_free_text(name);
-            if free_text && policy.rules.on_detect == Action::Reject && self.rejected_text(index, parameter, name) {
+            if free_text && self.rejected_text(index, parameter, name) {
                 return;
             }
             let name = (!name.is_empty()).then_some(name);
-            self.detect(
-                Piece::Name(index),
-                parameter.name_range(),
-                parameter.name(),
-                false,
-                Some(index),
-            );
+            self.detect(name_place, parameter.name_range(), parameter.name(), Some(index));
             match parameter.value_range() {
                 Some(range) if !parameter.value().is_empty() => {
+                    if self.opened(value_place.0, range.clone(), value_place.1, parameter.value()) {
+                        return;
+                    }
                     self.masks.whole(Piece::Value(index));
-                    self.act(action, Kind::Query, name, Piece::Value(index), range, parameter.value());
+                    self.act(action, Kind::Query, name, value_place, range, parameter.value());
                 }
                 // All that it says stands in the name, after the base name.
                 _ => {
@@ -400,7 +555,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
                         action,
                         Kind::Query,
                         name,
-                        Piece::Name(index),
+                        name_place,
                         parameter.name_range(),
                         parameter.name(),
                     );
@@ -408,16 +563,8 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
             }
             return;
         }
-        self.detect(
-            Piece::Name(index),
-            parameter.name_range(),
-            parameter.name(),
-            false,
-            Some(index),
-        );
+        self.detect(name_place, parameter.name_range(), parameter.name(), Some(index));
         let range = parameter.value_range().unwrap_or_default();
-        let whole_mrn =
-            !self.quiet && announces_mrn(&fold(parameter.base_name())) && detect::is_mrn_body(&fold(parameter.value()));
         if policy.strict && !names::is_result_parameter(parameter) {
             let piece = if parameter.has_value() {
                 Piece::Value(index)
@@ -425,8 +572,9 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
                 Piece::Name(index)
             };
             self.masks.whole(piece);
-        } else if parameter.has_value() {
-            self.detect(Piece::Value(index), range, parameter.value(), whole_mrn, Some(index));
+        } else if parameter.has_value() && !self.opened(value_place.0, range.clone(), value_place.1, parameter.value())
+        {
+            self.detect(value_place, range, parameter.value(), Some(index));
         }
     }
 
@@ -445,63 +593,82 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
             .or_else(|| names::refers_to_person(&fold(parameter.value())).then_some(""))
     }
 
-    /// Rejects a free-text parameter in which a detector of the policy finds something.
+    /// Rejects a free-text parameter in which a detector of the policy finds something that is to be rejected.
     fn rejected_text(&mut self, index: usize, parameter: &Parameter<'_>, name: &str) -> bool {
-        let hits = scan(&fold(parameter.value()));
-        let Some(hit) = hits.iter().find(|hit| self.policy.detects(hit.detector)) else {
+        let policy = self.policy;
+        if self.way == Way::Out {
+            return false;
+        }
+        let hits = policy
+            .detectors
+            .scan(&fold(parameter.value()), &fold(parameter.base_name()));
+        let rejects = |hit: &&Hit| self.detected_action(hit) == Some(Action::Reject);
+        let Some(hit) = hits.iter().find(rejects) else {
             return false;
         };
         self.counts.detected = self.counts.detected.saturating_add(1);
         self.masks.whole(Piece::Value(index));
-        self.reject(Kind::Detect(hit.detector), Some(name));
+        self.reject(Kind::Detect(policy.detectors.code(hit.finder)), Some(name));
         true
     }
 
+    /// What becomes of what was found; `None` where it only has no place in logs.
+    fn detected_action(&self, hit: &Hit) -> Option<Action> {
+        let own = self.policy.detectors.action(hit.finder)?;
+        Some(own.unwrap_or(self.policy.rules.on_detect))
+    }
+
     /// Looks through one piece. What any detector finds is masked in the log; what the policy's detectors find is acted on.
-    fn detect(&mut self, piece: Piece, range: Range<usize>, text: &str, whole_mrn: bool, parameter: Option<usize>) {
-        if self.quiet {
+    fn detect(&mut self, at: (Piece, (&str, &str)), range: Range<usize>, text: &str, parameter: Option<usize>) {
+        if self.quiet || text.is_empty() {
             return;
         }
+        let (piece, (_, context)) = at;
         let folded = fold(text);
-        let mut hits = scan(&folded);
-        if whole_mrn {
-            hits = vec![Hit {
-                detector: Detector::Mrn,
-                start: 0,
-                end: folded.len(),
-            }];
-        }
+        let mut hits = self.policy.detectors.scan(&folded, &fold(context));
         if hits.is_empty() {
             return;
         }
         let same = matches!(folded, Cow::Borrowed(_));
-        if same && !whole_mrn {
+        if same {
             self.masks.stretches(piece, &hits);
         } else {
             self.masks.whole(piece);
         }
-        hits.retain(|hit| self.policy.detects(hit.detector));
+        let found = hits.len();
+        hits.retain(|hit| self.detected_action(hit).is_some());
+        self.shows |= hits.len() < found;
         let Some(first) = hits.first().copied() else {
             return;
         };
         let count = u32::try_from(hits.len()).unwrap_or(u32::MAX);
         self.counts.detected = self.counts.detected.saturating_add(count);
-        let action = self.policy.rules.on_detect;
-        let kind = Kind::Detect(first.detector);
+        let actions: Vec<Action> = hits.iter().filter_map(|hit| self.detected_action(hit)).collect();
+        let strictest = actions.iter().copied().fold(Action::Pass, PhiPolicy::stricter);
         let name = parameter.and_then(|index| self.known_name(index));
-        let whole = !same || whole_mrn || matches!(action, Action::Reject | Action::Strip | Action::Observe);
+        let whole = !same
+            || matches!(
+                strictest,
+                Action::Reject | Action::Strip | Action::Seal | Action::Observe
+            );
         let raw = self.target.raw().get(range.clone()).unwrap_or_default();
         let query = !matches!(piece, Piece::Segment(_));
         let located = if whole { None } else { locate(raw, text, query, &hits) };
+        let code = |hit: &Hit| Kind::Detect(self.policy.detectors.code(hit.finder));
         match located {
             Some(stretches) => {
-                for (hit, stretch) in hits.iter().zip(stretches) {
-                    let at = range.start.saturating_add(stretch.start)..range.start.saturating_add(stretch.end);
+                for ((hit, action), stretch) in hits.iter().zip(actions).zip(stretches) {
+                    let at_raw = range.start.saturating_add(stretch.start)..range.start.saturating_add(stretch.end);
                     let found = text.get(hit.start..hit.end).unwrap_or_default();
-                    self.act(action, kind, name, piece, at, found);
+                    let kind = code(hit);
+                    self.act(action, kind, name, at, at_raw, found);
                 }
             }
-            None => self.act(action, kind, name, piece, range, text),
+            None => {
+                let worst = hits.iter().find(|hit| self.detected_action(hit) == Some(strictest));
+                let kind = code(worst.unwrap_or(&first));
+                self.act(strictest, kind, name, at, range, text);
+            }
         }
     }
 
@@ -510,30 +677,102 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         action: Action,
         kind: Kind,
         parameter: Option<&str>,
-        piece: Piece,
+        (piece, place): (Piece, (&str, &str)),
         range: Range<usize>,
         text: &str,
     ) {
-        let counts = &mut self.counts;
+        let policy = self.policy;
+        let action = match self.way {
+            Way::In => action,
+            Way::Out => self.outward(action, piece, place),
+        };
+        let count = |n: &mut u32| *n = n.saturating_add(1);
         match action {
             Action::Pass => {}
             Action::Reject => self.reject(kind, parameter),
-            Action::Observe => counts.observed = counts.observed.saturating_add(1),
+            Action::Observe => {
+                count(&mut self.counts.observed);
+                self.shows = true;
+            }
             Action::Strip => {
-                counts.stripped = counts.stripped.saturating_add(1);
+                count(&mut self.counts.stripped);
                 self.edits.strip(piece);
             }
             Action::Mask => {
-                counts.masked = counts.masked.saturating_add(1);
+                count(&mut self.counts.masked);
                 self.edits.replace(piece, range, Cow::Borrowed(MASK));
             }
-            Action::Tokenize => match self.policy.pseudonym(text) {
-                Some(token) => {
-                    counts.tokenized = counts.tokenized.saturating_add(1);
+            Action::Generalize => match generalize::generalize(text, place.1, self.scene.year) {
+                Some(coarse) => {
+                    count(&mut self.counts.generalized);
+                    let mut raw = String::new();
+                    crate::url::push_encoded(&mut raw, &coarse, piece.part());
+                    self.edits.replace(piece, range, Cow::Owned(raw));
+                }
+                None => self.refuse_or_mask(kind, parameter, piece, range),
+            },
+            Action::Tokenize => match policy.pseudonym(text) {
+                Some(Pseudonymised::Already) => {}
+                Some(Pseudonymised::Anew(token)) => {
+                    count(&mut self.counts.tokenized);
                     self.edits.replace(piece, range, Cow::Owned(token));
                 }
-                None => self.reject(kind, parameter),
+                None => self.refuse_or_mask(kind, parameter, piece, range),
             },
+            // What comes sealed was opened before.
+            Action::Seal if self.way == Way::In => self.reject(kind, parameter),
+            Action::Seal => {
+                let name = self.seals_for.as_ref().and_then(Option::as_deref);
+                let sealed = name
+                    .zip(policy.secrets.sealer.as_ref())
+                    .and_then(|(name, sealer)| sealer.seal(&[name, place.0, place.1], text));
+                match sealed {
+                    Some(sealed) => {
+                        count(&mut self.counts.sealed);
+                        self.edits.replace(piece, range, Cow::Owned(sealed));
+                    }
+                    None => self.refuse_or_mask(kind, parameter, piece, range),
+                }
+            }
+        }
+    }
+
+    /// What an action becomes for a URL that goes out.
+    fn outward(&mut self, action: Action, piece: Piece, (_, name): (&str, &str)) -> Action {
+        let policy = self.policy;
+        let action = policy.rules.on_response.unwrap_or(match action {
+            Action::Reject => Action::Seal,
+            Action::Strip if matches!(piece, Piece::Segment(_)) || !policy.may_strip(name) => Action::Seal,
+            other => other,
+        });
+        if action != Action::Seal {
+            return action;
+        }
+        let (target, scene) = (self.target, self.scene);
+        let local = || {
+            let ours = |authority: &str| authority.as_bytes().eq_ignore_ascii_case(scene.authority);
+            if policy.secrets.sealer.is_none() || !target.authority().is_none_or(ours) {
+                return None;
+            }
+            (scene.opens)(target)
+        };
+        // Only a whole piece opens again.
+        let whole = !matches!(piece, Piece::Name(_));
+        if self.seals_for.get_or_insert_with(local).is_some() && whole {
+            Action::Seal
+        } else {
+            Action::Mask
+        }
+    }
+
+    /// What can't be done in a request is refused, in a response masked.
+    fn refuse_or_mask(&mut self, kind: Kind, parameter: Option<&str>, piece: Piece, range: Range<usize>) {
+        match self.way {
+            Way::In => self.reject(kind, parameter),
+            Way::Out => {
+                self.counts.masked = self.counts.masked.saturating_add(1);
+                self.edits.replace(piece, range, Cow::Borrowed(MASK));
+            }
         }
     }
 
@@ -555,12 +794,15 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
 }
 
 impl Kind {
-    /// A stable code for audit records and metrics: `path`, `query`, or the detector's.
-    pub fn code(self) -> &'static str {
+    /// A stable code for audit records and metrics: `path`, `query`, `header`, `sealed`, `unreadable`, or the detector's.
+    pub fn code(&self) -> &str {
         match self {
             Self::Path => "path",
             Self::Query => "query",
-            Self::Detect(detector) => detector.code(),
+            Self::Header => "header",
+            Self::Detect(code) => code,
+            Self::Sealed => "sealed",
+            Self::Unreadable => "unreadable",
         }
     }
 }

@@ -34,6 +34,12 @@ record! {
     pub struct Keys {
         /// The key of every keyed pseudonym: in URLs, responses and audit records.
         pub pseudonyms: Option<At<KeySource>>,
+        /// Keys that were `pseudonyms` before: pseudonyms made with them are known for what they are, new ones never are.
+        pub old_pseudonyms: Option<Vec<At<KeySource>>>,
+        /// The key that seals values in URLs that go out and opens them when they come back (AES-SIV, RFC 5297).
+        pub sealing: Option<At<KeySource>>,
+        /// Keys that were `sealing` before: what was sealed with them still opens.
+        pub old_sealing: Option<Vec<At<KeySource>>>,
     }
 
     /// What the proxy allows the modules to do.
@@ -208,10 +214,32 @@ record! {
         pub query: Named<At<QueryAction>>,
         /// What becomes of a path segment that carries PHI. Absent: tokenize where there is a key, else reject.
         pub on_path: Option<At<Action>>,
+        /// What becomes of single path segments, whatever the table says, by how the path begins: of those that the template names in braces, as in
+        /// `/members/{id}/claims`; `*` stands for any one segment.
+        pub path: Named<At<QueryAction>>,
         /// Recognisers over what remains of path and query.
-        pub detect: Option<Vec<At<Detector>>>,
+        pub detect: Option<Vec<Detect>>,
         /// What becomes of what they find. Absent: reject.
         pub on_detect: Option<At<Action>>,
+        /// What becomes of whole request headers, by name.
+        pub headers: Named<At<QueryAction>>,
+        /// What becomes of PHI in search forms (`POST _search`) and in the URLs of batch entries. Absent: pass.
+        pub on_body: Option<At<QueryAction>>,
+        /// What becomes of PHI in URLs of the response. Absent: what becomes of it in requests; `seal` where that is reject or strip, and `mask` where there is no key
+        /// for it.
+        pub on_response: Option<At<ResponseAction>>,
+        /// The parameters that filter nothing, so that `strip` does not widen a search; `*` for all of them.
+        pub strip_safe: Option<Vec<At<String>>>,
+    }
+
+    /// A recogniser with a pattern or an action of its own.
+    pub struct DetectRule {
+        /// A recogniser's name, or one of your own.
+        pub name: At<String>,
+        /// A regular expression over decoded text; it takes time linear in the text. With the name of a recogniser, another spelling that it knows.
+        pub pattern: Option<At<String>>,
+        /// What becomes of what it finds. Absent: `on_detect`.
+        pub action: Option<At<Action>>,
     }
 
     /// No PHI in shared caches.
@@ -338,11 +366,15 @@ choice! {
         Mask = "mask",
         /// It becomes a keyed pseudonym.
         Tokenize = "tokenize",
+        /// It is made coarser: a date its year, a ZIP code its first three digits; refused where it is neither.
+        Generalize = "generalize",
+        /// It passes only sealed: what comes is opened, what goes out in URLs is sealed, what comes in the clear is refused with 400.
+        Seal = "seal",
         /// The upstream gets it as it came; it is counted, and the log-safe path masks it.
         Observe = "observe",
     }
 
-    /// What becomes of a query parameter of a given name.
+    /// What becomes of a query parameter, path segment or header of a given name.
     pub enum QueryAction {
         /// The request is refused with 400.
         Reject = "reject",
@@ -352,10 +384,28 @@ choice! {
         Mask = "mask",
         /// Its value becomes a keyed pseudonym.
         Tokenize = "tokenize",
+        /// It is made coarser: a date its year, a ZIP code its first three digits; refused where it is neither.
+        Generalize = "generalize",
+        /// It passes only sealed: what comes is opened, what goes out in URLs is sealed, what comes in the clear is refused with 400.
+        Seal = "seal",
         /// The upstream gets it as it came; it is counted, and the log-safe path masks it.
         Observe = "observe",
         /// It is declared free of PHI; recognisers still look at it.
         Pass = "pass",
+    }
+
+    /// What becomes of PHI in a URL of the response.
+    pub enum ResponseAction {
+        /// It becomes `***`.
+        Mask = "mask",
+        /// It is made coarser: a date its year, a ZIP code its first three digits; masked where it is neither.
+        Generalize = "generalize",
+        /// It becomes a keyed pseudonym.
+        Tokenize = "tokenize",
+        /// It is sealed, and opened when the client sends it back; masked where it leads to another host.
+        Seal = "seal",
+        /// It stays.
+        Observe = "observe",
     }
 
     /// A recogniser.
@@ -368,6 +418,30 @@ choice! {
         Phone = "phone",
         /// Medical record numbers that are labelled as such.
         Mrn = "mrn",
+        /// National provider identifiers (45 CFR 162.406).
+        Npi = "npi",
+        /// DEA registration numbers.
+        Dea = "dea",
+        /// Medicare beneficiary identifiers.
+        Mbi = "mbi",
+        /// Dates of birth: dates that are labelled as such.
+        BirthDate = "birth-date",
+        /// IP addresses.
+        Ip = "ip",
+        /// MAC addresses.
+        Mac = "mac",
+        /// Account numbers: labelled ones, IBANs and payment cards.
+        Account = "account",
+        /// Licence plates that are labelled as such.
+        Plate = "plate",
+        /// Vehicle identification numbers (49 CFR 565).
+        Vin = "vin",
+        /// URLs of persons: web addresses within a value.
+        Url = "url",
+        /// Geographic units below state: street addresses, and labelled ZIP codes and places.
+        Geo = "geo",
+        /// All of them: what of the identifiers of 45 CFR 164.514(b)(2) can be recognised.
+        SafeHarbor = "safe-harbor",
     }
 
     /// What the responses of a route carry.
@@ -414,6 +488,28 @@ one_of! {
         Remote(RemoteKeySet) = "remote",
         /// Found by OpenID Connect Discovery at `<issuer>/.well-known/openid-configuration`, fetched through a cluster of the proxy.
         Discovery(DiscoveredKeySet) = "discovery",
+    }
+}
+
+/// A recogniser by name, or with a pattern or an action of its own.
+#[derive(Clone, Debug)]
+pub enum Detect {
+    /// By name.
+    Named(At<Detector>),
+    /// With more to say.
+    Rule(DetectRule),
+}
+
+impl Decode for Detect {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match &node.value {
+            Value::Mapping(_) => DetectRule::decode(node, problems).map(Detect::Rule),
+            _ => At::<Detector>::decode(node, problems).map(Detect::Named),
+        }
+    }
+
+    fn schema(definitions: &mut JsonMap<String, Json>) -> Json {
+        json!({"oneOf": [Detector::schema(definitions), DetectRule::schema(definitions)]})
     }
 }
 

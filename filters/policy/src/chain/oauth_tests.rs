@@ -285,7 +285,7 @@ fn the_glass_holds_for_all_others() {
             .request_head(&mut head, &facts, &mut Vault::default())
             .verdict
         {
-            Verdict::Deny(denial) => denial.reason.detail().map(str::to_owned),
+            Verdict::Deny(denial) => denial.reason.detail().map(|detail| detail.into_owned()),
             _ => None,
         }
     };

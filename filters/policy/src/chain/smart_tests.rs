@@ -46,7 +46,11 @@ fn told(opening: &Opening) -> String {
     match &opening.verdict {
         Verdict::Continue(_) => "continue".to_owned(),
         Verdict::AwaitBody => "await".to_owned(),
-        Verdict::Deny(denial) => format!("{} {}", denial.reason.code(), denial.reason.detail().unwrap_or("-")),
+        Verdict::Deny(denial) => format!(
+            "{} {}",
+            denial.reason.code(),
+            denial.reason.detail().unwrap_or("-".into())
+        ),
         Verdict::Hold(_) | Verdict::Reply(_) => "other".to_owned(),
     }
 }
@@ -128,7 +132,7 @@ fn a_search_is_narrowed_behind_what_phi_url_judges() {
         &claims,
         None,
     );
-    assert!(path.starts_with("/fhir/Observation?patient=ps1_"), "{path}");
+    assert!(path.starts_with("/fhir/Observation?patient=ps2-"), "{path}");
 }
 
 #[test]
@@ -574,7 +578,11 @@ fn proven(section: Json, body: &str, status: &str, content_type: &str) -> String
     match stream.response_body(body.as_bytes(), true) {
         BodyVerdict::Pass => "pass".to_owned(),
         BodyVerdict::Replace(out) => String::from_utf8_lossy(&out).into_owned(),
-        BodyVerdict::Deny(denial) => format!("{} {}", denial.reason.code(), denial.reason.detail().unwrap_or("-")),
+        BodyVerdict::Deny(denial) => format!(
+            "{} {}",
+            denial.reason.code(),
+            denial.reason.detail().unwrap_or("-".into())
+        ),
         BodyVerdict::Hold | BodyVerdict::Reset(_) => panic!(),
     }
 }

@@ -1,5 +1,79 @@
 //! Recognisers of identifiers in text. They read folded, decoded text, in time linear in its length.
 
+use super::rules::{Action, DetectEntry, RulesError};
+
+/// What a policy looks for, and what is looked for besides because no log may hold it.
+pub(super) struct Detectors {
+    entries: Vec<DetectEntry>,
+}
+
+/// Who found something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finder {
+    /// A recogniser.
+    Known(Detector),
+    /// The entry of that index, by its own pattern.
+    Own(u16),
+}
+
+impl Detectors {
+    /// Compiles entries.
+    ///
+    /// # Errors
+    /// A pattern that can't be used.
+    pub(super) fn new(entries: Vec<DetectEntry>) -> Result<Self, RulesError> {
+        Ok(Self { entries })
+    }
+
+    /// A policy that looks for nothing.
+    pub(super) fn none() -> Self {
+        Self { entries: Vec::new() }
+    }
+
+    /// Whether the policy looks for anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether anything could be found in any piece of these raw bytes of a target: plain ASCII without escapes.
+    pub(super) fn may_hold(&self, raw: &[u8]) -> bool {
+        may_hold(raw)
+    }
+
+    /// Every hit in a folded text, in order and apart. `context` is the folded name of the parameter or of the segment before.
+    pub(super) fn scan(&self, text: &str, context: &str) -> Vec<Hit> {
+        if announces_mrn(context) && is_mrn_body(text) {
+            let finder = Finder::Known(Detector::Mrn);
+            return vec![Hit {
+                finder,
+                start: 0,
+                end: text.len(),
+            }];
+        }
+        scan(text)
+    }
+
+    /// What the policy does with what was found: `None` where only logs hide it, `Some(None)` where `on_detect` says.
+    pub(super) fn action(&self, finder: Finder) -> Option<Option<Action>> {
+        self.entry(finder).map(|entry| entry.action)
+    }
+
+    /// The name of who found it, for answers, audit records and metrics.
+    pub(super) fn code(&self, finder: Finder) -> String {
+        match finder {
+            Finder::Known(detector) => detector.code().to_owned(),
+            Finder::Own(_) => self.entry(finder).map_or_else(String::new, |entry| entry.name.clone()),
+        }
+    }
+
+    fn entry(&self, finder: Finder) -> Option<&DetectEntry> {
+        match finder {
+            Finder::Known(detector) => self.entries.iter().find(|entry| entry.name == detector.code()),
+            Finder::Own(index) => self.entries.get(usize::from(index)),
+        }
+    }
+}
+
 /// A recogniser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detector {
@@ -37,7 +111,7 @@ impl Detector {
 /// A stretch of text that a recogniser found, in bytes. Stretches do not overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hit {
-    pub(super) detector: Detector,
+    pub(super) finder: Finder,
     pub(super) start: usize,
     pub(super) end: usize,
 }
@@ -207,7 +281,7 @@ fn separated_ssn(bytes: &[u8], start: usize) -> Option<Hit> {
         return None;
     }
     Some(Hit {
-        detector: Detector::Ssn,
+        finder: Finder::Known(Detector::Ssn),
         start,
         end,
     })
@@ -232,7 +306,7 @@ fn bare_ssn(bytes: &[u8], start: usize) -> Option<Hit> {
         return None;
     }
     Some(Hit {
-        detector: Detector::Ssn,
+        finder: Finder::Known(Detector::Ssn),
         start,
         end,
     })
@@ -300,7 +374,7 @@ fn separated_phone(bytes: &[u8], start: usize) -> Option<Hit> {
     }
     let start = if bracket { start.saturating_sub(1) } else { start };
     Some(Hit {
-        detector: Detector::Phone,
+        finder: Finder::Known(Detector::Phone),
         start,
         end: line_end,
     })
@@ -319,7 +393,7 @@ fn bare_phone(bytes: &[u8], start: usize, run: usize) -> Option<Hit> {
         return None;
     }
     Some(Hit {
-        detector: Detector::Phone,
+        finder: Finder::Known(Detector::Phone),
         start,
         end,
     })
@@ -356,7 +430,7 @@ fn scan_email(bytes: &[u8], hits: &mut Vec<Hit>) {
             continue;
         }
         hits.push(Hit {
-            detector: Detector::Email,
+            finder: Finder::Known(Detector::Email),
             start: at.saturating_sub(blank).saturating_sub(local),
             end: domain_start.saturating_add(length),
         });
@@ -374,7 +448,7 @@ fn scan_mrn(bytes: &[u8], hits: &mut Vec<Hit>) {
         let gap = gap.take_while(|b| b" :-=#|._/".contains(b)).count();
         if let Some(end) = mrn_body(bytes, after.saturating_add(gap)) {
             hits.push(Hit {
-                detector: Detector::Mrn,
+                finder: Finder::Known(Detector::Mrn),
                 start,
                 end,
             });
@@ -415,7 +489,10 @@ mod tests {
     fn found(text: &str) -> Vec<(Detector, &str)> {
         scan(text)
             .into_iter()
-            .map(|hit| (hit.detector, &text[hit.start..hit.end]))
+            .map(|hit| match hit.finder {
+                Finder::Known(detector) => (detector, &text[hit.start..hit.end]),
+                Finder::Own(_) => panic!("no own pattern"),
+            })
             .collect()
     }
 

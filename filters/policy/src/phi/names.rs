@@ -222,6 +222,23 @@ pub(super) fn is_phi_anywhere(name: &str) -> bool {
     find(ANY, name).is_some()
 }
 
+/// Whether a parameter of that name is known to filter: PHI does, and so do those that every resource has (FHIR R4 search 3.1.1.4).
+pub(super) fn filters(name: &str) -> bool {
+    static COMMON: &[&str] = &[
+        "_has",
+        "_id",
+        "_lastUpdated",
+        "_list",
+        "_profile",
+        "_query",
+        "_security",
+        "_source",
+        "_tag",
+        "_type",
+    ];
+    is_phi_anywhere(name) || find(COMMON, name).is_some()
+}
+
 /// Whether a path segment is a word of FHIR's own REST API or of well-known URIs (RFC 8615), and so no data.
 pub(super) fn is_word(segment: &str) -> bool {
     const WORDS: [&str; 10] = [

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::detect::{Detector, Hit};
+use super::detect::{Detector, Finder, Hit};
 use crate::url::{Part, Target, decode_once_mapped, push_encoded};
 
 /// What stands in the place of PHI.
@@ -15,6 +15,17 @@ pub(super) enum Piece {
     Segment(usize),
     Name(usize),
     Value(usize),
+}
+
+impl Piece {
+    /// Which part of a URL it is.
+    pub(super) fn part(self) -> Part {
+        match self {
+            Piece::Segment(_) => Part::Segment,
+            Piece::Name(_) => Part::Name,
+            Piece::Value(_) => Part::Value,
+        }
+    }
 }
 
 /// Replacements of byte ranges in the raw target. Ranges may overlap: the first one in the text wins, and grows.
@@ -189,11 +200,7 @@ fn order(piece: Piece) -> (usize, usize) {
 }
 
 fn push_masked(out: &mut String, text: &str, piece: Piece, next: &mut &[(Piece, Option<Range<usize>>)]) {
-    let part = match piece {
-        Piece::Segment(_) => Part::Segment,
-        Piece::Name(_) => Part::Name,
-        Piece::Value(_) => Part::Value,
-    };
+    let part = piece.part();
     let count = next.iter().take_while(|(of, _)| *of == piece).count();
     let (masks, rest) = next.split_at_checked(count).unwrap_or((&[], &[]));
     *next = rest;
@@ -213,7 +220,7 @@ fn push_masked(out: &mut String, text: &str, piece: Piece, next: &mut &[(Piece, 
 /// raw `+` beside an address, where it may mean itself or a space.
 pub(super) fn locate(raw: &[u8], text: &str, query: bool, hits: &[Hit]) -> Option<Vec<Range<usize>>> {
     let plus = query && memchr::memchr(b'+', raw).is_some();
-    if plus && hits.iter().any(|hit| hit.detector == Detector::Email) {
+    if plus && hits.iter().any(|hit| hit.finder == Finder::Known(Detector::Email)) {
         return None;
     }
     if raw == text.as_bytes() && !plus {

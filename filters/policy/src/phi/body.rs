@@ -1,0 +1,1 @@
+//! URLs and search forms in bodies.
