@@ -85,6 +85,8 @@ pub enum Reason {
         parameter: Option<String>,
         /// Where it stood or what found it: `path`, `query`, or the recogniser's name.
         place: Cow<'static, str>,
+        /// The FHIR resource type that is searched, where the path names one.
+        resource: Option<&'static str>,
     },
     /// No view's `when` holds for this caller.
     NoView,
@@ -270,22 +272,36 @@ impl Reason {
                 return Cow::Owned(format!("the access token lacks a scope; needed: {scopes}"));
             }
             Reason::PhiInUrl {
-                parameter: Some(name), ..
-            } => {
-                return Cow::Owned(format!(
-                    "the parameter `{name}` would put health information into the URL; send the search as POST to `_search`, with the parameters in the form body"
-                ));
-            }
-            Reason::PhiInUrl { parameter: None, place } if place == "path" => {
-                "the path would put health information into the URL; use an opaque id, or send a search as POST to `_search`"
-            }
-            Reason::PhiInUrl { parameter: None, .. } => {
-                "the URL holds health information; send a search as POST to `_search`, with the parameters in the form body"
-            }
+                parameter,
+                place,
+                resource,
+            } => return Cow::Owned(phi_advice(parameter.as_deref(), place, *resource)),
             Reason::NoView => "the scopes of this access token show nothing of this response",
             Reason::Uninspectable(_) => "the upstream's response could not be inspected and was withheld",
             Reason::ErrorBody(_) => "the upstream answered with an error; its body was withheld",
         })
+    }
+}
+
+/// What to do instead. It names what the FHIR table or the policy file knows, and nothing of the request.
+fn phi_advice(parameter: Option<&str>, place: &str, resource: Option<&str>) -> String {
+    let instead = match resource {
+        Some(resource) => format!("send the search as `POST [base]/{resource}/_search`"),
+        None => "send the search as POST to `_search`".to_owned(),
+    };
+    match (place, parameter) {
+        ("sealed", _) => "the URL holds a sealed value that does not open here; use the URL as it was given, where it was given for".to_owned(),
+        ("unreadable", _) => {
+            "a header or the body can't be read where it could hold health information; write it as FHIR's HTTP API has it".to_owned()
+        }
+        ("header", Some(name)) => format!("the header `{name}` would carry health information; leave it out"),
+        ("path", _) => format!("the path would put health information into the URL; use an opaque id, or {instead}"),
+        (_, Some(name)) => format!(
+            "the parameter `{name}` would put health information into the URL; {instead}, with `Content-Type: application/x-www-form-urlencoded` and `{name}=..` in the body"
+        ),
+        (_, None) => format!(
+            "the URL holds health information; {instead}, with `Content-Type: application/x-www-form-urlencoded` and the parameters in the body"
+        ),
     }
 }
 
@@ -389,17 +405,28 @@ pub fn answer(reason: &Reason, format: Format, additions: &Additions<'_>) -> Ans
     }
     let (title, issue) = reason.kinds();
     let (status, text, code) = (reason.status(), reason.text(), reason.code());
+    let parameter = match reason {
+        Reason::PhiInUrl { parameter, .. } => parameter.as_deref(),
+        _ => None,
+    };
     let body = match format {
         Format::Grpc => text.into_owned(),
         Format::Problem => {
-            serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": text, "code": code})
-                .to_string()
+            let mut problem =
+                serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": text, "code": code});
+            if let (Some(name), Some(members)) = (parameter, problem.as_object_mut()) {
+                members.insert("parameter".to_owned(), name.into());
+            }
+            problem.to_string()
         }
-        Format::OperationOutcome => serde_json::json!({
-            "resourceType": "OperationOutcome",
-            "issue": [{"severity": "error", "code": issue, "details": {"text": text}, "diagnostics": code}],
-        })
-        .to_string(),
+        Format::OperationOutcome => {
+            let mut issue = serde_json::json!({"severity": "error", "code": issue, "details": {"text": text}, "diagnostics": code});
+            if let (Some(name), Some(members)) = (parameter, issue.as_object_mut()) {
+                // "For HTTP errors, will be "http." + the parameter name" (FHIR R4, OperationOutcome.issue.location).
+                members.insert("location".to_owned(), serde_json::json!([format!("http.{name}")]));
+            }
+            serde_json::json!({"resourceType": "OperationOutcome", "issue": [issue]}).to_string()
+        }
     };
     Answer {
         status,
@@ -563,6 +590,7 @@ mod tests {
         let reason = Reason::PhiInUrl {
             parameter: Some("birthdate".into()),
             place: "query".into(),
+            resource: Some("Patient"),
         };
         let answer = answer(&reason, Format::Problem, &Additions::default());
         assert!(answer.body.contains("`birthdate`") && answer.body.contains("_search"));

@@ -227,6 +227,9 @@ pub struct Stream<const FILTERS: u8> {
     view: Option<usize>,
     format: Format,
     head_request: bool,
+    /// The host that was called, and the year: for the URLs of the response.
+    called: Vec<u8>,
+    year: Option<u16>,
     /// The request was answered here: what comes as a response is our own.
     answered: bool,
     /// The listed origin of the web page that called.
@@ -309,6 +312,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             view: None,
             format: Format::Problem,
             head_request: false,
+            called: Vec::new(),
+            year: None,
             answered: false,
             origin: None,
             bound: None,
@@ -342,6 +347,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         self.audit.request_id = head.first("x-request-id").and_then(RequestId::parse);
         self.format = Format::of(head);
         self.head_request = head.method() == b"HEAD";
+        self.year = facts.now.year();
         let compiled = Rc::clone(&self.compiled);
         let raw = head.target().to_vec();
         // What stands there behind a module of ours is ours.
@@ -400,10 +406,32 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             (None, Some(phi)) => phi.judge(sent, facts.now.year()).log_safe.into_owned(),
             (None, None) => phi::log_safe(sent, &|word| compiled.routes.has_word(word)),
         };
+        // Who judges what is asked for judges what the upstream will get.
+        let (open, fourth);
+        let mut asked_for = Ok(target);
+        if Self::has(OAUTH_SCOPE)
+            && let Some(phi) = section
+        {
+            match phi.open(target) {
+                Ok(None) => {}
+                Err(rejection) => asked_for = Err(phi_in_url(rejection)),
+                Ok(Some(raw)) => {
+                    open = raw;
+                    asked_for = match Target::parse(&open) {
+                        Ok(target) => {
+                            fourth = target;
+                            Ok(&fourth)
+                        }
+                        Err(ambiguity) => Err(Reason::AmbiguousUrl(ambiguity.code())),
+                    };
+                }
+            }
+        }
         let result = match (chosen, policy) {
             (Ok(()), Some(policy)) => {
                 let mut suffix = String::from_utf8_lossy(appended).into_owned();
-                let step = self.judge(policy, head, facts, target, &mut suffix, &asked, vault);
+                let step = asked_for
+                    .and_then(|target| self.judge(policy, head, facts, target, &mut suffix, &asked, vault));
                 step.and_then(|step| match (step, judgement) {
                     (Step::Continue, Some(judgement)) if Self::has(PHI_URL) => {
                         let path = self.protect(policy, head, facts, sent, judgement)?;
@@ -661,10 +689,10 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             return Ok(None);
         };
         self.audit.count_urls(judgement.counts);
-        let authority = head.authority().to_vec();
+        self.called = head.authority().to_vec();
         let scene = Scene {
-            year: facts.now.year(),
-            authority: &authority,
+            year: self.year,
+            authority: &self.called,
             opens: &|_| None,
         };
         let counts = phi.request_headers(head, target, &scene).map_err(phi_in_url)?;
@@ -800,9 +828,27 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         }
         self.policy().is_some_and(|policy| {
             (Self::has(CACHE_CONTROL) && policy.cache_control.is_some())
+                || (Self::has(PHI_URL) && policy.phi_url.is_some())
                 || (Self::has(RESPONSE_TRIM) && policy.response_trim.is_some())
                 || (Self::has(OAUTH_SCOPE) && (self.bound.is_some() || policy.answers_preflights()))
         })
+    }
+
+    /// The name of the policy that opens what is sealed in this URL when the client sends it back.
+    fn opens(&self, target: &Target<'_>) -> Option<String> {
+        let routing = Facts {
+            method: b"GET",
+            authority: target.authority().map_or(&*self.called, str::as_bytes),
+            path: target.path(),
+            ..Facts::default()
+        };
+        let index = match self.compiled.routes.choose(&routing).0 {
+            _ if !self.by_file => self.policy?,
+            Governs::Policy(index) => index,
+            _ => return None,
+        };
+        let policy = self.compiled.policies.get(index)?;
+        policy.phi_url.is_some().then(|| policy.name.to_string())
     }
 
     /// Whether this stream shows whose the response is, unless another module of the chain does.
@@ -870,6 +916,17 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             };
             hold = true;
             self.body = BodyState::Proving { bound, status, trimmer };
+        }
+        if Self::has(PHI_URL)
+            && let Some(phi) = &policy.phi_url
+        {
+            let scene = Scene {
+                year: self.year,
+                authority: &self.called,
+                opens: &|target| self.opens(target),
+            };
+            let counts = phi.response_headers(head, &scene);
+            self.audit.count_urls(counts);
         }
         if Self::has(OAUTH_SCOPE) && policy.answers_preflights() {
             Cors::apply(head, self.origin.as_deref());
@@ -981,6 +1038,7 @@ fn phi_in_url(rejection: phi::Rejection) -> Reason {
     Reason::PhiInUrl {
         place: rejection.kind.code().to_owned().into(),
         parameter: rejection.parameter,
+        resource: rejection.resource,
     }
 }
 
@@ -1055,7 +1113,19 @@ fn demand_strict_handling(head: &mut RequestHead) {
 /// Headers by which an upstream may serve another URL than the one that was judged. Access logs prefer the first to `:path`; only the
 /// proxy's own router, behind the filters, may set it.
 fn names_another_url(name: &[u8]) -> bool {
-    matches!(name, b"x-envoy-original-path" | b"x-original-url" | b"x-rewrite-url")
+    matches!(
+        name,
+        b"x-envoy-original-path"
+            | b"x-original-url"
+            | b"x-original-uri"
+            | b"x-rewrite-url"
+            | b"x-forwarded-uri"
+            | b"x-forwarded-url"
+            | b"x-forwarded-path"
+            | b"x-request-uri"
+            | b"x-request-url"
+            | b"x-replaced-path"
+    )
 }
 
 /// Headers by which an upstream may take the request for one of another method. Without them it would be yet another request, so

@@ -129,6 +129,8 @@ pub struct Rejection {
     pub kind: Kind,
     /// The parameter's base name in the spelling of the preset or the rules; `None` where neither knows it.
     pub parameter: Option<String>,
+    /// The FHIR resource type at the end of the path, where a search by POST is a way out.
+    pub resource: Option<&'static str>,
 }
 
 /// Where PHI was found.
@@ -308,6 +310,7 @@ impl PhiPolicy {
             Opened::Forged => Err(Rejection {
                 kind: Kind::Sealed,
                 parameter: None,
+                resource: None,
             }),
             Opened::Value(value) => {
                 let mut raw = String::new();
@@ -777,9 +780,11 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
     }
 
     fn reject(&mut self, kind: Kind, parameter: Option<&str>) {
+        let target = self.target;
         self.rejection.get_or_insert_with(|| Rejection {
             kind,
             parameter: parameter.map(str::to_owned),
+            resource: names::searched(target),
         });
     }
 

@@ -400,20 +400,259 @@ fn rules_that_harm_are_warned_of() {
     let keys = |policy: PhiPolicy| policy.warnings().into_iter().map(|w| w.key).collect::<Vec<_>>();
     assert!(keys(policy(|_| {})).is_empty());
     let stripping = policy(|r| {
-        r.on_query = Action::Strip;
-        r.on_path = Some(Action::Strip);
         r.on_detect = Action::Strip;
         r.query = vec![
-            ("identifier".to_owned(), Action::Strip),
+            ("session".to_owned(), Action::Strip),
+            ("tab".to_owned(), Action::Strip),
             ("_summary".to_owned(), Action::Strip),
             ("name".to_owned(), Action::Pass),
             ("_count".to_owned(), Action::Pass),
         ];
+        r.strip_safe = vec!["tab".to_owned()];
     });
+    assert_eq!(keys(stripping), ["on_detect", "query.session", "query.name"]);
+}
+
+#[test]
+fn strip_is_refused_where_it_widens_unless_declared_safe() {
+    let refused = |edit: &dyn Fn(&mut Rules), safe: &[&str]| {
+        let mut rules = Rules {
+            preset: Some(Preset::FhirR4),
+            strip_safe: safe.iter().map(|name| (*name).to_owned()).collect(),
+            ..Rules::default()
+        };
+        edit(&mut rules);
+        match PhiPolicy::new(rules, secrets()) {
+            Err(RulesError::StripWidens(key)) => Some(key),
+            _ => None,
+        }
+    };
+    let by_name = |name: &'static str| move |r: &mut Rules| r.query = vec![(name.to_owned(), Action::Strip)];
+    assert_eq!(refused(&|r| r.on_query = Action::Strip, &[]).as_deref(), Some("on_query"));
+    assert_eq!(refused(&|r| r.on_path = Some(Action::Strip), &[]).as_deref(), Some("on_path"));
+    assert_eq!(refused(&by_name("identifier"), &[]).as_deref(), Some("query.identifier"));
+    assert_eq!(refused(&by_name("_tag"), &[]).as_deref(), Some("query._tag"));
+    assert_eq!(refused(&by_name("session"), &[]), None);
+    assert_eq!(refused(&by_name("identifier"), &["identifier"]), None);
+    assert_eq!(refused(&|r| r.on_query = Action::Strip, &["identifier"]).as_deref(), Some("on_query"));
+    assert_eq!(refused(&|r| r.on_query = Action::Strip, &["*"]), None);
+    let template = PathTemplate::parse("/members/{id}").unwrap();
     assert_eq!(
-        keys(stripping),
-        ["on_query", "on_path", "on_detect", "query.identifier", "query.name"]
+        refused(&|r| r.path = vec![(template.clone(), Action::Strip)], &[]).as_deref(),
+        Some("path")
     );
+}
+
+#[test]
+fn segments_are_meant_by_template() {
+    let template = |text: &str| PathTemplate::parse(text).unwrap();
+    let policy = policy(|r| {
+        r.path = vec![
+            (template("/members/{id}/claims/*/{line}"), Action::Mask),
+            (template("/members/{id}"), Action::Tokenize),
+            (template("/fhir/Patient/{id}/photo"), Action::Pass),
+            (template("/vault/{card}"), Action::Reject),
+        ];
+    });
+    for (raw, expected) in [
+        ("/members/7", format!("/members/{}", token("7"))),
+        ("/Members/7/x", format!("/Members/{}/x", token("7"))),
+        ("/members/7/claims/8/9", "/members/***/claims/8/***".to_owned()),
+        ("/members/7/claims/8", format!("/members/{}/claims/8", token("7"))),
+        ("/m%65mbers/%37", format!("/m%65mbers/{}", token("7"))),
+        ("/members", "/members".to_owned()),
+        ("/x/members/7", "/x/members/7".to_owned()),
+        ("/vault/4111", "400 path -".to_owned()),
+        ("/fhir/Patient/7/photo", "/fhir/Patient/7/photo".to_owned()),
+        ("/fhir/Patient/512-34-5678/photo", "/fhir/Patient/***/photo".to_owned()),
+    ] {
+        assert_eq!(upstream(&policy, raw), expected, "{raw}");
+    }
+    assert_eq!(judge(&policy, "/members/7").1, "/members/***");
+    for wrong in ["members/{id}", "/members", "/", "/{}", "/a//{b}", "/{a}b", "/%41/{b}", "/a;b/{c}", "/../{c}"] {
+        assert!(PathTemplate::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn each_detector_has_an_action_of_its_own() {
+    let policy = policy(|r| {
+        r.preset = None;
+        r.detect = looking_for(&[Detector::Ssn, Detector::Email, Detector::Phone]);
+        for (entry, action) in r.detect.iter_mut().zip([Some(Action::Tokenize), Some(Action::Observe), None]) {
+            entry.action = action;
+        }
+    });
+    for (raw, expected) in [
+        ("/x?q=512-34-5678", format!("/x?q={}", token("512-34-5678"))),
+        ("/x?q=a@b.org", "/x?q=a@b.org".to_owned()),
+        ("/x?q=415-555-0132", "/x?q=***".to_owned()),
+        (
+            "/x?q=512-34-5678,a@b.org,415-555-0132",
+            format!("/x?q={},a@b.org,***", token("512-34-5678")),
+        ),
+    ] {
+        assert_eq!(upstream(&policy, raw), expected, "{raw}");
+    }
+    assert_eq!(judge(&policy, "/x?q=a@b.org").1, "/x?q=***");
+}
+
+#[test]
+fn a_pseudonym_of_ours_stays_what_it_is() {
+    let policy = policy(|r| r.on_query = Action::Tokenize);
+    let own = token("Chalmers");
+    let raw = format!("/fhir/Patient?name={own}");
+    assert_eq!(judge(&policy, &raw), (raw.clone(), "/fhir/Patient?name=***".to_owned()));
+    let forged = own.replace(&own[10..14], "aaaa");
+    let raw = format!("/fhir/Patient?name={forged}");
+    assert_eq!(upstream(&policy, &raw), format!("/fhir/Patient?name={}", token(&forged)));
+}
+
+fn sealed(place: [&str; 2], value: &str) -> String {
+    secrets().sealer.unwrap().seal(&["p", place[0], place[1]], value).unwrap()
+}
+
+#[test]
+fn what_is_sealed_opens_on_its_way_in() {
+    for action in [Action::Seal, Action::Reject, Action::Mask, Action::Observe] {
+        let policy = policy(|r| {
+            r.on_query = action;
+            r.on_path = Some(action);
+        });
+        let id = sealed(["segment", "Patient"], "pat 7/8");
+        let name = sealed(["parameter", "name"], "Chálmers&Co");
+        let raw = format!("/fhir/Patient/{id}?name:exact={name}&_count=1");
+        assert_eq!(
+            judge(&policy, &raw),
+            (
+                "/fhir/Patient/pat%207%2F8?name:exact=Ch%C3%A1lmers%26Co&_count=1".to_owned(),
+                "/fhir/Patient/***?name:exact=***&_count=1".to_owned()
+            )
+        );
+        let target = Target::parse(raw.as_bytes()).ok().unwrap();
+        assert!(policy.judge(&target, None).shows, "the log-safe path goes where logs look");
+        assert_eq!(
+            policy.open(&target).ok().flatten().unwrap(),
+            b"/fhir/Patient/pat%207%2F8?name:exact=Ch%C3%A1lmers%26Co&_count=1"
+        );
+        // Elsewhere, or made up, it does not.
+        for elsewhere in [
+            format!("/fhir/Person/{id}"),
+            format!("/fhir/Patient?name={id}"),
+            format!("/fhir/Patient?family={name}"),
+            format!("/fhir/Patient?_count={name}"),
+            "/fhir/Patient/sl1_AAAA".to_owned(),
+            "/fhir/Patient?code=sl1_".to_owned(),
+        ] {
+            assert_eq!(upstream(&policy, &elsewhere), "400 sealed -", "{elsewhere}");
+            let target = Target::parse(elsewhere.as_bytes()).ok().unwrap();
+            assert!(policy.open(&target).is_err(), "{elsewhere}");
+        }
+    }
+    let keyless = PhiPolicy::new(Rules::default(), Secrets::default()).ok().unwrap();
+    assert_eq!(upstream(&keyless, "/x/sl1_AAAA"), "/x/sl1_AAAA");
+}
+
+#[test]
+fn under_seal_nothing_passes_in_the_clear() {
+    let policy = policy(|r| {
+        r.on_query = Action::Seal;
+        r.on_path = Some(Action::Seal);
+        r.on_detect = Action::Seal;
+    });
+    assert_eq!(upstream(&policy, "/fhir/Patient/7"), "400 path -");
+    assert_eq!(upstream(&policy, "/fhir/Patient?name=a"), "400 query name");
+    assert_eq!(upstream(&policy, "/fhir/Patient?_format=512-34-5678"), "400 ssn _format");
+    assert_eq!(upstream(&policy, "/fhir/Patient?_count=1"), "/fhir/Patient?_count=1");
+}
+
+/// What becomes of a URL that goes out, under a policy `p` that governs every path but those below `/other`.
+fn outward(policy: &PhiPolicy, raw: &str) -> String {
+    let target = Target::parse(raw.as_bytes()).unwrap_or_else(|why| panic!("{raw}: {}", why.code()));
+    let scene = Scene {
+        year: Some(2026),
+        authority: b"fhir.example.org",
+        opens: &|target| match target.segments().first().map(|s| s.text()) {
+            Some("other") => Some("q".to_owned()),
+            Some("deaf") => None,
+            _ => Some("p".to_owned()),
+        },
+    };
+    match policy.judge_target(&target, Way::Out, &scene).outcome {
+        Outcome::Pass => raw.to_owned(),
+        Outcome::Rewrite(bytes) => String::from_utf8(bytes).unwrap(),
+        Outcome::Reject(why) => format!("400 {}", why.kind.code()),
+    }
+}
+
+#[test]
+fn on_the_way_out_nothing_is_refused_and_what_would_be_is_sealed() {
+    let id = sealed(["segment", "Patient"], "7");
+    for (action, expected) in [
+        (Action::Reject, format!("/fhir/Patient/{id}/_history/1")),
+        (Action::Strip, format!("/fhir/Patient/{id}/_history/1")),
+        (Action::Seal, format!("/fhir/Patient/{id}/_history/1")),
+        (Action::Mask, "/fhir/Patient/***/_history/1".to_owned()),
+        (Action::Tokenize, format!("/fhir/Patient/{}/_history/1", token("7"))),
+        (Action::Observe, "/fhir/Patient/7/_history/1".to_owned()),
+    ] {
+        let by_path = policy(|r| r.on_path = Some(action));
+        assert_eq!(outward(&by_path, "/fhir/Patient/7/_history/1"), expected, "{}", action.code());
+    }
+    let sealing = policy(|r| {
+        r.on_path = Some(Action::Reject);
+        r.on_query = Action::Reject;
+        r.on_detect = Action::Reject;
+    });
+    let other = secrets().sealer.unwrap().seal(&["q", "segment", "Patient"], "7").unwrap();
+    for (raw, expected) in [
+        ("https://fhir.example.org/Patient/7", format!("https://fhir.example.org/Patient/{id}")),
+        ("https://FHIR.example.org/Patient/7", format!("https://FHIR.example.org/Patient/{id}")),
+        ("https://elsewhere.example.org/Patient/7", "https://elsewhere.example.org/Patient/***".to_owned()),
+        ("/other/Patient/7", format!("/other/Patient/{other}")),
+        ("/deaf/Patient/7", "/deaf/Patient/***".to_owned()),
+        (
+            "/fhir/Patient?name=a&_count=1&page=512-34-5678",
+            format!(
+                "/fhir/Patient?name={}&_count=1&page={}",
+                sealed(["parameter", "name"], "a"),
+                sealed(["parameter", "page"], "512-34-5678")
+            ),
+        ),
+    ] {
+        let out = outward(&sealing, raw);
+        assert_eq!(out, expected, "{raw}");
+        assert_eq!(outward(&sealing, &out), out, "twice is once");
+    }
+    // What went out comes back.
+    let out = outward(&sealing, "/fhir/Patient/7?name=a%20b&page=512-34-5678");
+    assert_eq!(upstream(&sealing, &out), "/fhir/Patient/7?name=a%20b&page=512-34-5678");
+    let masking = PhiPolicy::new(
+        Rules {
+            preset: Some(Preset::FhirR4),
+            ..Rules::default()
+        },
+        Secrets::default(),
+    );
+    assert_eq!(outward(&masking.ok().unwrap(), "/fhir/Patient/7?name=a"), "/fhir/Patient/***?name=***");
+}
+
+#[test]
+fn the_policy_may_say_what_goes_out() {
+    for (action, expected) in [
+        (Action::Mask, "/fhir/Patient/***?name=***&q=***&_count=1".to_owned()),
+        (Action::Observe, "/fhir/Patient/7?name=a&q=512-34-5678&_count=1".to_owned()),
+        (
+            Action::Tokenize,
+            format!("/fhir/Patient/{}?name={}&q={}&_count=1", token("7"), token("a"), token("512-34-5678")),
+        ),
+    ] {
+        let policy = policy(|r| {
+            r.on_query = Action::Reject;
+            r.on_response = Some(action);
+        });
+        assert_eq!(outward(&policy, "/fhir/Patient/7?name=a&q=512-34-5678&_count=1"), expected);
+    }
 }
 
 #[test]
