@@ -238,6 +238,10 @@ pub struct Stream<const FILTERS: u8> {
     bound: Option<Bound>,
     /// How many bytes at the end of the query are the policy's, not the client's.
     appended: usize,
+    /// The same of a search form, as it came from the module before.
+    appended_to_form: usize,
+    /// What a search form gets appended here.
+    form_suffix: Vec<u8>,
     counters: Vec<Counter>,
     /// Whether the request's proof of possession was taken, before its body was awaited.
     proof_seen: bool,
@@ -292,6 +296,7 @@ struct Handover {
     subject: Option<Pseudonym>,
     bound: Option<Bound>,
     appended: usize,
+    appended_to_form: usize,
 }
 
 impl<const FILTERS: u8> Stream<FILTERS> {
@@ -318,6 +323,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             origin: None,
             bound: None,
             appended: 0,
+            appended_to_form: 0,
+            form_suffix: Vec::new(),
             counters: Vec::new(),
             proof_seen: false,
             form: None,
@@ -407,34 +414,49 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             (None, None) => phi::log_safe(sent, &|word| compiled.routes.has_word(word)),
         };
         // Who judges what is asked for judges what the upstream will get.
-        let (open, fourth);
-        let mut asked_for = Ok(target);
-        if Self::has(OAUTH_SCOPE)
-            && let Some(phi) = section
-        {
-            match phi.open(target) {
-                Ok(None) => {}
-                Err(rejection) => asked_for = Err(phi_in_url(rejection)),
-                Ok(Some(raw)) => {
-                    open = raw;
-                    asked_for = match Target::parse(&open) {
-                        Ok(target) => {
-                            fourth = target;
-                            Ok(&fourth)
-                        }
-                        Err(ambiguity) => Err(Reason::AmbiguousUrl(ambiguity.code())),
-                    };
+        let looks_into_body = section.is_some_and(|phi| phi.wants_body(head, sent));
+        let (mut open, mut open_body, fourth) = (None, None, None);
+        let mut unopened = Ok(());
+        if let Some(phi) = section.filter(|_| Self::has(OAUTH_SCOPE)) {
+            let opened = phi.open(target).and_then(|raw| {
+                open = raw;
+                if let Some(body) = facts.body.as_deref().filter(|_| looks_into_body) {
+                    open_body = phi.open_body(body, head, sent)?;
                 }
-            }
+                Ok(())
+            });
+            unopened = opened.map_err(phi_in_url);
         }
+        let fourth = match open.as_deref().map(Target::parse).transpose() {
+            Ok(opened) => opened,
+            Err(ambiguity) => {
+                unopened = Err(Reason::AmbiguousUrl(ambiguity.code()));
+                fourth
+            }
+        };
+        let asked_for = AskedFor {
+            target: fourth.as_ref().unwrap_or(target),
+            body: open_body.as_deref().or(facts.body.as_deref()),
+            awaits_body: Self::has(PHI_URL) && looks_into_body && facts.body.is_none(),
+        };
         let result = match (chosen, policy) {
             (Ok(()), Some(policy)) => {
                 let mut suffix = String::from_utf8_lossy(appended).into_owned();
-                let step = asked_for
-                    .and_then(|target| self.judge(policy, head, facts, target, &mut suffix, &asked, vault));
+                let step =
+                    unopened.and_then(|()| self.judge(policy, head, facts, &asked_for, &mut suffix, &asked, vault));
                 step.and_then(|step| match (step, judgement) {
                     (Step::Continue, Some(judgement)) if Self::has(PHI_URL) => {
+                        if asked_for.awaits_body && !matches!(judgement.outcome, Outcome::Reject(_)) {
+                            if facts.body_too_large {
+                                return Err(Reason::BodyTooLarge);
+                            }
+                            self.may_await_body(head)?;
+                            return Ok((Step::AwaitBody, None));
+                        }
                         let path = self.protect(policy, head, facts, sent, judgement)?;
+                        if let Some(body) = facts.body.as_deref().filter(|_| looks_into_body) {
+                            self.protect_body(policy, head, sent, body)?;
+                        }
                         Ok((Step::Continue, path))
                     }
                     (step, _) => Ok((step, None)),
@@ -446,6 +468,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                         if path != head.target() {
                             head.set(":path", path);
                         }
+                        self.finish_form(head, facts);
                         if Self::has(RESPONSE_TRIM)
                             && let Some(trim) = &policy.response_trim
                         {
@@ -471,7 +494,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         policy: &Policy,
         head: &mut RequestHead,
         facts: &RequestFacts,
-        target: &Target<'_>,
+        asked_for: &AskedFor<'_>,
         suffix: &mut String,
         asked: &[(Vec<u8>, Vec<u8>)],
         vault: &mut Vault,
@@ -509,9 +532,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let connection = vault.connection.clone();
         let call = Call {
             head,
-            target,
+            target: asked_for.target,
             now: facts.now,
-            body: facts.body.as_deref(),
+            body: asked_for.body,
             connection: connection.as_deref().unwrap_or(&Certificateless),
             proof_seen: self.proof_seen,
             asked,
@@ -524,7 +547,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 .as_ref()
                 .and_then(|key| grant.pseudonym(key))
                 .cloned();
-            match oauth.authorize(&grant, &call, &mut vault.ledger, &mut self.audit.interaction)? {
+            let found = match asked_for.awaits_body {
+                true => Finding::NeedsBody,
+                false => oauth.authorize(&grant, &call, &mut vault.ledger, &mut self.audit.interaction)?,
+            };
+            match found {
                 Finding::NeedsBody if facts.body_too_large => Err(Reason::BodyTooLarge),
                 Finding::NeedsBody => self.may_await_body(head).map(|()| None),
                 Finding::Allow(allowed) if allowed.bounds.check_response && !compiled.headers_may_wait => {
@@ -572,11 +599,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             .as_ref()
             .filter(|_| !allowed.bounds.append_to_form.is_empty())
         {
-            let form = allowed.bounds.narrowed_form(form);
-            if head.has("content-length") {
-                head.set("content-length", form.len().to_string());
-            }
-            self.form = Some(form);
+            let narrowed = allowed.bounds.narrowed_form(form);
+            self.form_suffix = narrowed.get(form.len()..).unwrap_or_default().to_vec();
         }
         if allowed.bounds.strict_search {
             demand_strict_handling(head);
@@ -660,6 +684,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         self.view = handover.view;
         self.bound = handover.bound;
         self.appended = handover.appended;
+        self.appended_to_form = handover.appended_to_form;
         self.audit.issuer = handover.issuer;
         self.audit.subject = handover.subject;
         let Some(name) = handover.policy else {
@@ -726,6 +751,46 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         Ok(path)
     }
 
+    /// Applies what `phi-url` finds in the body.
+    fn protect_body(
+        &mut self,
+        policy: &Policy,
+        head: &RequestHead,
+        target: &Target<'_>,
+        body: &[u8],
+    ) -> Result<(), Reason> {
+        let Some(phi) = &policy.phi_url else {
+            return Ok(());
+        };
+        let scene = Scene {
+            year: self.year,
+            authority: &self.called,
+            opens: &|_| None,
+        };
+        // What a module before appended is the policy's.
+        let (own, appended) = body
+            .split_at_checked(body.len().saturating_sub(self.appended_to_form))
+            .unwrap_or((body, b""));
+        let (judged, counts) = phi.judge_body(own, head, target, &scene).map_err(phi_in_url)?;
+        self.audit.count_urls(counts);
+        self.form = judged.map(|judged| [&judged, appended].concat());
+        Ok(())
+    }
+
+    /// Appends to the form what binds the search.
+    fn finish_form(&mut self, head: &mut RequestHead, facts: &RequestFacts) {
+        if !self.form_suffix.is_empty() {
+            let mut form = self.form.take().or_else(|| facts.body.clone()).unwrap_or_default();
+            form.extend_from_slice(&self.form_suffix);
+            self.form = Some(form);
+        }
+        if let Some(form) = &self.form
+            && head.has("content-length")
+        {
+            head.set("content-length", form.len().to_string());
+        }
+    }
+
     fn opening(
         &mut self,
         result: Result<Step, Reason>,
@@ -765,7 +830,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 let mut denial = self.deny(reason);
                 let shown = log_safe();
                 head.set(":path", if shown == "-" { "/-".to_owned() } else { shown });
-                head.remove("referer");
+                for name in ["referer", "if-none-exist", "x-envoy-original-path"] {
+                    head.remove(name);
+                }
                 denial.edits = head.take_edits();
                 Verdict::Deny(denial)
             }
@@ -791,6 +858,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             subject: self.audit.subject.clone(),
             bound: self.bound.clone(),
             appended: self.appended,
+            appended_to_form: self.appended_to_form.saturating_add(self.form_suffix.len()),
         }
     }
 
@@ -1042,6 +1110,14 @@ fn phi_in_url(rejection: phi::Rejection) -> Reason {
     }
 }
 
+/// A request as the upstream will read it.
+struct AskedFor<'a> {
+    target: &'a Target<'a>,
+    body: Option<&'a [u8]>,
+    /// Another filter needs the body, so it is waited for before any right is used up.
+    awaits_body: bool,
+}
+
 /// How far a request has come.
 enum Step {
     Continue,
@@ -1168,6 +1244,7 @@ impl Handover {
             "policy": self.policy, "by_file": self.by_file, "view": self.view,
             "issuer": self.issuer.as_deref(), "subject": subject,
             "bound": self.bound.as_ref().map(|bound| bound.0.as_str()), "appended": self.appended,
+            "appended_to_form": self.appended_to_form,
         })
         .to_string()
     }
@@ -1197,12 +1274,15 @@ impl Handover {
             subject,
             bound: text("bound")?.map(|digest| Bound(digest.to_owned())),
             appended: usize::try_from(members.get("appended")?.as_u64()?).ok()?,
+            appended_to_form: usize::try_from(members.get("appended_to_form")?.as_u64()?).ok()?,
         })
     }
 }
 
 #[cfg(test)]
 mod oauth_tests;
+#[cfg(test)]
+mod phi_tests;
 #[cfg(test)]
 mod smart_tests;
 #[cfg(test)]

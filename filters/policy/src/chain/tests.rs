@@ -82,7 +82,18 @@ fn a_denied_requests_url_is_hidden_from_the_proxys_own_logs() {
 fn headers_that_name_another_url_go_and_another_method_is_refused() {
     let compiled = policy(json!({}));
     let facts = RequestFacts::default();
-    for name in ["x-envoy-original-path", "x-original-url", "x-rewrite-url"] {
+    for name in [
+        "x-envoy-original-path",
+        "x-original-url",
+        "x-original-uri",
+        "x-rewrite-url",
+        "x-forwarded-uri",
+        "x-forwarded-url",
+        "x-forwarded-path",
+        "x-request-uri",
+        "x-request-url",
+        "x-replaced-path",
+    ] {
         assert!(
             !open::<ALL>(&compiled, head("/a", &[(name, "/b")]), &facts)
                 .head

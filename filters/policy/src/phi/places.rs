@@ -27,7 +27,13 @@ impl PhiPolicy {
     }
 
     /// Edits the headers of a response.
-    pub fn response_headers(&self, _head: &mut ResponseHead, _scene: &Scene<'_>) -> Counts {
+    pub fn response_headers(&self, head: &mut ResponseHead, scene: &Scene<'_>) -> Counts {
+        let Some(text) = head.first("location").and_then(|value| std::str::from_utf8(value).ok()) else {
+            return Counts::default();
+        };
+        if let Fate::Replace(text) = self.judge_reference(text, Way::Out, scene) {
+            head.set("location", text);
+        }
         Counts::default()
     }
 }
