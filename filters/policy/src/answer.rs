@@ -412,15 +412,15 @@ pub fn answer(reason: &Reason, format: Format, additions: &Additions<'_>) -> Ans
     let body = match format {
         Format::Grpc => text.into_owned(),
         Format::Problem => {
-            let mut problem =
-                serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": text, "code": code});
+            let mut problem = serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": text, "code": code});
             if let (Some(name), Some(members)) = (parameter, problem.as_object_mut()) {
                 members.insert("parameter".to_owned(), name.into());
             }
             problem.to_string()
         }
         Format::OperationOutcome => {
-            let mut issue = serde_json::json!({"severity": "error", "code": issue, "details": {"text": text}, "diagnostics": code});
+            let mut issue =
+                serde_json::json!({"severity": "error", "code": issue, "details": {"text": text}, "diagnostics": code});
             if let (Some(name), Some(members)) = (parameter, issue.as_object_mut()) {
                 // "For HTTP errors, will be "http." + the parameter name" (FHIR R4, OperationOutcome.issue.location).
                 members.insert("location".to_owned(), serde_json::json!([format!("http.{name}")]));

@@ -108,13 +108,29 @@ fn location(passed: &mut Passed, url: &str) -> Option<String> {
 #[test]
 fn what_passes_in_the_clear_is_hidden_from_the_proxys_default_log() {
     for (phi, raw, shown) in [
-        (json!({"preset": "fhir-r4", "on_path": "observe"}), "/fhir/Patient/7", Some("/fhir/Patient/***")),
-        (json!({"preset": "fhir-r4", "on_query": "observe"}), "/fhir/Patient?name=a", Some("/fhir/Patient?name=***")),
-        (json!({"detect": ["ssn"], "on_detect": "observe"}), "/x?q=512-34-5678", Some("/x?q=***")),
+        (
+            json!({"preset": "fhir-r4", "on_path": "observe"}),
+            "/fhir/Patient/7",
+            Some("/fhir/Patient/***"),
+        ),
+        (
+            json!({"preset": "fhir-r4", "on_query": "observe"}),
+            "/fhir/Patient?name=a",
+            Some("/fhir/Patient?name=***"),
+        ),
+        (
+            json!({"detect": ["ssn"], "on_detect": "observe"}),
+            "/x?q=512-34-5678",
+            Some("/x?q=***"),
+        ),
         // No detector of the policy's own, and yet nothing for a log.
         (json!({"query": {"a": "mask"}}), "/x?q=512-34-5678", Some("/x?q=***")),
         (json!({"preset": "fhir-r4", "on_path": "mask"}), "/fhir/Patient/7", None),
-        (json!({"preset": "fhir-r4", "on_path": "tokenize"}), "/fhir/Patient/7", None),
+        (
+            json!({"preset": "fhir-r4", "on_path": "tokenize"}),
+            "/fhir/Patient/7",
+            None,
+        ),
         (json!({"preset": "fhir-r4"}), "/fhir/Patient?_count=1", None),
     ] {
         let compiled = sections(phi.clone());
@@ -135,7 +151,9 @@ fn a_sealed_location_leads_back() {
     for run in RUNS {
         let mut passed = run(&compiled, head("/fhir/Observation", &[]));
         let sealed = location(&mut passed, "/fhir/Patient/pat-7/_history/1").unwrap();
-        assert!(sealed.starts_with("/fhir/Patient/sl1_") && sealed.ends_with("/_history/1") && !sealed.contains("pat-7"));
+        assert!(
+            sealed.starts_with("/fhir/Patient/sl1_") && sealed.ends_with("/_history/1") && !sealed.contains("pat-7")
+        );
         for again in RUNS {
             let back = again(&compiled, head(&sealed, &[]));
             assert_eq!(back.denied, None);
@@ -151,9 +169,15 @@ fn a_sealed_location_leads_back() {
         let moved = elsewhere.replace("/q/", "/fhir/");
         let reason = run(&compiled, head(&moved, &[])).denied;
         assert!(matches!(reason, Some(Reason::PhiInUrl { place, .. }) if place == "sealed"));
-        assert_eq!(text(run(&compiled, head(&elsewhere, &[])).request.target()), "/q/Patient/pat-7");
+        assert_eq!(
+            text(run(&compiled, head(&elsewhere, &[])).request.target()),
+            "/q/Patient/pat-7"
+        );
         // Where nothing would open it, it is masked.
-        assert_eq!(location(&mut passed, "/open/Patient/pat-7").as_deref(), Some("/open/Patient/***"));
+        assert_eq!(
+            location(&mut passed, "/open/Patient/pat-7").as_deref(),
+            Some("/open/Patient/***")
+        );
         assert_eq!(
             location(&mut passed, "https://other.example.org/Patient/pat-7").as_deref(),
             Some("https://other.example.org/Patient/***")
@@ -179,7 +203,13 @@ fn scopes_are_judged_for_what_is_sealed() {
         let other = run(&compiled, head(&search, &[("authorization", &bearer("pat-8"))]));
         let sent = text(other.request.target());
         assert!(other.denied.is_some() || sent.contains("pat-8"), "{sent}");
-        let forged = run(&compiled, head("/fhir/Observation?patient=sl1_AAAA", &[("authorization", &bearer("pat-7"))]));
+        let forged = run(
+            &compiled,
+            head(
+                "/fhir/Observation?patient=sl1_AAAA",
+                &[("authorization", &bearer("pat-7"))],
+            ),
+        );
         assert!(matches!(forged.denied, Some(Reason::PhiInUrl { place, .. }) if place == "sealed"));
     }
 }
@@ -187,7 +217,10 @@ fn scopes_are_judged_for_what_is_sealed() {
 #[test]
 fn a_rejection_names_the_type_and_the_parameter_and_no_value() {
     let compiled = sections(json!({"preset": "fhir-r4"}));
-    let mut request = head("/fhir/Patient?birthdate=1946-07-07", &[("accept", "application/fhir+json")]);
+    let mut request = head(
+        "/fhir/Patient?birthdate=1946-07-07",
+        &[("accept", "application/fhir+json")],
+    );
     let mut stream: Stream<ALL> = Stream::new(compiled);
     let opening = stream.request_head(&mut request, &facts(None), &mut Vault::default());
     let Verdict::Deny(denial) = opening.verdict else {
@@ -197,6 +230,9 @@ fn a_rejection_names_the_type_and_the_parameter_and_no_value() {
     let issue = &outcome["issue"][0];
     assert_eq!(issue["location"], json!(["http.birthdate"]));
     let text = issue["details"]["text"].as_str().unwrap();
-    assert!(text.contains("POST [base]/Patient/_search") && text.contains("`birthdate=..`"), "{text}");
+    assert!(
+        text.contains("POST [base]/Patient/_search") && text.contains("`birthdate=..`"),
+        "{text}"
+    );
     assert!(!denial.answer.body.contains("1946"));
 }

@@ -130,8 +130,7 @@ impl Section<'_> {
                             rule.name.span,
                             format!("`{name}` is no name for a recogniser; use small letters, digits, `-` and `_`, at most 40"),
                         );
-                    }
-                    if rule.pattern.is_none() && !known {
+                    } else if rule.pattern.is_none() && !known {
                         self.problems.error(
                             rule.name.span,
                             format!("no recogniser is called `{name}`, give it a `pattern`"),
@@ -296,5 +295,137 @@ fn response_rule(action: ResponseAction) -> phi::Action {
         ResponseAction::Tokenize => phi::Action::Tokenize,
         ResponseAction::Seal => phi::Action::Seal,
         ResponseAction::Observe => phi::Action::Observe,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Compiled;
+    use crate::chain::ALL;
+    use crate::document::{Node, Problems, Severity};
+    use base64::Engine as _;
+    use serde_json::{Value as Json, json};
+
+    fn problems(keys: Json, section: Json) -> Vec<(Severity, String)> {
+        let document = json!({"version": "1", "keys": keys, "policies": {"p": {"phi_url": section}}});
+        let mut problems = Problems::default();
+        let key = |name: &str| {
+            let byte = name.bytes().next().unwrap_or_default();
+            (name != "UNSET").then(|| base64::engine::general_purpose::STANDARD.encode([byte; 32]))
+        };
+        let compiled = Compiled::new::<ALL>(&Node::from_json(&document), &key, &mut problems);
+        assert_eq!(compiled.is_none(), problems.has_errors());
+        problems
+            .iter()
+            .map(|problem| (problem.severity, problem.message.clone()))
+            .filter(|(_, message)| !message.contains("`p`"))
+            .collect()
+    }
+
+    fn both() -> Json {
+        json!({"pseudonyms": {"env": "A"}, "old_pseudonyms": [{"env": "B"}], "sealing": {"env": "C"}, "old_sealing": [{"env": "D"}, {"env": "E"}]})
+    }
+
+    #[test]
+    fn all_that_is_written_right_compiles() {
+        let section = json!({
+            "preset": "fhir-r4", "on_query": "seal", "on_path": "seal", "on_body": "tokenize", "on_response": "seal",
+            "query": {"birthdate": "generalize", "session": "strip"}, "strip_safe": ["session"],
+            "path": {"/members/{id}/claims/*": "tokenize"}, "headers": {"X-Patient": "tokenize", "if-none-exist": "pass"},
+            "detect": ["ssn", {"name": "email", "action": "observe"}, {"name": "mrn", "pattern": "H[0-9]{7}"}],
+        });
+        assert_eq!(problems(both(), section), []);
+        assert_eq!(problems(json!({}), json!({"detect": ["safe-harbor"]})), []);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_mend() {
+        let fhir = |more: Json| {
+            let mut section = json!({"preset": "fhir-r4", "on_path": "reject"});
+            if let (Some(section), Json::Object(more)) = (section.as_object_mut(), more) {
+                section.extend(more);
+            }
+            section
+        };
+        for (keys, section, part) in [
+            (json!({}), fhir(json!({"on_query": "seal"})), "`seal` needs a key"),
+            (json!({}), fhir(json!({"on_response": "seal"})), "`seal` needs a key"),
+            (
+                json!({}),
+                fhir(json!({"on_body": "tokenize"})),
+                "`tokenize` needs a key",
+            ),
+            (
+                json!({}),
+                fhir(json!({"headers": {"x": "tokenize"}})),
+                "`tokenize` needs a key",
+            ),
+            (
+                json!({}),
+                fhir(json!({"path": {"/a/{b}": "seal"}})),
+                "`seal` needs a key",
+            ),
+            (both(), fhir(json!({"on_body": "strip"})), "would widen the searches"),
+            (both(), fhir(json!({"on_query": "strip"})), "widens a search"),
+            (
+                both(),
+                fhir(json!({"query": {"identifier": "strip"}})),
+                "widens a search",
+            ),
+            (both(), fhir(json!({"path": {"a": "mask"}})), "is no path template"),
+            (both(), fhir(json!({"path": {"/a": "mask"}})), "means no segment"),
+            (both(), fhir(json!({"headers": {":path": "mask"}})), "no header's name"),
+            (
+                both(),
+                fhir(json!({"headers": {"Authorization": "mask"}})),
+                "can't be changed here",
+            ),
+            (
+                both(),
+                fhir(json!({"detect": [{"name": "study"}]})),
+                "give it a `pattern`",
+            ),
+            (
+                both(),
+                fhir(json!({"detect": [{"name": "A B", "pattern": "x"}]})),
+                "no name for a recogniser",
+            ),
+            (
+                both(),
+                fhir(json!({"detect": [{"name": "safe-harbor"}]})),
+                "no name for a recogniser",
+            ),
+            (both(), fhir(json!({"detect": ["snn"]})), "`ssn`"),
+            (
+                json!({"old_sealing": [{"env": "D"}]}),
+                fhir(json!({})),
+                "an old key without a current one",
+            ),
+            (
+                json!({"old_pseudonyms": [{"env": "D"}]}),
+                fhir(json!({})),
+                "an old key without a current one",
+            ),
+            (
+                json!({"sealing": {"env": "UNSET"}}),
+                fhir(json!({})),
+                "`UNSET` is not set",
+            ),
+            (
+                json!({"sealing": {"env": "C"}, "old_sealing": [{"env": "UNSET"}]}),
+                fhir(json!({})),
+                "`UNSET` is not set",
+            ),
+        ] {
+            let told = problems(keys, section.clone());
+            let errors: Vec<_> = told
+                .iter()
+                .filter(|(severity, _)| *severity == Severity::Error)
+                .collect();
+            assert!(
+                matches!(errors.as_slice(), [(_, message)] if message.contains(part)),
+                "{section}: {told:?}"
+            );
+        }
     }
 }

@@ -82,7 +82,9 @@ impl Scope {
 /// The resource type at the end of the path, before an id or what is done with it: that is what a search would be about.
 pub(super) fn searched(target: &Target<'_>) -> Option<&'static str> {
     let mut segments = target.segments().iter().rev();
-    segments.find_map(|segment| resource(segment.text())).map(|resource| resource.name)
+    segments
+        .find_map(|segment| resource(segment.text()))
+        .map(|resource| resource.name)
 }
 
 /// The PHI name that a parameter's name holds, if any: its base name, or any link of its chain

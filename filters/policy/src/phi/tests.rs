@@ -428,13 +428,25 @@ fn strip_is_refused_where_it_widens_unless_declared_safe() {
         }
     };
     let by_name = |name: &'static str| move |r: &mut Rules| r.query = vec![(name.to_owned(), Action::Strip)];
-    assert_eq!(refused(&|r| r.on_query = Action::Strip, &[]).as_deref(), Some("on_query"));
-    assert_eq!(refused(&|r| r.on_path = Some(Action::Strip), &[]).as_deref(), Some("on_path"));
-    assert_eq!(refused(&by_name("identifier"), &[]).as_deref(), Some("query.identifier"));
+    assert_eq!(
+        refused(&|r| r.on_query = Action::Strip, &[]).as_deref(),
+        Some("on_query")
+    );
+    assert_eq!(
+        refused(&|r| r.on_path = Some(Action::Strip), &[]).as_deref(),
+        Some("on_path")
+    );
+    assert_eq!(
+        refused(&by_name("identifier"), &[]).as_deref(),
+        Some("query.identifier")
+    );
     assert_eq!(refused(&by_name("_tag"), &[]).as_deref(), Some("query._tag"));
     assert_eq!(refused(&by_name("session"), &[]), None);
     assert_eq!(refused(&by_name("identifier"), &["identifier"]), None);
-    assert_eq!(refused(&|r| r.on_query = Action::Strip, &["identifier"]).as_deref(), Some("on_query"));
+    assert_eq!(
+        refused(&|r| r.on_query = Action::Strip, &["identifier"]).as_deref(),
+        Some("on_query")
+    );
     assert_eq!(refused(&|r| r.on_query = Action::Strip, &["*"]), None);
     let template = PathTemplate::parse("/members/{id}").unwrap();
     assert_eq!(
@@ -469,7 +481,17 @@ fn segments_are_meant_by_template() {
         assert_eq!(upstream(&policy, raw), expected, "{raw}");
     }
     assert_eq!(judge(&policy, "/members/7").1, "/members/***");
-    for wrong in ["members/{id}", "/members", "/", "/{}", "/a//{b}", "/{a}b", "/%41/{b}", "/a;b/{c}", "/../{c}"] {
+    for wrong in [
+        "members/{id}",
+        "/members",
+        "/",
+        "/{}",
+        "/a//{b}",
+        "/{a}b",
+        "/%41/{b}",
+        "/a;b/{c}",
+        "/../{c}",
+    ] {
         assert!(PathTemplate::parse(wrong).is_err(), "{wrong}");
     }
 }
@@ -479,7 +501,11 @@ fn each_detector_has_an_action_of_its_own() {
     let policy = policy(|r| {
         r.preset = None;
         r.detect = looking_for(&[Detector::Ssn, Detector::Email, Detector::Phone]);
-        for (entry, action) in r.detect.iter_mut().zip([Some(Action::Tokenize), Some(Action::Observe), None]) {
+        for (entry, action) in r
+            .detect
+            .iter_mut()
+            .zip([Some(Action::Tokenize), Some(Action::Observe), None])
+        {
             entry.action = action;
         }
     });
@@ -505,11 +531,18 @@ fn a_pseudonym_of_ours_stays_what_it_is() {
     assert_eq!(judge(&policy, &raw), (raw.clone(), "/fhir/Patient?name=***".to_owned()));
     let forged = own.replace(&own[10..14], "aaaa");
     let raw = format!("/fhir/Patient?name={forged}");
-    assert_eq!(upstream(&policy, &raw), format!("/fhir/Patient?name={}", token(&forged)));
+    assert_eq!(
+        upstream(&policy, &raw),
+        format!("/fhir/Patient?name={}", token(&forged))
+    );
 }
 
 fn sealed(place: [&str; 2], value: &str) -> String {
-    secrets().sealer.unwrap().seal(&["p", place[0], place[1]], value).unwrap()
+    secrets()
+        .sealer
+        .unwrap()
+        .seal(&["p", place[0], place[1]], value)
+        .unwrap()
 }
 
 #[test]
@@ -530,7 +563,10 @@ fn what_is_sealed_opens_on_its_way_in() {
             )
         );
         let target = Target::parse(raw.as_bytes()).ok().unwrap();
-        assert!(policy.judge(&target, None).shows, "the log-safe path goes where logs look");
+        assert!(
+            policy.judge(&target, None).shows,
+            "the log-safe path goes where logs look"
+        );
         assert_eq!(
             policy.open(&target).ok().flatten().unwrap(),
             b"/fhir/Patient/pat%207%2F8?name:exact=Ch%C3%A1lmers%26Co&_count=1"
@@ -562,7 +598,10 @@ fn under_seal_nothing_passes_in_the_clear() {
     });
     assert_eq!(upstream(&policy, "/fhir/Patient/7"), "400 path -");
     assert_eq!(upstream(&policy, "/fhir/Patient?name=a"), "400 query name");
-    assert_eq!(upstream(&policy, "/fhir/Patient?_format=512-34-5678"), "400 ssn _format");
+    assert_eq!(
+        upstream(&policy, "/fhir/Patient?_format=512-34-5678"),
+        "400 ssn _format"
+    );
     assert_eq!(upstream(&policy, "/fhir/Patient?_count=1"), "/fhir/Patient?_count=1");
 }
 
@@ -597,18 +636,36 @@ fn on_the_way_out_nothing_is_refused_and_what_would_be_is_sealed() {
         (Action::Observe, "/fhir/Patient/7/_history/1".to_owned()),
     ] {
         let by_path = policy(|r| r.on_path = Some(action));
-        assert_eq!(outward(&by_path, "/fhir/Patient/7/_history/1"), expected, "{}", action.code());
+        assert_eq!(
+            outward(&by_path, "/fhir/Patient/7/_history/1"),
+            expected,
+            "{}",
+            action.code()
+        );
     }
     let sealing = policy(|r| {
         r.on_path = Some(Action::Reject);
         r.on_query = Action::Reject;
         r.on_detect = Action::Reject;
     });
-    let other = secrets().sealer.unwrap().seal(&["q", "segment", "Patient"], "7").unwrap();
+    let other = secrets()
+        .sealer
+        .unwrap()
+        .seal(&["q", "segment", "Patient"], "7")
+        .unwrap();
     for (raw, expected) in [
-        ("https://fhir.example.org/Patient/7", format!("https://fhir.example.org/Patient/{id}")),
-        ("https://FHIR.example.org/Patient/7", format!("https://FHIR.example.org/Patient/{id}")),
-        ("https://elsewhere.example.org/Patient/7", "https://elsewhere.example.org/Patient/***".to_owned()),
+        (
+            "https://fhir.example.org/Patient/7",
+            format!("https://fhir.example.org/Patient/{id}"),
+        ),
+        (
+            "https://FHIR.example.org/Patient/7",
+            format!("https://FHIR.example.org/Patient/{id}"),
+        ),
+        (
+            "https://elsewhere.example.org/Patient/7",
+            "https://elsewhere.example.org/Patient/***".to_owned(),
+        ),
         ("/other/Patient/7", format!("/other/Patient/{other}")),
         ("/deaf/Patient/7", "/deaf/Patient/***".to_owned()),
         (
@@ -634,24 +691,38 @@ fn on_the_way_out_nothing_is_refused_and_what_would_be_is_sealed() {
         },
         Secrets::default(),
     );
-    assert_eq!(outward(&masking.ok().unwrap(), "/fhir/Patient/7?name=a"), "/fhir/Patient/***?name=***");
+    assert_eq!(
+        outward(&masking.ok().unwrap(), "/fhir/Patient/7?name=a"),
+        "/fhir/Patient/***?name=***"
+    );
 }
 
 #[test]
 fn the_policy_may_say_what_goes_out() {
     for (action, expected) in [
         (Action::Mask, "/fhir/Patient/***?name=***&q=***&_count=1".to_owned()),
-        (Action::Observe, "/fhir/Patient/7?name=a&q=512-34-5678&_count=1".to_owned()),
+        (
+            Action::Observe,
+            "/fhir/Patient/7?name=a&q=512-34-5678&_count=1".to_owned(),
+        ),
         (
             Action::Tokenize,
-            format!("/fhir/Patient/{}?name={}&q={}&_count=1", token("7"), token("a"), token("512-34-5678")),
+            format!(
+                "/fhir/Patient/{}?name={}&q={}&_count=1",
+                token("7"),
+                token("a"),
+                token("512-34-5678")
+            ),
         ),
     ] {
         let policy = policy(|r| {
             r.on_query = Action::Reject;
             r.on_response = Some(action);
         });
-        assert_eq!(outward(&policy, "/fhir/Patient/7?name=a&q=512-34-5678&_count=1"), expected);
+        assert_eq!(
+            outward(&policy, "/fhir/Patient/7?name=a&q=512-34-5678&_count=1"),
+            expected
+        );
     }
 }
 
@@ -813,6 +884,41 @@ proptest! {
         if let Outcome::Rewrite(sent) = judgement.outcome {
             prop_assert!(Target::parse(&sent).is_ok(), "{}", String::from_utf8_lossy(&sent));
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn judging_twice_changes_nothing(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "/", "/", "Patient", "Observation", "7", "?", "&", "name", "patient", ":exact", ".", "=", "=", "Quill", "512-34-5678", "a@b.org", "%20", "%2541",
+            "é", "%C3%A9", "..", "_count", "_id", "+", "sl1_AAAA", "birthdate", "1970-01-01", "**", "%", "２",
+        ]), 1..14),
+        action in 0..Action::ALL.len(),
+        on_detect in 0..Action::ALL.len() - 1,
+    ) {
+        let action = Action::ALL[action];
+        let policy = policy(|r| {
+            r.on_query = if action == Action::Pass { Action::Observe } else { action };
+            r.on_path = Some(r.on_query);
+            r.on_detect = Action::ALL[on_detect];
+            r.query = vec![("name".to_owned(), action)];
+        });
+        let raw = format!("/{}", pieces.concat());
+        let Ok(target) = Target::parse(raw.as_bytes()) else { return Ok(()) };
+        let Outcome::Rewrite(once) = policy.judge(&target, Some(2026)).outcome else { return Ok(()) };
+        let again = Target::parse(&once).map_err(|why| TestCaseError::fail(format!("{raw}: {}", why.code())))?;
+        match policy.judge(&again, Some(2026)).outcome {
+            Outcome::Pass => {}
+            Outcome::Rewrite(twice) => {
+                prop_assert_eq!(String::from_utf8_lossy(&twice), String::from_utf8_lossy(&once), "{}", raw);
+            }
+            Outcome::Reject(_) => prop_assert!(false, "{} became {}", raw, String::from_utf8_lossy(&once)),
+        }
+        let out = outward(&policy, &raw);
+        prop_assert_eq!(outward(&policy, &out), out, "{}", raw);
     }
 }
 
