@@ -744,6 +744,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                         return Err(Reason::AmbiguousUrl("rewritten_route"));
                     }
                 }
+                drop(again);
                 Some(raw)
             }
         };

@@ -46,7 +46,8 @@ mod rewrite;
 mod rules;
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::cell::LazyCell;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 pub use detect::Detector;
@@ -56,7 +57,7 @@ use crate::pseudonym::Pseudonymiser;
 use crate::seal::{Opened, Sealer};
 use crate::url::{Parameter, Part, Segment, Target, fold};
 use detect::{Detectors, Hit};
-use names::{Scope, phi_name};
+use names::{Known, Scope, phi_name};
 use rewrite::{Edits, LogMasks, MASK, Piece, locate};
 
 /// Compiled rules.
@@ -66,6 +67,7 @@ pub struct PhiPolicy {
     detectors: Detectors,
     /// Whether rules by name match in any case: all but `pass` do.
     any_case: bool,
+    known: Known,
     strict: bool,
     secrets: Secrets,
 }
@@ -212,6 +214,7 @@ pub fn log_safe(target: &Target<'_>, known: &dyn Fn(&str) -> bool) -> String {
         on_path: Action::Observe,
         detectors: Detectors::none(),
         any_case: false,
+        known: Known::with(std::iter::empty()),
         strict: true,
         secrets: Secrets::default(),
     };
@@ -245,12 +248,14 @@ impl PhiPolicy {
         let on_path = rules.on_path.unwrap_or(default_path);
         rules::check(&rules, on_path, &secrets)?;
         let any_case = rules.query.iter().any(|(_, action)| *action != Action::Pass);
+        let known = Known::with(rules.query.iter().map(|(name, _)| name.as_str()));
         let detectors = Detectors::new(std::mem::take(&mut rules.detect))?;
         Ok(Self {
             rules,
             on_path,
             detectors,
             any_case,
+            known,
             strict: false,
             secrets,
         })
@@ -507,14 +512,41 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
     }
 
     fn query(&mut self) {
-        let scope = Scope::of(self.target);
+        let target = self.target;
+        let scope = LazyCell::new(|| Scope::of(target));
         let parameters: &'t [Parameter<'a>] = self.target.parameters();
         for (index, parameter) in parameters.iter().enumerate() {
-            self.parameter(index, parameter, &scope);
+            if !self.unknown(index, parameter) {
+                self.parameter(index, parameter, &scope);
+            }
         }
     }
 
-    fn parameter(&mut self, index: usize, parameter: &'t Parameter<'a>, scope: &Scope) {
+    /// Looks through a parameter of which nothing is said by name; `false` where something is.
+    fn unknown(&mut self, index: usize, parameter: &Parameter<'_>) -> bool {
+        let policy = self.policy;
+        let value = parameter.value();
+        let refers = || policy.rules.preset.is_some() && names::refers_to_person(&fold(value));
+        if policy.strict || !policy.known.excludes(parameter.name()) || refers() {
+            return false;
+        }
+        let place = (Piece::Value(index), (PARAMETER, parameter.base_name()));
+        let name_place = (Piece::Name(index), (PARAMETER, ""));
+        self.detect(name_place, parameter.name_range(), parameter.name(), Some(index));
+        if let Some(range) = parameter.value_range()
+            && !self.opened(place.0, range.clone(), place.1, value)
+        {
+            self.detect(place, range, value, Some(index));
+        }
+        true
+    }
+
+    fn parameter(
+        &mut self,
+        index: usize,
+        parameter: &'t Parameter<'a>,
+        scope: &LazyCell<Scope, impl FnOnce() -> Scope>,
+    ) {
         let policy = self.policy;
         if names::is_secret(parameter.name()) {
             self.masks.whole(Piece::Value(index));
@@ -582,7 +614,12 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
     }
 
     /// The name under which the preset says that a parameter carries PHI; "" where only its value says so.
-    fn by_preset(&self, parameter: &Parameter<'_>, scope: &Scope, passed: bool) -> Option<&'static str> {
+    fn by_preset(
+        &self,
+        parameter: &Parameter<'_>,
+        scope: &impl Deref<Target = Scope>,
+        passed: bool,
+    ) -> Option<&'static str> {
         self.policy.rules.preset?;
         let bare = parameter.base_name().len() == parameter.name().len();
         if passed {
@@ -632,6 +669,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         if hits.is_empty() {
             return;
         }
+        self.look_again(&folded, &fold(context), &mut hits);
         let same = matches!(folded, Cow::Borrowed(_));
         if same {
             self.masks.stretches(piece, &hits);
@@ -672,6 +710,25 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
                 let kind = code(worst.unwrap_or(&first));
                 self.act(strictest, kind, name, at, range, text);
             }
+        }
+    }
+
+    /// What is found may have hidden what stands beside it (`a@b.org512-34-5678`): looks again without it.
+    fn look_again(&self, text: &str, context: &str, hits: &mut Vec<Hit>) {
+        for _ in 0..4 {
+            let mut rest = text.as_bytes().to_vec();
+            for hit in hits.iter() {
+                rest.get_mut(hit.start..hit.end).unwrap_or_default().fill(b'*');
+            }
+            // Hits begin and end where characters do.
+            let more = self.policy.detectors.scan(&String::from_utf8_lossy(&rest), context);
+            let apart = |new: &Hit| hits.iter().all(|hit| new.end <= hit.start || hit.end <= new.start);
+            let more: Vec<Hit> = more.into_iter().filter(apart).collect();
+            if more.is_empty() {
+                return;
+            }
+            hits.extend(more);
+            hits.sort_by_key(|hit| hit.start);
         }
     }
 

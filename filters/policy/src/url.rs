@@ -20,6 +20,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use arrayvec::ArrayVec;
 use memchr::{memchr, memchr2};
 
 /// The longest request target that is read, in bytes. Longer ones are refused as [`Ambiguity::TooLong`].
@@ -38,12 +39,59 @@ pub struct Target<'a> {
     authority: Option<&'a str>,
     path_range: Range<usize>,
     path: Cow<'a, str>,
-    segments: Vec<Segment<'a>>,
+    segments: Segments<'a>,
     trailing_slash: bool,
     dot_segments: bool,
-    parameters: Vec<Parameter<'a>>,
+    parameters: Parameters<'a>,
     canonical: bool,
     plain: bool,
+}
+
+/// Usual targets need no allocation.
+type Segments<'a> = Few<Segment<'a>>;
+type Parameters<'a> = Few<Parameter<'a>>;
+
+/// A list whose first elements stand in place.
+enum Few<T> {
+    Few(ArrayVec<T, 8>),
+    Many(Vec<T>),
+}
+
+impl<T> Few<T> {
+    fn new() -> Self {
+        Few::Few(ArrayVec::new_const())
+    }
+
+    fn push(&mut self, element: T) {
+        let (mut few, element) = match self {
+            Few::Many(many) => return many.push(element),
+            Few::Few(few) => match few.try_push(element) {
+                Ok(()) => return,
+                Err(full) => (std::mem::take(few), full.element()),
+            },
+        };
+        let mut many = Vec::with_capacity(32);
+        many.extend(few.drain(..));
+        many.push(element);
+        *self = Few::Many(many);
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        match self {
+            Few::Few(few) => few.pop(),
+            Few::Many(many) => many.pop(),
+        }
+    }
+}
+
+impl<T> std::ops::Deref for Few<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        match self {
+            Few::Few(few) => few,
+            Few::Many(many) => many,
+        }
+    }
 }
 
 /// One segment of the canonical path.
@@ -134,7 +182,7 @@ impl<'a> Target<'a> {
         let query_start = path_range.end.saturating_add(1);
         let (parameters, tidy_query) = match query {
             Some(query) => parse_query(query, query_start, tail & ENCODED == 0)?,
-            None => (Vec::new(), true),
+            None => (Parameters::new(), true),
         };
         let canonical = parsed.tidy
             && tidy_query
@@ -217,7 +265,7 @@ impl<'a> Target<'a> {
         self.render_origin(&mut out);
         self.render_path(&mut out, |_, _| None);
         let mut separator = '?';
-        for parameter in &self.parameters {
+        for parameter in self.parameters.iter() {
             out.push(separator);
             separator = '&';
             push_encoded(&mut out, &parameter.name, Part::Name);
@@ -445,7 +493,7 @@ pub(crate) fn decode_once_mapped(raw: &[u8], query: bool) -> impl Iterator<Item 
 
 struct ParsedPath<'a> {
     path: Cow<'a, str>,
-    segments: Vec<Segment<'a>>,
+    segments: Segments<'a>,
     trailing_slash: bool,
     dot_segments: bool,
     tidy: bool,
@@ -475,7 +523,7 @@ fn parse_path(text: &str, offset: usize) -> Result<ParsedPath<'_>, Ambiguity> {
     if memchr(b';', text.as_bytes()).is_some() {
         return Err(Ambiguity::MatrixParameter);
     }
-    let mut segments = Vec::with_capacity(if text.len() > 1 { 8 } else { 0 });
+    let mut segments = Segments::new();
     let (mut trailing_slash, mut dot_segments, mut tidy) = (false, false, !text.is_empty());
     let mut at = offset;
     let mut pieces = text.split('/').peekable();
@@ -518,7 +566,7 @@ fn parse_path(text: &str, offset: usize) -> Result<ParsedPath<'_>, Ambiguity> {
         Cow::Borrowed(text)
     } else {
         let mut path = String::with_capacity(text.len().max(1));
-        for segment in &segments {
+        for segment in segments.iter() {
             path.push('/');
             path.push_str(&segment.text);
         }
@@ -536,8 +584,8 @@ fn parse_path(text: &str, offset: usize) -> Result<ParsedPath<'_>, Ambiguity> {
     })
 }
 
-fn parse_query(text: &str, offset: usize, plain: bool) -> Result<(Vec<Parameter<'_>>, bool), Ambiguity> {
-    let mut parameters = Vec::with_capacity(if text.is_empty() { 0 } else { 8 });
+fn parse_query(text: &str, offset: usize, plain: bool) -> Result<(Parameters<'_>, bool), Ambiguity> {
+    let mut parameters = Parameters::new();
     let mut tidy = true;
     let mut at = offset;
     let semicolon = memchr(b';', text.as_bytes()).is_some();

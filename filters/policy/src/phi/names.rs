@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::sync::LazyLock;
 
 use super::fhir_r4::{ANY, RESOURCES};
 use crate::url::{Parameter, Target, fold};
@@ -69,8 +70,10 @@ impl Scope {
     }
 
     fn find(&self, token: &str) -> Option<&'static str> {
+        // Most names carry PHI on no type at all.
+        let known = any(token)?;
         if self.any {
-            return find(ANY, token);
+            return Some(known);
         }
         self.types
             .iter()
@@ -93,6 +96,9 @@ pub(super) fn searched(target: &Target<'_>) -> Option<&'static str> {
 /// `after_first` judges only what comes after the base name.
 pub(super) fn phi_name(name: &str, scope: &Scope, after_first: bool) -> Option<&'static str> {
     let folded = fold(name);
+    if folded.bytes().all(is_name_byte) {
+        return if after_first { None } else { scope.find(&folded) };
+    }
     let mut chained: Option<Option<&'static Resource>> = None;
     let mut after_type = false;
     for (index, (before, token)) in tokens(&folded).enumerate() {
@@ -117,7 +123,7 @@ pub(super) fn phi_name(name: &str, scope: &Scope, after_first: bool) -> Option<&
         }
         let found = match chained {
             None => scope.find(token),
-            Some(None) => find(ANY, token),
+            Some(None) => any(token),
             Some(Some(resource)) => find(resource.phi, token),
         };
         if found.is_some() {
@@ -227,7 +233,87 @@ pub(super) fn is_result_parameter(parameter: &Parameter<'_>) -> bool {
 }
 
 pub(super) fn is_phi_anywhere(name: &str) -> bool {
-    find(ANY, name).is_some()
+    any(name).is_some()
+}
+
+/// The name, in the table's spelling, where it carries PHI on any type.
+fn any(token: &str) -> Option<&'static str> {
+    static INDEX: LazyLock<Index> = LazyLock::new(|| Index::of(ANY.iter().copied()));
+    INDEX
+        .candidates(token)
+        .find_map(|at| ANY.get(at).filter(|name| name.eq_ignore_ascii_case(token)).copied())
+}
+
+/// All names of which anything is to be said: those that carry PHI on any type, secrets, and those of a policy's rules.
+pub(super) struct Known {
+    index: Index,
+    names: Vec<String>,
+}
+
+impl Known {
+    pub(super) fn with<'n>(rules: impl Iterator<Item = &'n str>) -> Self {
+        let names: Vec<String> = ANY
+            .iter()
+            .copied()
+            .chain(SECRETS)
+            .chain(rules)
+            .map(str::to_owned)
+            .collect();
+        let index = Index::of(names.iter().map(String::as_str));
+        Known { index, names }
+    }
+
+    /// Whether a name is one word, in ASCII, and none of them.
+    pub(super) fn excludes(&self, name: &str) -> bool {
+        let is = |at| {
+            self.names
+                .get(at)
+                .is_some_and(|known: &String| known.eq_ignore_ascii_case(name))
+        };
+        name.bytes().all(|byte| byte.is_ascii() && is_name_byte(byte)) && !self.index.candidates(name).any(is)
+    }
+}
+
+/// Where names stand in a list, by hash, without regard to case.
+struct Index {
+    /// Indexes into the list, one more than they are; 0 is none.
+    slots: Vec<u16>,
+}
+
+impl Index {
+    fn of<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> Self {
+        let size = names.len().saturating_mul(4).next_power_of_two();
+        let mut slots = vec![0; size];
+        for (at, name) in names.enumerate() {
+            let start = hash(name);
+            let free = (0..size).map(|step| start.wrapping_add(step) & size.wrapping_sub(1));
+            for slot in free {
+                if let Some(slot @ 0) = slots.get_mut(slot) {
+                    *slot = u16::try_from(at.saturating_add(1)).unwrap_or(0);
+                    break;
+                }
+            }
+        }
+        Index { slots }
+    }
+
+    /// The indexes that may be the name's.
+    fn candidates(&self, name: &str) -> impl Iterator<Item = usize> {
+        let mut slot = hash(name);
+        std::iter::from_fn(move || {
+            let at = self.slots.get(slot & self.slots.len().wrapping_sub(1)).copied()?;
+            slot = slot.wrapping_add(1);
+            usize::from(at).checked_sub(1)
+        })
+    }
+}
+
+/// FNV-1a over the small letters.
+fn hash(name: &str) -> usize {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
+    });
+    usize::try_from(hash ^ (hash >> 15)).unwrap_or(0)
 }
 
 /// Whether a parameter of that name is known to filter: PHI does, and so do those that every resource has (FHIR R4 search 3.1.1.4).
@@ -265,32 +351,39 @@ pub(super) fn is_word(segment: &str) -> bool {
     WORDS.contains(&segment) || segment.strip_prefix('$').is_some_and(operation) || resource(segment).is_some()
 }
 
+const SECRETS: [&str; 14] = [
+    "access_token",
+    "id_token",
+    "refresh_token",
+    "token",
+    "id_token_hint",
+    "code_verifier",
+    "client_secret",
+    "client_assertion",
+    "assertion",
+    "password",
+    "api_key",
+    "apikey",
+    "signature",
+    "sig",
+];
+
 /// Whether a parameter of that name carries a secret that no log may hold, whatever the policy says of it.
 pub(super) fn is_secret(name: &str) -> bool {
-    const SECRETS: [&str; 14] = [
-        "access_token",
-        "id_token",
-        "refresh_token",
-        "token",
-        "id_token_hint",
-        "code_verifier",
-        "client_secret",
-        "client_assertion",
-        "assertion",
-        "password",
-        "api_key",
-        "apikey",
-        "signature",
-        "sig",
-    ];
-    SECRETS.iter().any(|secret| secret.eq_ignore_ascii_case(name))
+    let first = name.as_bytes().first().map_or(0, |first| first | 0x20);
+    b"aciprst".contains(&first) && SECRETS.iter().any(|secret| secret.eq_ignore_ascii_case(name))
 }
 
 fn resource(token: &str) -> Option<&'static Resource> {
     // Some servers drop blanks and dots at the end of a segment.
     let token = token.trim_matches([' ', '.']);
-    let index = RESOURCES.binary_search_by(|probe| compare(probe.name, token)).ok()?;
-    RESOURCES.get(index)
+    static INDEX: LazyLock<Index> = LazyLock::new(|| Index::of(RESOURCES.iter().map(|resource| resource.name)));
+    let named = |at| {
+        RESOURCES
+            .get(at)
+            .filter(|resource: &&Resource| resource.name.eq_ignore_ascii_case(token))
+    };
+    INDEX.candidates(token).find_map(named)
 }
 
 fn compare(a: &str, b: &str) -> Ordering {
@@ -340,6 +433,13 @@ mod tests {
             assert!(list.is_sorted_by(|a, b| compare(a, b) == Ordering::Less), "{list:?}");
         }
         assert!(RESOURCES.iter().flat_map(|r| r.phi).all(|name| is_phi_anywhere(name)));
+        assert!(ANY.iter().all(|name| any(&name.to_ascii_uppercase()) == Some(name)));
+        assert!(
+            RESOURCES
+                .iter()
+                .all(|r| resource(&r.name.to_ascii_lowercase()).is_some_and(|found| found.name == r.name))
+        );
+        assert!(any("").is_none() && any("nobody").is_none() && resource("Nothing").is_none());
         assert!(ANY.iter().all(|name| RESOURCES.iter().any(|r| r.phi.contains(name))));
         assert!(RESOURCES.iter().filter(|r| r.is_person).map(|r| &r.name).eq(PERSONS));
         assert!(RESULT_PARAMETERS.iter().all(|name| !is_phi_anywhere(name)));

@@ -524,6 +524,13 @@ fn each_detector_has_an_action_of_its_own() {
 }
 
 #[test]
+fn what_is_found_hides_nothing_beside_it() {
+    let policy = policy(|r| r.detect = looking_for(&[Detector::Ssn, Detector::Email]));
+    assert_eq!(upstream(&policy, "/a@b.org512-34-5678/"), "/******/");
+    assert_eq!(upstream(&policy, "/x?q=a@b.org512-34-5678"), "/x?q=******");
+}
+
+#[test]
 fn a_pseudonym_of_ours_stays_what_it_is() {
     let policy = policy(|r| r.on_query = Action::Tokenize);
     let own = token("Chalmers");
