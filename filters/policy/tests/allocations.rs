@@ -48,7 +48,9 @@ fn where_nothing_changes_nothing_is_allocated() {
         preset: Some(Preset::FhirR4),
         query: vec![("_count".to_owned(), Action::Pass), ("name".to_owned(), Action::Mask)],
         on_path: Some(Action::Reject),
-        detect: [Detector::Ssn, Detector::Email, Detector::Phone, Detector::Mrn].map(entry).to_vec(),
+        detect: [Detector::Ssn, Detector::Email, Detector::Phone, Detector::Mrn]
+            .map(entry)
+            .to_vec(),
         ..Rules::default()
     };
     let policy = PhiPolicy::new(rules, Secrets::default()).expect("a policy");
