@@ -1125,6 +1125,8 @@ impl Handover {
 }
 
 #[cfg(test)]
+mod cache_tests;
+#[cfg(test)]
 mod oauth_tests;
 #[cfg(test)]
 mod smart_tests;
