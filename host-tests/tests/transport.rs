@@ -177,6 +177,7 @@ impl Proxies {
             document["static_resources"]["clusters"] = json!(clusters);
             let manager = manager(&mut document["static_resources"]["listeners"][0]);
             manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"] = json!({"cluster_header": "x-way"});
+            manager["delayed_close_timeout"] = "0.02s".into();
             manager["use_remote_address"] = false.into();
             manager["forward_client_cert_details"] = "ALWAYS_FORWARD_ONLY".into();
         });
@@ -274,6 +275,7 @@ fn start_gateway(envoy: &Envoy, modules: Modules) -> Process {
         for listener in [&mut plain, &mut with_tls] {
             let manager = manager(listener);
             manager["request_headers_timeout"] = "1s".into();
+            manager["delayed_close_timeout"] = "0.02s".into();
             let routes = &mut manager["route_config"]["virtual_hosts"][0]["routes"];
             let everything = routes[0].take();
             let to = |prefix: &str, cluster: &str| {
