@@ -9,6 +9,8 @@
 //!    is not known, is less. It is the connection of whoever speaks to this proxy: behind another that ends TLS it says nothing of clients.
 //! 5. A client certificate that was presented counts; that it was verified is the proxy's to see to (`trusted_ca`, and no `ACCEPT_UNTRUSTED`).
 
+use std::fmt;
+
 use crate::document::{At, Problems};
 use crate::policy_file::{self, ReferrerPolicy, SiteData, TlsVersion};
 use crate::sender::Connection;
@@ -54,6 +56,20 @@ impl TlsDemand {
         }
         if self.client_certificate && connection.has_peer_certificate() != Some(true) {
             return Err("client_certificate");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for TlsDemand {
+    /// `over TLSv1.2 or newer with a client certificate`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.min_version {
+            Some(least) => write!(f, "over {} or newer", least.as_str())?,
+            None => f.write_str("over TLS")?,
+        }
+        if self.client_certificate {
+            f.write_str(" with a client certificate")?;
         }
         Ok(())
     }
