@@ -550,7 +550,10 @@ impl Section<'_> {
     fn policy(mut self, name: &At<String>, entry: &policy_file::PolicyEntry) -> Option<Policy> {
         let oauth_scope = entry.oauth_scope.as_ref().map(|section| self.oauth(section));
         let phi_url = entry.phi_url.as_ref().map(|section| self.phi_url(&name.value, section));
-        let cache_control = entry.cache_control.as_ref().map(CacheControl::compile);
+        let cache_control = entry
+            .cache_control
+            .as_ref()
+            .map(|section| CacheControl::compile(section, self.problems));
         let has_token = entry.oauth_scope.is_some();
         let response_trim = entry
             .response_trim
