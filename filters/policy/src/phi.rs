@@ -49,6 +49,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use body::rewrites;
 pub use detect::Detector;
 pub use rules::{Action, DetectEntry, PathTemplate, Preset, Rules, RulesError, Warning};
 

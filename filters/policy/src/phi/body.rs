@@ -18,7 +18,49 @@ use super::rewrite::MASK;
 use super::{Action, Counts, Kind, PhiPolicy, Rejection, Scene, Way, names};
 use crate::head::RequestHead;
 use crate::seal::Sealer;
+use crate::trim::{Selector, Transform};
 use crate::url::Target;
+
+/// The rewriter of URLs, and that of texts for people ([`PhiPolicy::rewrite`]).
+const LINK: u8 = 0;
+const TEXT: u8 = 1;
+
+/// Where URLs stand in a Bundle, below it and below a Bundle that is an entry's resource (FHIR R4 2.36, as batches answer).
+const LINKS: [&str; 4] = [
+    "link[*].url",
+    "entry[*].fullUrl",
+    "entry[*].link[*].url",
+    "entry[*].response.location",
+];
+
+/// Where an OperationOutcome says what it says to people (FHIR R4 2.31): below itself, and as an entry's resource or outcome.
+const TEXTS: [&str; 6] = [
+    "issue[*].diagnostics",
+    "issue[*].details.text",
+    "entry[*].resource.issue[*].diagnostics",
+    "entry[*].resource.issue[*].details.text",
+    "entry[*].response.outcome.issue[*].diagnostics",
+    "entry[*].response.outcome.issue[*].details.text",
+];
+
+/// The strings of a FHIR response that are URLs, or texts that repeat them, as transforms for [`crate::trim::Program::new`]; put them behind
+/// the policy's own. [`PhiPolicy::rewrite`] is the rewriter.
+pub fn rewrites() -> Vec<(Selector, Transform)> {
+    let of = |paths: &'static [&'static str], by| {
+        let below = |prefix: &'static str| {
+            paths
+                .iter()
+                .filter_map(move |path| Selector::parse(&[prefix, path].concat()).ok())
+        };
+        below("$.")
+            .chain(below("$.entry[*].resource."))
+            .map(move |selector| (selector, Transform::Rewrite(by)))
+            .collect::<Vec<_>>()
+    };
+    let mut all = of(&LINKS, LINK);
+    all.extend(of(&TEXTS, TEXT));
+    all
+}
 
 /// Which body a request has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,6 +102,8 @@ impl PhiPolicy {
             match judged.fate {
                 Fate::Keep => Ok(None),
                 Fate::Replace(new) => Ok(Some(new)),
+                // What is only to be opened, and can't be read, goes on sealed.
+                Fate::Unreadable if self.rules.on_body == Action::Pass => Ok(None),
                 Fate::Unreadable => Err(unreadable()),
                 Fate::Reject(rejection) => Err(rejection),
             }
@@ -111,6 +155,15 @@ impl PhiPolicy {
             Fate::Keep => None,
             Fate::Replace(new) => Some(new),
             Fate::Unreadable | Fate::Reject(_) => Some(MASK.to_owned()),
+        }
+    }
+
+    /// The rewriter for what [`rewrites`] selects; `None` where a string stays as it is.
+    pub fn rewrite(&self, by: u8, text: &str, scene: &Scene<'_>) -> Option<String> {
+        match by {
+            LINK => self.judge_link(text, scene),
+            TEXT => self.judge_text(text, scene),
+            _ => Some(MASK.to_owned()),
         }
     }
 

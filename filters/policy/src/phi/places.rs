@@ -27,6 +27,8 @@ mod link;
 mod params;
 mod refresh;
 pub(super) mod text;
+#[cfg(test)]
+pub(super) mod testing;
 
 use std::borrow::Cow;
 
