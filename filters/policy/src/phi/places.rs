@@ -26,17 +26,17 @@ mod forwarded;
 mod link;
 mod params;
 mod refresh;
-pub(super) mod text;
 #[cfg(test)]
 pub(super) mod testing;
+pub(super) mod text;
 
 use std::borrow::Cow;
 
 use super::reference::Fate;
-use super::{Action, Counts, Kind, PhiPolicy, Rejection, Scene, Way, generalize, names};
+use super::{Action, Counts, Kind, PhiPolicy, Rejection, Scene, Way, generalize};
 use crate::head::{Head, RequestHead, ResponseHead};
 use crate::seal::Opened;
-use crate::url::{Target, fold};
+use crate::url::Target;
 use text::Found;
 
 /// What becomes of a header line.
@@ -315,7 +315,7 @@ impl PhiPolicy {
 
     /// Whether what follows a comma says something that it does not say as a part of the whole.
     fn tells_after_comma(&self, text: &str) -> bool {
-        self.rules.preset.is_some() && text.split(',').skip(1).any(|tail| names::refers_to_person(&fold(tail)))
+        text.split(',').skip(1).any(|tail| self.refers_to_person(tail))
     }
 
     fn if_none_exist(

@@ -8,7 +8,8 @@
 //!    `7/_history/2` may stand below `/Patient/`.
 //! 4. Into what has another scheme and no host (`urn:`, `mailto:`, `tel:`, `data:`) the detectors look, and the preset for `Patient/7` and
 //!    `name=..`. `data:` in base64 can't be looked into.
-//! 5. A fragment stays where it is harmless both as a query and as a path (`#/Patient/7`), else it goes. None belongs into a request.
+//! 5. A fragment stays where it is harmless both as a query and as a path (`#/Patient/7`), and nothing changes before it; else it goes. None belongs
+//!    into a request.
 //! 6. Unreadable is what [`Target::parse`] refuses, controls, a host in which a detector finds something, and a person's type that something else than
 //!    a slash stands before (`/x,Patient/7`). Addresses are no find in a host.
 
@@ -73,12 +74,36 @@ enum Form {
     Broken,
 }
 
+/// How often what was judged is judged again.
+const MAX_ROUNDS: usize = 8;
+
 /// Before a first segment that may be an id: an operation, so that parameters count that carry PHI on any type.
 const UNKNOWN_BASE: &str = "/$/Patient/";
 
 impl PhiPolicy {
     /// Judges a URL reference.
     pub(super) fn judge_reference(&self, text: &str, way: Way, scene: &Scene<'_>) -> Judged {
+        let mut judged = self.judge_once(text, way, scene);
+        if way != Way::Out {
+            return judged;
+        }
+        // What is masked can bring out what stood beside it, as a number after an address does.
+        for _ in 0..MAX_ROUNDS {
+            let Fate::Replace(now) = &judged.fate else {
+                return judged;
+            };
+            let again = self.judge_once(now, way, scene);
+            if matches!(again.fate, Fate::Keep) {
+                return judged;
+            }
+            judged.counts.add(again.counts);
+            judged.fate = again.fate;
+        }
+        judged.fate = Fate::Unreadable;
+        judged
+    }
+
+    fn judge_once(&self, text: &str, way: Way, scene: &Scene<'_>) -> Judged {
         if text == MASK {
             return Judged::plain(Fate::Keep);
         }
@@ -92,18 +117,14 @@ impl PhiPolicy {
             return Judged::plain(Fate::Unreadable);
         }
         let mut judged = self.judge_main(body, way, scene);
-        let mut now = match judged.fate {
-            Fate::Keep => body.to_owned(),
-            Fate::Replace(text) => text,
-            Fate::Unreadable | Fate::Reject(_) => return judged,
-        };
-        if self.is_harmless_fragment(fragment, scene) {
-            now.push('#');
-            now.push_str(fragment);
-        } else {
+        // Where something was found before it, it may say the same again.
+        if matches!(judged.fate, Fate::Keep) {
+            if self.is_harmless_fragment(fragment, scene) {
+                return judged;
+            }
+            judged.fate = Fate::Replace(body.to_owned());
             judged.counts.stripped = judged.counts.stripped.saturating_add(1);
         }
-        judged.fate = if now == text { Fate::Keep } else { Fate::Replace(now) };
         judged
     }
 
@@ -163,6 +184,21 @@ impl PhiPolicy {
         if rest.is_empty() {
             return Judged::plain(Fate::Keep);
         }
+        if let Ok(target) = Target::parse([b"/", rest.as_bytes()].concat().as_slice())
+            && target.has_dot_segments()
+        {
+            let mut path = String::new();
+            target.render_path(&mut path, |_, _| None);
+            let query = rest.find('?').and_then(|at| rest.get(at..)).unwrap_or_default();
+            // A slash at its start would make another kind of it.
+            let path = path.strip_prefix('/').unwrap_or_default();
+            let canonical = [if path.is_empty() { "./" } else { path }, query].concat();
+            let mut judged = self.judge_relative(&canonical, way, scene);
+            if matches!(judged.fate, Fate::Keep) {
+                judged.fate = Fate::Replace(canonical);
+            }
+            return judged.after(dots);
+        }
         let first = rest.split(['/', '?']).next().unwrap_or_default();
         let known = self.rules.preset.is_none() || first.is_empty() || names::is_word(first);
         let before = if known { "/" } else { UNKNOWN_BASE };
@@ -183,7 +219,9 @@ impl PhiPolicy {
             Outcome::Pass => Fate::Keep,
             Outcome::Reject(rejection) => Fate::Reject(rejection),
             Outcome::Rewrite(bytes) => {
-                let rewritten = String::from_utf8(bytes).ok();
+                // A mask can end a word that had hidden a type.
+                let hides = Target::parse(&bytes).map_or(true, |again| self.hides_a_person(&again));
+                let rewritten = String::from_utf8(bytes).ok().filter(|_| !hides);
                 match rewritten.as_deref().and_then(|whole| whole.strip_prefix(before)) {
                     Some(same) if same == text => Fate::Keep,
                     // Nothing may turn a reference into one of another kind, such as a first segment `//`.
@@ -208,7 +246,7 @@ impl PhiPolicy {
             return Judged::plain(Fate::Unreadable);
         }
         let mut judged = Judged::plain(Fate::Keep);
-        if self.rules.preset.is_some() && names::refers_to_person(&fold(&decoded)) {
+        if self.refers_to_person(&decoded) {
             judged.fate = match self.on_text(self.rules.on_query, way) {
                 Action::Pass => Fate::Keep,
                 Action::Observe => {
@@ -236,6 +274,7 @@ impl PhiPolicy {
         let observed = judged.counts.observed;
         judged.fate = match self.judge_free_text(rest, way, scene, &mut judged.counts) {
             Found::Nothing => Fate::Keep,
+            Found::Replace(text) if self.refers_to_person(&text) => Fate::Replace(MASK.to_owned()),
             Found::Replace(text) => Fate::Replace(text),
             Found::Strip => Fate::Unreadable,
             Found::Reject(rejection) => Fate::Reject(rejection),
@@ -252,8 +291,7 @@ impl PhiPolicy {
                 matches!(judgement.outcome, Outcome::Pass) && !self.hides_a_person(&target)
             })
         };
-        let free = self.rules.preset.is_none()
-            || decode_fully(fragment).is_some_and(|decoded| !names::refers_to_person(&fold(&decoded)));
+        let free = decode_fully(fragment).is_some_and(|decoded| !self.refers_to_person(&decoded));
         fragment.is_empty() || (free && harmless("/?") && harmless("/"))
     }
 
@@ -292,6 +330,11 @@ impl PhiPolicy {
             let shown = id.text() != MASK && !Sealer::is_sealed(id.text()) && !self.recognises(id.text());
             word.len() < folded.len() && shown && names::is_id(word, id.text(), false)
         })
+    }
+
+    /// Whether the preset finds a reference to a person in a decoded text, or a parameter that carries PHI.
+    pub(super) fn refers_to_person(&self, text: &str) -> bool {
+        self.rules.preset.is_some() && names::refers_to_person(&fold(text))
     }
 
     fn recognises(&self, text: &str) -> bool {

@@ -1114,7 +1114,11 @@ fn rule_10a_rewriters_change_strings_alone() {
         (r#"{"url":{"x":7}}"#, r#"{"url":"***"}"#, 1),
         (r#"{"url":null}"#, r#"{"url":null}"#, 0),
         (r#"{"url":"7","url":"7"}"#, r#"{"url":"\"*\"","url":"\"*\""}"#, 2),
-        (r#"{"list":[{"url":"7"}],"b":"7"}"#, r#"{"list":[{"url":"7"}],"b":"7"}"#, 0),
+        (
+            r#"{"list":[{"url":"7"}],"b":"7"}"#,
+            r#"{"list":[{"url":"7"}],"b":"7"}"#,
+            0,
+        ),
     ] {
         let expected = (wanted.to_owned(), counted(count));
         assert_eq!(rewritten(&rules, Limits::default(), body), expected, "{body}");
@@ -1142,7 +1146,10 @@ fn rule_10a_deny_allow_and_own_transforms_come_first() {
             change("$.link[*].url", Transform::Null).and(links.clone()),
             r#"{"a":1,"link":[{"url":null}]}"#,
         ),
-        (change("$.link", Transform::Mask).and(links.clone()), r#"{"a":1,"link":"***"}"#),
+        (
+            change("$.link", Transform::Mask).and(links.clone()),
+            r#"{"a":1,"link":"***"}"#,
+        ),
     ] {
         let body = r#"{"a":1,"link":[{"url":"7"}]}"#;
         assert_eq!(rewritten(&rules, Limits::default(), body).0, wanted);

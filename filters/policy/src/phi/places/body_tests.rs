@@ -59,7 +59,10 @@ fn only_forms_and_bundles_are_wanted_and_only_to_act() {
         assert!(!wants(&acting, "GET", path, kind) && !wants(&acting, "PUT", path, kind));
     }
     let passing = policy(Action::Mask, |rules| rules.on_body = Action::Pass);
-    assert!(wants(&passing, "POST", "/fhir", Some(JSON)), "there is a key to open with");
+    assert!(
+        wants(&passing, "POST", "/fhir", Some(JSON)),
+        "there is a key to open with"
+    );
     let idle = PhiPolicy::new(super::super::Rules::default(), super::super::Secrets::default());
     assert!(!wants(&idle.ok().unwrap(), "POST", "/x/_search", Some(FORM)));
 }
@@ -69,7 +72,10 @@ fn forms_are_judged_by_on_body() {
     let body = "name=Ada+L&_count=1&code=8867-4&x=%41";
     for (action, expected) in [
         (Action::Mask, "name=***&_count=1&code=8867-4&x=%41".to_owned()),
-        (Action::Tokenize, format!("name={}&_count=1&code=8867-4&x=%41", token("Ada L"))),
+        (
+            Action::Tokenize,
+            format!("name={}&_count=1&code=8867-4&x=%41", token("Ada L")),
+        ),
         (Action::Reject, "400 query name".to_owned()),
         (Action::Seal, "400 query name".to_owned()),
         (Action::Observe, body.to_owned()),
@@ -83,16 +89,28 @@ fn forms_are_judged_by_on_body() {
         rules.query = vec![("name".to_owned(), Action::Pass), ("x".to_owned(), Action::Reject)];
     });
     let path = "/fhir/Patient/_search";
-    assert_eq!(judged(&policy, path, FORM, "name=Ada&x=1&given=b"), "name=Ada&x=***&given=***");
+    assert_eq!(
+        judged(&policy, path, FORM, "name=Ada&x=1&given=b"),
+        "name=Ada&x=***&given=***"
+    );
     assert_eq!(judged(&policy, path, FORM, "q=512-34-5678"), "q=***");
     assert_eq!(judged(&policy, path, FORM, ""), "");
-    assert_eq!(judged(&policy, "/fhir/Practitioner/_search", FORM, "name=Ada&given=b"), "name=Ada&given=b");
+    assert_eq!(
+        judged(&policy, "/fhir/Practitioner/_search", FORM, "name=Ada&given=b"),
+        "name=Ada&given=b"
+    );
     // The path is no matter of the body's.
-    assert_eq!(judged(&policy, "/fhir/Patient/7/Observation/_search", FORM, "code=x"), "code=x");
+    assert_eq!(
+        judged(&policy, "/fhir/Patient/7/Observation/_search", FORM, "code=x"),
+        "code=x"
+    );
     for body in ["a=%zz", "a=1;b=2", "a=b c", "a=1#x", "\u{0}", "%ff"] {
         assert_eq!(judged(&policy, path, FORM, body), "400 unreadable -", "{body}");
     }
-    assert_eq!(judged(&policy, path, "multipart/form-data", "name=Ada"), "400 unreadable -");
+    assert_eq!(
+        judged(&policy, path, "multipart/form-data", "name=Ada"),
+        "400 unreadable -"
+    );
 }
 
 #[test]
@@ -104,7 +122,10 @@ fn what_is_sealed_in_bodies_is_opened() {
         let policy = policy(Action::Reject, |rules| rules.on_body = action);
         let form = format!("_count=1&name={name}");
         assert_eq!(judged(&policy, path, FORM, &form), "_count=1&name=Ada%20L");
-        assert_eq!(opened(&policy, path, FORM, &form), Some(Some("_count=1&name=Ada%20L".to_owned())));
+        assert_eq!(
+            opened(&policy, path, FORM, &form),
+            Some(Some("_count=1&name=Ada%20L".to_owned()))
+        );
         let moved = format!("given={name}");
         assert_eq!(judged(&policy, path, FORM, &moved), "400 sealed -");
         assert_eq!(opened(&policy, path, FORM, &moved), None);
@@ -116,7 +137,15 @@ fn what_is_sealed_in_bodies_is_opened() {
     let passing = policy(Action::Reject, |rules| rules.on_body = Action::Pass);
     assert_eq!(judged(&passing, path, FORM, "name=Ada&x=%zz"), "name=Ada&x=%zz");
     assert_eq!(opened(&passing, path, FORM, "name=Ada"), Some(None));
-    assert_eq!(opened(&passing, "/fhir", JSON, r#"{"entry":[{"request":{"url":"Patient\/7"}}]}"#), Some(None));
+    assert_eq!(
+        opened(
+            &passing,
+            "/fhir",
+            JSON,
+            r#"{"entry":[{"request":{"url":"Patient\/7"}}]}"#
+        ),
+        Some(None)
+    );
     let target = Target::parse(b"/fhir/Patient/_search").ok().unwrap();
     let counts = passing.judge_body(b"name=Ada&q=512-34-5678&x=%41", &post(Some(FORM)), &target, &scene());
     assert!(matches!(counts, Ok((None, counts)) if counts == Counts::default()));
@@ -127,9 +156,18 @@ fn the_requests_of_a_bundle_are_judged() {
     let masking = policy(Action::Mask, |_| {});
     let bundle = |entries: &str| format!("{{ \"resourceType\" : \"Bundle\",\n \"entry\":[{entries}], \"z\":1.0e2}}");
     for (entry, expected) in [
-        (r#"{"request":{"method":"GET","url":"Patient/7"}}"#, r#"{"request":{"method":"GET","url":"Patient/***"}}"#),
-        (r#"{"request":{"url":"Patient?name=Ad\u0061"}}"#, r#"{"request":{"url":"Patient?name=***"}}"#),
-        (r#"{"request":{"url":"/Patient/7/_history"}}"#, r#"{"request":{"url":"/Patient/***/_history"}}"#),
+        (
+            r#"{"request":{"method":"GET","url":"Patient/7"}}"#,
+            r#"{"request":{"method":"GET","url":"Patient/***"}}"#,
+        ),
+        (
+            r#"{"request":{"url":"Patient?name=Ad\u0061"}}"#,
+            r#"{"request":{"url":"Patient?name=***"}}"#,
+        ),
+        (
+            r#"{"request":{"url":"/Patient/7/_history"}}"#,
+            r#"{"request":{"url":"/Patient/***/_history"}}"#,
+        ),
         (
             r#"{"request":{"ifNoneExist":"identifier=x|7","url":"Patient"}}"#,
             r#"{"request":{"ifNoneExist":"identifier=***","url":"Patient"}}"#,
@@ -148,16 +186,31 @@ fn the_requests_of_a_bundle_are_judged() {
         ),
         ("", ""),
     ] {
-        assert_eq!(judged(&masking, "/fhir", JSON, &bundle(entry)), bundle(expected), "{entry}");
+        assert_eq!(
+            judged(&masking, "/fhir", JSON, &bundle(entry)),
+            bundle(expected),
+            "{entry}"
+        );
     }
     let two = bundle(r#"{"request":{"url":"Patient/7"}},{"request":{"url":"Patient/8"}}"#);
     assert!(judged(&masking, "/fhir", JSON, &two).contains(r#""Patient/***"}},{"request":{"url":"Patient/***"#));
-    for body in ["{}", r#"{"resourceType":"Patient","id":"7"}"#, "[1]", "\"x\"", r#"{"entry":[]}"#] {
+    for body in [
+        "{}",
+        r#"{"resourceType":"Patient","id":"7"}"#,
+        "[1]",
+        "\"x\"",
+        r#"{"entry":[]}"#,
+    ] {
         assert_eq!(judged(&masking, "/fhir", JSON, body), body);
     }
     let rejecting = policy(Action::Reject, |_| {});
     assert_eq!(
-        judged(&rejecting, "/fhir", JSON, &bundle(r#"{"request":{"url":"Patient?name=Ada"}}"#)),
+        judged(
+            &rejecting,
+            "/fhir",
+            JSON,
+            &bundle(r#"{"request":{"url":"Patient?name=Ada"}}"#)
+        ),
         "400 query name"
     );
 }
@@ -191,9 +244,16 @@ fn bundles_of_other_shapes_are_refused() {
     }
     let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
     assert_eq!(judged(&masking, "/fhir", JSON, &deep), "400 unreadable -");
-    assert_eq!(judged(&masking, "/fhir", "application/fhir+xml", "<Bundle/>"), "400 unreadable -");
+    assert_eq!(
+        judged(&masking, "/fhir", "application/fhir+xml", "<Bundle/>"),
+        "400 unreadable -"
+    );
     let target = Target::parse(b"/fhir").ok().unwrap();
-    assert!(masking.judge_body(b"{\"a\":\"\xff\"}", &post(Some(JSON)), &target, &scene()).is_err());
+    assert!(
+        masking
+            .judge_body(b"{\"a\":\"\xff\"}", &post(Some(JSON)), &target, &scene())
+            .is_err()
+    );
 }
 
 /// A response trimmed by the rewriters alone, in chunks.

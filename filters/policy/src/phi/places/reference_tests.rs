@@ -20,7 +20,6 @@ const HARMLESS: &[&str] = &[
     "",
     "/",
     "//h/x",
-    "///",
     "?",
     "?_count=2&_getpages=b3e0b7a2-5a1c-4b1e-9c5e-0123456789ab",
     "/fhir/Observation/8/_history/2",
@@ -70,12 +69,12 @@ fn every_kind_keeps_its_kind() {
         ("%2E./Patient/7", "%2E./Patient/***"),
         ("../../7", "../../***"),
         ("7/_history/2", "***/_history/2"),
-        ("a/../Patient/7", "***/../Patient/7"),
+        ("../a/../Patient/7", "../Patient/***"),
         ("wss://h/Patient/7", "wss://h/Patient/***"),
-        ("mailto:peter@example.org?subject=x", "mailto:***?subject=x"),
+        ("mailto:peter@example.org?cc=x", "mailto:***?cc=x"),
         ("tel:415-555-0132", "tel:***"),
         ("urn:ssn:512-34-5678", "urn:ssn:***"),
-        ("urn:ssn:512%2D34%2d5678", "urn:ssn:***"),
+        ("urn:ssn:512%2D34%2d5678", "urn:***"),
         ("javascript:location='/Patient/7'", "javascript:***"),
         ("blob:https://h/Patient/7", "blob:***"),
         ("/x#Patient/7", "/x"),
@@ -85,17 +84,12 @@ fn every_kind_keeps_its_kind() {
         ("/x#note=512-34-5678", "/x"),
         ("#a#b", ""),
         ("/x# ", "/x"),
-        ("/Patient/7#x", "/Patient/***#x"),
+        ("/Patient/7#x", "/Patient/***"),
+        ("a/../x/..", "./"),
+        ("a/../?name=Ada", "./?name=***"),
         ("/x?note=512-34-5678", "/x?note=***"),
     ] {
-        // A relative path with dot segments within comes back in canonical form.
-        let expected = if text == "a/../Patient/7" { "Patient/***" } else { expected };
-        let got = out(&masking, text);
-        if text == "a/../Patient/7" {
-            assert!(got == expected || got == "-", "{text}: {got}");
-            continue;
-        }
-        assert_eq!(got, expected, "{text}");
+        assert_eq!(out(&masking, text), expected, "{text}");
     }
 }
 
@@ -105,6 +99,7 @@ fn the_unreadable_is_told() {
         "http:x",
         "http:/x",
         "https:///x",
+        "///",
         "https://a:b@h/x",
         "/a\\b",
         "\\\\h\\x",
@@ -139,8 +134,14 @@ fn links_that_come_back_are_sealed() {
     let name = sealed(&["parameter", "name"], "Ada");
     for policy in [&sealing, &rejecting] {
         assert_eq!(out(policy, "/fhir/Patient/7"), format!("/fhir/Patient/{id}"));
-        assert_eq!(out(policy, "https://h/fhir/Patient?name=Ada"), format!("https://h/fhir/Patient?name={name}"));
-        assert_eq!(out(policy, "https://other/fhir/Patient/7"), "https://other/fhir/Patient/***");
+        assert_eq!(
+            out(policy, "https://h/fhir/Patient?name=Ada"),
+            format!("https://h/fhir/Patient?name={name}")
+        );
+        assert_eq!(
+            out(policy, "https://other/fhir/Patient/7"),
+            "https://other/fhir/Patient/***"
+        );
         assert_eq!(out(policy, "/other/Patient/7"), "/other/Patient/***");
         // Where it leads is not known.
         assert_eq!(out(policy, "7"), "***");
@@ -183,7 +184,12 @@ fn in_requests_what_is_refused_is_refused() {
 #[test]
 fn what_may_be_seen_shows() {
     let observing = policy(Action::Observe, |_| {});
-    for text in ["/fhir/Patient/7", "?name=Ada", "mailto:a@b.org", "javascript:'/Patient/7'"] {
+    for text in [
+        "/fhir/Patient/7",
+        "?name=Ada",
+        "mailto:a@b.org",
+        "javascript:'/Patient/7'",
+    ] {
         let judged = observing.judge_reference(text, Way::Out, &scene());
         assert!(matches!(judged.fate, Fate::Keep) && judged.shows, "{text}");
         assert!(!observing.is_harmless(text, &scene()));
@@ -232,7 +238,9 @@ proptest! {
         let got = out(&policy, &text);
         prop_assert!(!read_leniently(&got).contains(&canary.to_lowercase()), "{} gives {}", text, got);
         prop_assert!(!policy.is_harmless(&text, &scene()), "{}", text);
-        prop_assert_eq!(out(&policy, &got), got.clone(), "{}", text);
+        if got != "-" {
+            prop_assert_eq!(out(&policy, &got), got.clone(), "{}", text);
+        }
         match policy.judge_reference(&text, Way::In, &scene()).fate {
             Fate::Keep => prop_assert!(false, "{} passes", text),
             Fate::Replace(sent) => prop_assert!(!read_leniently(&sent).contains(&canary.to_lowercase()), "{}", sent),

@@ -5,11 +5,19 @@ use super::testing::{HIDING, policy, read_leniently, scene, sealed, spell, token
 use super::*;
 
 fn request(lines: &[(&str, &str)]) -> RequestHead {
-    RequestHead::new(lines.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())))
+    RequestHead::new(
+        lines
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())),
+    )
 }
 
 fn response(lines: &[(&str, &str)]) -> ResponseHead {
-    ResponseHead::new(lines.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())))
+    ResponseHead::new(
+        lines
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())),
+    )
 }
 
 /// What is left of one header, its lines joined; or the refusal.
@@ -39,11 +47,23 @@ fn a_referer_with_phi_is_cut_to_its_origin() {
     for action in HIDING.into_iter().chain([Action::Observe]) {
         let policy = policy(action, |_| {});
         for (value, expected) in [
-            ("https://app.example.org/ward?tab=2", Some("https://app.example.org/ward?tab=2")),
-            ("https://app.example.org/x?code=a,b", Some("https://app.example.org/x?code=a,b")),
+            (
+                "https://app.example.org/ward?tab=2",
+                Some("https://app.example.org/ward?tab=2"),
+            ),
+            (
+                "https://app.example.org/x?code=a,b",
+                Some("https://app.example.org/x?code=a,b"),
+            ),
             ("https://app.example.org/Patient/7", Some("https://app.example.org/")),
-            ("HTTP://app.example.org:8080/Patient?name=a", Some("http://app.example.org:8080/")),
-            ("https://app.example.org/x?q=512345678", Some("https://app.example.org/")),
+            (
+                "HTTP://app.example.org:8080/Patient?name=a",
+                Some("http://app.example.org:8080/"),
+            ),
+            (
+                "https://app.example.org/x?q=512345678",
+                Some("https://app.example.org/"),
+            ),
             ("https://app.example.org/x,Patient/7", Some("https://app.example.org/")),
             ("https://10.1.2.3/x", Some("https://10.1.2.3/x")),
             ("about:blank", Some("about:blank")),
@@ -58,7 +78,11 @@ fn a_referer_with_phi_is_cut_to_its_origin() {
             ("%", None),
             ("", None),
         ] {
-            assert_eq!(kept(&policy, "referer", value).as_deref(), expected, "{value} {action:?}");
+            assert_eq!(
+                kept(&policy, "referer", value).as_deref(),
+                expected,
+                "{value} {action:?}"
+            );
         }
         assert_eq!(judged(&policy, "referer", &["https://a/", "https://a/"]), Ok(None));
     }
@@ -89,22 +113,37 @@ fn an_origin_is_one_or_null() {
     ] {
         assert_eq!(kept(&policy, "origin", value).as_deref(), Some(expected), "{value}");
     }
-    assert_eq!(judged(&policy, "origin", &["https://a", "https://a"]), Ok(Some("null".to_owned())));
+    assert_eq!(
+        judged(&policy, "origin", &["https://a", "https://a"]),
+        Ok(Some("null".to_owned()))
+    );
 }
 
 #[test]
 fn forwarded_keeps_what_rfc_7239_defines() {
     let policy = policy(Action::Mask, |_| {});
     for (lines, expected) in [
-        (vec!["for=192.0.2.60;proto=http;by=203.0.113.43"], Some("for=192.0.2.60;proto=http;by=203.0.113.43")),
-        (vec!["for=192.0.2.43, FOR=\"[2001:db8:cafe::17]:4711\""], Some("for=192.0.2.43, FOR=\"[2001:db8:cafe::17]:4711\"")),
-        (vec!["for=unknown;host=h.example:8080", "for=_gazonk"], Some("for=unknown;host=h.example:8080 / for=_gazonk")),
+        (
+            vec!["for=192.0.2.60;proto=http;by=203.0.113.43"],
+            Some("for=192.0.2.60;proto=http;by=203.0.113.43"),
+        ),
+        (
+            vec!["for=192.0.2.43, FOR=\"[2001:db8:cafe::17]:4711\""],
+            Some("for=192.0.2.43, FOR=\"[2001:db8:cafe::17]:4711\""),
+        ),
+        (
+            vec!["for=unknown;host=h.example:8080", "for=_gazonk"],
+            Some("for=unknown;host=h.example:8080 / for=_gazonk"),
+        ),
         (vec!["for=1.2.3.4:99;path=/Patient/7"], Some("for=1.2.3.4:99")),
         (vec!["for=\"512-34-5678\";proto=https"], Some("proto=https")),
         (vec!["for=_512-34-5678"], None),
         (vec!["host=512-34-5678.h, for=1.2.3.4"], Some("for=1.2.3.4")),
         (vec!["host=\"a@b.org\""], None),
-        (vec!["for=1.2.3.4;uri=\"/a;b,c\\\"\", for=5.6.7.8"], Some("for=1.2.3.4, for=5.6.7.8")),
+        (
+            vec!["for=1.2.3.4;uri=\"/a;b,c\\\"\", for=5.6.7.8"],
+            Some("for=1.2.3.4, for=5.6.7.8"),
+        ),
         (vec!["for=1.2.3.4", "path=/Patient/7"], Some("for=1.2.3.4")),
         (vec!["for=\"unclosed"], None),
         (vec!["=x"], None),
@@ -112,7 +151,11 @@ fn forwarded_keeps_what_rfc_7239_defines() {
         (vec!["/Patient/7"], None),
         (vec!["for"], None),
     ] {
-        assert_eq!(judged(&policy, "forwarded", &lines), Ok(expected.map(str::to_owned)), "{lines:?}");
+        assert_eq!(
+            judged(&policy, "forwarded", &lines),
+            Ok(expected.map(str::to_owned)),
+            "{lines:?}"
+        );
     }
 }
 
@@ -146,17 +189,35 @@ fn if_none_exist_is_a_query() {
     let criteria = |action, lines: &[&str]| judged(&policy(action, |_| {}), "if-none-exist", lines);
     let is = |text: &str| Ok(Some(text.to_owned()));
     assert_eq!(criteria(Action::Mask, &["identifier=x|7"]), is("identifier=***"));
-    assert_eq!(criteria(Action::Mask, &["?identifier=x|7&_count=1"]), is("?identifier=***&_count=1"));
-    assert_eq!(criteria(Action::Mask, &["Patient?identifier=7"]), is("Patient?identifier=***"));
-    assert_eq!(criteria(Action::Tokenize, &["identifier=7"]), is(&format!("identifier={}", token("7"))));
+    assert_eq!(
+        criteria(Action::Mask, &["?identifier=x|7&_count=1"]),
+        is("?identifier=***&_count=1")
+    );
+    assert_eq!(
+        criteria(Action::Mask, &["Patient?identifier=7"]),
+        is("Patient?identifier=***")
+    );
+    assert_eq!(
+        criteria(Action::Tokenize, &["identifier=7"]),
+        is(&format!("identifier={}", token("7")))
+    );
     assert_eq!(criteria(Action::Observe, &["identifier=7"]), is("identifier=7"));
     let opened = sealed(&["parameter", "identifier"], "x|7");
-    assert_eq!(criteria(Action::Seal, &[&format!("identifier={opened}")]), is("identifier=x%7C7"));
+    assert_eq!(
+        criteria(Action::Seal, &[&format!("identifier={opened}")]),
+        is("identifier=x%7C7")
+    );
     assert_eq!(criteria(Action::Mask, &["_tag=x"]), is("_tag=x"));
     assert_eq!(criteria(Action::Mask, &[""]), is(""));
     let refused = |kind: &str, parameter: &str| Err((kind.to_owned(), Some(parameter.to_owned())));
-    assert_eq!(criteria(Action::Reject, &["identifier=7"]), refused("query", "identifier"));
-    assert_eq!(criteria(Action::Seal, &["identifier=7"]), refused("query", "identifier"));
+    assert_eq!(
+        criteria(Action::Reject, &["identifier=7"]),
+        refused("query", "identifier")
+    );
+    assert_eq!(
+        criteria(Action::Seal, &["identifier=7"]),
+        refused("query", "identifier")
+    );
     for lines in [
         &["identifier=7", "identifier=8"][..],
         &["identifier=%zz"],
@@ -165,13 +226,24 @@ fn if_none_exist_is_a_query() {
         &["a b"],
         &["a=1;b=2"],
     ] {
-        assert_eq!(criteria(Action::Mask, lines), refused("unreadable", "if-none-exist"), "{lines:?}");
+        assert_eq!(
+            criteria(Action::Mask, lines),
+            refused("unreadable", "if-none-exist"),
+            "{lines:?}"
+        );
     }
-    assert_eq!(criteria(Action::Strip, &["identifier=7"]), refused("header", "if-none-exist"));
+    assert_eq!(
+        criteria(Action::Strip, &["identifier=7"]),
+        refused("header", "if-none-exist")
+    );
     // The path has its own judgement.
     let target = Target::parse(b"/fhir/Patient/7/Observation").ok().unwrap();
     let mut head = request(&[("if-none-exist", "_tag=x")]);
-    assert!(policy(Action::Reject, |_| {}).request_headers(&mut head, &target, &scene()).is_ok());
+    assert!(
+        policy(Action::Reject, |_| {})
+            .request_headers(&mut head, &target, &scene())
+            .is_ok()
+    );
 }
 
 #[test]
@@ -191,18 +263,35 @@ fn the_policy_names_headers() {
     assert_eq!(judged(&by("x-id", Action::Reject), "x-id", &["7"]), refused("header"));
     assert_eq!(judged(&by("x-id", Action::Reject), "x-id", &[""]), is(""));
     assert_eq!(judged(&by("x-id", Action::Seal), "x-id", &["7"]), refused("header"));
-    assert_eq!(judged(&by("x-id", Action::Seal), "x-id", &["sl1_AAAA"]), refused("sealed"));
-    assert_eq!(judged(&by("x-id", Action::Seal), "x-id", &[&sealed(&["header", "x-id"], "7")]), is("7"));
+    assert_eq!(
+        judged(&by("x-id", Action::Seal), "x-id", &["sl1_AAAA"]),
+        refused("sealed")
+    );
+    assert_eq!(
+        judged(&by("x-id", Action::Seal), "x-id", &[&sealed(&["header", "x-id"], "7")]),
+        is("7")
+    );
     // `pass` lifts what is built in, and leaves the detectors.
     let referer = "https://a/Patient/7";
-    assert_eq!(kept(&by("referer", Action::Pass), "referer", referer).as_deref(), Some(referer));
-    assert_eq!(kept(&by("referer", Action::Pass), "referer", "https://a/512-34-5678").as_deref(), Some("https://a/***"));
+    assert_eq!(
+        kept(&by("referer", Action::Pass), "referer", referer).as_deref(),
+        Some(referer)
+    );
+    assert_eq!(
+        kept(&by("referer", Action::Pass), "referer", "https://a/512-34-5678").as_deref(),
+        Some("https://a/***")
+    );
     assert_eq!(
         kept(&by("referer", Action::Pass), "referer", "https://a/512%2d34%2d5678").as_deref(),
         Some("***")
     );
-    assert_eq!(kept(&by("referer", Action::Observe), "referer", referer).as_deref(), Some(referer));
-    let rejecting = policy(Action::Reject, |rules| rules.headers = vec![("x-id".to_owned(), Action::Pass)]);
+    assert_eq!(
+        kept(&by("referer", Action::Observe), "referer", referer).as_deref(),
+        Some(referer)
+    );
+    let rejecting = policy(Action::Reject, |rules| {
+        rules.headers = vec![("x-id".to_owned(), Action::Pass)]
+    });
     assert_eq!(judged(&rejecting, "x-id", &["512-34-5678"]), refused("ssn"));
     assert_eq!(judged(&rejecting, "x-id", &["Patient/7"]), is("Patient/7"));
 }
@@ -210,13 +299,21 @@ fn the_policy_names_headers() {
 #[test]
 fn headers_without_rules_are_not_looked_into() {
     let policy = policy(Action::Reject, |_| {});
-    assert_eq!(kept(&policy, "x-callback", "https://h/Patient/7").as_deref(), Some("https://h/Patient/7"));
+    assert_eq!(
+        kept(&policy, "x-callback", "https://h/Patient/7").as_deref(),
+        Some("https://h/Patient/7")
+    );
 }
 
 #[test]
 fn an_untouched_head_has_no_edits() {
     let policy = policy(Action::Mask, |_| {});
-    let mut head = request(&[("referer", "https://a/"), ("origin", "https://a"), ("forwarded", "for=1.2.3.4"), ("x-a", "b")]);
+    let mut head = request(&[
+        ("referer", "https://a/"),
+        ("origin", "https://a"),
+        ("forwarded", "for=1.2.3.4"),
+        ("x-a", "b"),
+    ]);
     let target = Target::parse(b"/fhir/Patient").ok().unwrap();
     assert!(policy.request_headers(&mut head, &target, &scene()) == Ok(Counts::default()));
     assert!(head.take_edits().is_empty());
@@ -231,7 +328,10 @@ fn where_a_response_leads_is_judged() {
     for name in ECHOES {
         for (lines, expected) in [
             (vec!["/fhir/Patient/7/_history/1"], Some("/fhir/Patient/***/_history/1")),
-            (vec!["https://h/fhir/Observation/8"], Some("https://h/fhir/Observation/8")),
+            (
+                vec!["https://h/fhir/Observation/8"],
+                Some("https://h/fhir/Observation/8"),
+            ),
             (vec!["Patient/7"], Some("Patient/***")),
             (vec!["7/_history/1"], Some("***/_history/1")),
             (vec!["/a\\b"], None),
@@ -239,7 +339,11 @@ fn where_a_response_leads_is_judged() {
             (vec!["/x,/Patient/7"], Some("/x,/Patient/***")),
             (vec!["#Patient/7"], None),
         ] {
-            assert_eq!(answered(&masking, name, &lines).as_deref(), expected, "{name} {lines:?}");
+            assert_eq!(
+                answered(&masking, name, &lines).as_deref(),
+                expected,
+                "{name} {lines:?}"
+            );
         }
     }
     let mut head = ResponseHead::new([("location".to_owned(), b"/\xff".to_vec())]);
@@ -250,27 +354,56 @@ fn where_a_response_leads_is_judged() {
     let counts = sealing.response_headers(&mut head, &scene());
     assert_eq!(counts.sealed, 1);
     // `headers` is for requests.
-    let passing = policy(Action::Mask, |rules| rules.headers = vec![("location".to_owned(), Action::Pass)]);
-    assert_eq!(answered(&passing, "location", &["/Patient/7"]).as_deref(), Some("/Patient/***"));
+    let passing = policy(Action::Mask, |rules| {
+        rules.headers = vec![("location".to_owned(), Action::Pass)]
+    });
+    assert_eq!(
+        answered(&passing, "location", &["/Patient/7"]).as_deref(),
+        Some("/Patient/***")
+    );
 }
 
 #[test]
 fn links_are_rewritten_one_by_one() {
     let policy = policy(Action::Mask, |_| {});
     for (lines, expected) in [
-        (vec!["</fhir?page=2>; rel=\"next\", </fhir>;rel=prev"], Some("</fhir?page=2>; rel=\"next\", </fhir>;rel=prev")),
+        (
+            vec!["</fhir?page=2>; rel=\"next\", </fhir>;rel=prev"],
+            Some("</fhir?page=2>; rel=\"next\", </fhir>;rel=prev"),
+        ),
         (vec!["</Patient/7>; rel=self"], Some("</Patient/***>; rel=self")),
-        (vec!["</Patient?name=a,b>;rel=self,</x>"], Some("</Patient?name=***>;rel=self, </x>")),
-        (vec!["</x>; title=\"of 512-34-5678, \\\"x\\\"\""], Some("</x>; title=\"of ***, \\\"x\\\"\"")),
-        (vec!["</x>; title=\"see Patient/7\""], Some("</x>; title=\"see Patient/***\"")),
-        (vec!["</x>; title*=UTF-8'en'of%20512-34-5678"], Some("</x>; title*=UTF-8''***")),
-        (vec!["</x>; title*=UTF-8'en'%e2%82%ac"], Some("</x>; title*=UTF-8'en'%e2%82%ac")),
-        (vec!["</x>; anchor=\"/Patient/7\"; rel=up"], Some("</x>; anchor=\"/Patient/***\"; rel=up")),
+        (
+            vec!["</Patient?name=a,b>;rel=self,</x>"],
+            Some("</Patient?name=***>;rel=self, </x>"),
+        ),
+        (
+            vec!["</x>; title=\"of 512-34-5678, \\\"x\\\"\""],
+            Some("</x>; title=\"of ***, \\\"x\\\"\""),
+        ),
+        (
+            vec!["</x>; title=\"see Patient/7\""],
+            Some("</x>; title=\"see Patient/***\""),
+        ),
+        (
+            vec!["</x>; title*=UTF-8'en'of%20512-34-5678"],
+            Some("</x>; title*=UTF-8''***"),
+        ),
+        (
+            vec!["</x>; title*=UTF-8'en'%e2%82%ac"],
+            Some("</x>; title*=UTF-8'en'%e2%82%ac"),
+        ),
+        (
+            vec!["</x>; anchor=\"/Patient/7\"; rel=up"],
+            Some("</x>; anchor=\"/Patient/***\"; rel=up"),
+        ),
         (vec!["</a>;rel=up", "</Patient/7>"], Some("</a>;rel=up, </Patient/***>")),
         (vec!["</a\\b>; rel=up, </c>"], Some("</c>")),
         (vec!["</a\\b>"], None),
         (vec!["</x>; rel=\"https://h/Patient/7\""], None),
-        (vec!["</x>; rel=\"https://h/rels/x next\""], Some("</x>; rel=\"https://h/rels/x next\"")),
+        (
+            vec!["</x>; rel=\"https://h/rels/x next\""],
+            Some("</x>; rel=\"https://h/rels/x next\""),
+        ),
         (vec!["</x>; anchor=\"/a\\\\b\""], None),
         (vec!["/Patient/7"], None),
         (vec!["</x> junk"], None),
@@ -280,7 +413,10 @@ fn links_are_rewritten_one_by_one() {
         (vec!["</x>;; rel=a ;"], Some("</x>;; rel=a ;")),
         (vec![", </x> ,"], Some(", </x> ,")),
         (vec!["<>"], Some("<>")),
-        (vec!["</x>; type=text/html; media=screen"], Some("</x>; type=text/html; media=screen")),
+        (
+            vec!["</x>; type=text/html; media=screen"],
+            Some("</x>; type=text/html; media=screen"),
+        ),
     ] {
         assert_eq!(answered(&policy, "link", &lines).as_deref(), expected, "{lines:?}");
     }
@@ -297,7 +433,10 @@ fn refresh_is_read_as_browsers_do() {
         ("0,/Patient/7", Some("0,/Patient/***")),
         ("0 /Patient/7", Some("0 /Patient/***")),
         ("0;Patient/7", Some("0;Patient/***")),
-        ("1.5;url=https://h/Patient?name=a", Some("1.5;url=https://h/Patient?name=***")),
+        (
+            "1.5;url=https://h/Patient?name=a",
+            Some("1.5;url=https://h/Patient?name=***"),
+        ),
         ("0;url='/Patient/7", Some("0;url='/Patient/***")),
         ("0;url='/x'/Patient/7", None),
         ("0;url=/a b", None),
@@ -317,10 +456,19 @@ fn file_names_are_looked_through() {
         let policy = policy(action, |_| {});
         for (value, expected) in [
             ("attachment", "attachment"),
-            ("attachment; filename=\"report.pdf\"", "attachment; filename=\"report.pdf\""),
-            ("attachment; filename=\"of 512-34-5678.pdf\"", "attachment; filename=\"of ***.pdf\""),
+            (
+                "attachment; filename=\"report.pdf\"",
+                "attachment; filename=\"report.pdf\"",
+            ),
+            (
+                "attachment; filename=\"of 512-34-5678.pdf\"",
+                "attachment; filename=\"of ***.pdf\"",
+            ),
             ("attachment; filename=512-34-5678", "attachment; filename=\"***\""),
-            ("attachment; filename=\"512%2d34%2d5678.pdf\"", "attachment; filename=\"***\""),
+            (
+                "attachment; filename=\"512%2d34%2d5678.pdf\"",
+                "attachment; filename=\"***\"",
+            ),
             (
                 "inline; filename*=utf-8''512%2d34-5678.pdf; size=3",
                 "inline; filename*=UTF-8''***; size=3",
@@ -329,7 +477,11 @@ fn file_names_are_looked_through() {
             ("attachment; filename=\"open", "attachment; filename=\"open"),
             ("attachment filename=512-34-5678", "attachment"),
         ] {
-            assert_eq!(answered(&policy, "content-disposition", &[value]).as_deref(), Some(expected), "{value}");
+            assert_eq!(
+                answered(&policy, "content-disposition", &[value]).as_deref(),
+                Some(expected),
+                "{value}"
+            );
         }
     }
 }
@@ -340,10 +492,22 @@ fn texts_show_no_phi() {
     let text = |text: &str| masking.judge_text(text, &scene()).unwrap_or_else(|| text.to_owned());
     for (said, expected) in [
         ("Resource Patient/7 is not known", "Resource Patient/*** is not known"),
-        ("Resource Patient/7/_history/2, not known.", "Resource Patient/***/_history/2, not known."),
-        ("GET https://h/fhir/Patient?name=Ada failed", "GET https://h/fhir/Patient?name=*** failed"),
-        ("Invalid match URL \"Patient?identifier=http://x|123\"", "Invalid match URL \"Patient?identifier=***\""),
-        ("no match for identifier=512, sorry", "no match for identifier=***, sorry"),
+        (
+            "Resource Patient/7/_history/2, not known.",
+            "Resource Patient/***/_history/2, not known.",
+        ),
+        (
+            "GET https://h/fhir/Patient?name=Ada failed",
+            "GET https://h/fhir/Patient?name=*** failed",
+        ),
+        (
+            "Invalid match URL \"Patient?identifier=http://x|123\"",
+            "Invalid match URL \"Patient?identifier=***\"",
+        ),
+        (
+            "no match for identifier=512, sorry",
+            "no match for identifier=***, sorry",
+        ),
         ("name='Ada Lovelace' is wrong", "name='***' is wrong"),
         ("found 512-34-5678 there", "found *** there"),
         ("trouvé 512-34-5678 là", "trouvé *** là"),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::super::detect::Hit;
 use super::super::rewrite::MASK;
-use super::super::{Action, Counts, Kind, Outcome, PhiPolicy, Pseudonymised, Rejection, Scene, Way, generalize, names};
+use super::super::{Action, Counts, Kind, Outcome, PhiPolicy, Pseudonymised, Rejection, Scene, Way, generalize};
 use crate::url::{Target, decode_once_mapped, fold};
 
 /// What becomes of a text.
@@ -23,12 +23,18 @@ impl PhiPolicy {
     /// A text for people that goes to the client, such as `OperationOutcome.issue.diagnostics`, with `***` in the place of what the detectors find and
     /// of PHI in what looks like a URL (`Patient/7`, `name=..`, with host or without). `None` where it stays as it is.
     pub fn judge_text(&self, text: &str, scene: &Scene<'_>) -> Option<String> {
-        let urls = self.mask_urls(text, scene);
-        self.mask_found(urls.as_deref().unwrap_or(text), scene).or(urls)
+        mask_over_and_over(text, &|text| {
+            let urls = self.mask_urls(text, scene);
+            self.mask_once(urls.as_deref().unwrap_or(text), scene).or(urls)
+        })
     }
 
     /// A text that goes to the client with `***` in the place of what the detectors find; `None` where they find nothing.
     pub(super) fn mask_found(&self, text: &str, scene: &Scene<'_>) -> Option<String> {
+        mask_over_and_over(text, &|text| self.mask_once(text, scene))
+    }
+
+    fn mask_once(&self, text: &str, scene: &Scene<'_>) -> Option<String> {
         match self.judge_free_text(text, Way::Out, scene, &mut Counts::default()) {
             Found::Nothing => None,
             Found::Replace(masked) => Some(masked),
@@ -152,10 +158,9 @@ impl PhiPolicy {
             out.push(end);
             rest = rest.get(end.len_utf8()..).unwrap_or_default();
             // `name='Ada'`: what is quoted is the value.
-            let named = word.ends_with('=') && self.rules.preset.is_some();
             if matches!(end, '"' | '\'' | '`')
-                && named
-                && names::refers_to_person(&fold(&[word, "x"].concat()))
+                && word.ends_with('=')
+                && self.refers_to_person(&[word, "x"].concat())
                 && self.on_text(self.rules.on_query, Way::Out) == Action::Mask
             {
                 let length = rest.find(end).unwrap_or(rest.len());
@@ -177,26 +182,22 @@ impl PhiPolicy {
         if !trimmed.contains(['/', '?', '=', '%']) {
             return None;
         }
-        let (start, before) = match trimmed.find("://") {
-            Some(colon) => {
-                let scheme = trimmed.get(..colon).unwrap_or_default();
-                let length = scheme
-                    .bytes()
-                    .rev()
-                    .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.' | b'-'))
-                    .count();
+        let colon = trimmed.find("://");
+        let scheme = trimmed.get(..colon.unwrap_or_default()).unwrap_or_default();
+        let (start, before) = match colon {
+            // What stands before a URL within a URL belongs to it.
+            Some(colon) if !scheme.contains(['/', '?', '=']) => {
+                let is_scheme = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.' | b'-');
+                let length = scheme.bytes().rev().take_while(is_scheme).count();
                 let start = colon.saturating_sub(length);
-                let http = ["http", "https"].iter().any(|known| {
-                    trimmed
-                        .get(start..colon)
-                        .is_some_and(|name| name.eq_ignore_ascii_case(known))
-                });
+                let name = scheme.get(start..).unwrap_or_default();
+                let http = name.eq_ignore_ascii_case("http") || name.eq_ignore_ascii_case("https");
                 if http { (start, "") } else { (colon, "http") }
             }
-            None if trimmed.starts_with('/') => (0, ""),
-            None if trimmed.contains(['/', '?']) => (0, "/"),
-            None if trimmed.contains('=') => (0, "/?"),
-            None => (0, "/"),
+            _ if trimmed.starts_with('/') => (0, ""),
+            _ if trimmed.contains(['/', '?']) => (0, "/"),
+            _ if trimmed.contains('=') => (0, "/?"),
+            _ => (0, "/"),
         };
         let (head, url) = trimmed.split_at_checked(start).unwrap_or(("", trimmed));
         let head_masked = if start > 0 { self.mask_word(head, scene) } else { None };
@@ -213,8 +214,7 @@ impl PhiPolicy {
         let Ok(target) = Target::parse(whole.as_bytes()) else {
             // No URL, or none that can be read: then what it says once decoded decides.
             let decoded = decode_fully(url).unwrap_or_else(|| url.to_owned());
-            let tells = self.rules.preset.is_some() && names::refers_to_person(&fold(&decoded));
-            let acts = tells && self.on_text(self.rules.on_query, Way::Out) == Action::Mask;
+            let acts = self.refers_to_person(&decoded) && self.on_text(self.rules.on_query, Way::Out) == Action::Mask;
             let found = self.found(&decoded, Way::Out);
             let acts = acts || found.iter().any(|(_, action, _)| *action == Action::Mask);
             return (acts && url != MASK).then(|| MASK.to_owned());
@@ -229,6 +229,18 @@ impl PhiPolicy {
         let shown = judgement.log_safe.strip_prefix(before).unwrap_or(MASK);
         (shown != url).then(|| shown.to_owned())
     }
+}
+
+/// What is masked can bring out what stood beside it.
+fn mask_over_and_over(text: &str, mask: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let mut now = mask(text)?;
+    for _ in 0..8 {
+        match mask(&now) {
+            Some(next) => now = next,
+            None => return Some(now),
+        }
+    }
+    Some(MASK.to_owned())
 }
 
 /// What no URL in a text goes beyond. `;`, `#` and `\` are among it, since they make a URL unreadable.
