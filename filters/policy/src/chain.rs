@@ -46,7 +46,7 @@ use crate::scope::ScopeSet;
 use crate::sender::Connection;
 use crate::token::dpop::ReplayCache;
 use crate::token::{HostVerifier, TokenCache};
-use crate::trim::{Limits, Trimmer};
+use crate::trim::{Limits, Rewrite, Trimmer};
 use crate::url::Target;
 
 /// The `cache-control` filter.
@@ -405,6 +405,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             _ => None,
         };
         let section = policy.and_then(|policy| policy.phi_url.as_ref());
+        if section.is_some() {
+            self.called = head.authority().to_vec();
+        }
         let judged = judgement
             .as_ref()
             .map(|judgement| judgement.log_safe.clone().into_owned());
@@ -719,7 +722,6 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             return Ok(None);
         };
         self.audit.count_urls(judgement.counts);
-        self.called = head.authority().to_vec();
         let scene = Scene {
             year: self.year,
             authority: &self.called,
@@ -1059,20 +1061,32 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if let BodyState::Proving { .. } = self.body {
             return self.prove(piece, end_of_stream);
         }
-        let (trimmer, held) = match &mut self.body {
-            BodyState::Untouched => return BodyVerdict::Pass,
-            // What still comes after a refusal is dropped, were it ever to come.
-            BodyState::Refused => return BodyVerdict::Replace(Vec::new()),
-            BodyState::Trimming { trimmer, held } => (trimmer, held),
-            BodyState::Proving { .. } => return BodyVerdict::Hold,
-        };
-        if *held && !end_of_stream && piece.len() < HELD_BYTES {
+        if self.waits(piece.len(), end_of_stream) {
             return BodyVerdict::Hold;
         }
+        let (mut trimmer, was_held) = match std::mem::replace(&mut self.body, BodyState::Refused) {
+            BodyState::Untouched => {
+                self.body = BodyState::Untouched;
+                return BodyVerdict::Pass;
+            }
+            // What still comes after a refusal is dropped, were it ever to come.
+            BodyState::Refused | BodyState::Proving { .. } => return BodyVerdict::Replace(Vec::new()),
+            BodyState::Trimming { trimmer, held } => (trimmer, held),
+        };
         let mut out = Vec::with_capacity(piece.len());
-        let pushed = trimmer.push(piece, end_of_stream, &mut out);
-        let was_held = std::mem::replace(held, false);
+        let pushed = {
+            let scene = Scene {
+                year: self.year,
+                authority: &self.called,
+                opens: &|target| self.opens(target),
+            };
+            let phi = self.policy().and_then(|policy| policy.phi_url.as_ref());
+            let rewrite = phi.map(|phi| |by: u8, text: &str| phi.rewrite(by, text, &scene));
+            let rewrite = rewrite.as_ref().map(|rewrite| rewrite as &Rewrite<'_>);
+            trimmer.push_with(rewrite, piece, end_of_stream, &mut out)
+        };
         let counts = trimmer.counts();
+        self.body = BodyState::Trimming { trimmer, held: false };
         self.audit.counts.removed = counts.removed;
         self.audit.counts.transformed = counts.transformed;
         match pushed {

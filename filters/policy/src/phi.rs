@@ -52,6 +52,7 @@ use std::cell::LazyCell;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
+pub use body::rewrites;
 pub use detect::Detector;
 pub use rules::{Action, DetectEntry, PathTemplate, Preset, Rules, RulesError, Warning};
 
@@ -92,6 +93,8 @@ pub enum Way {
     In,
     /// To the client: nothing is refused; what would be is sealed, or masked where it can't be.
     Out,
+    /// To the upstream within a body: as `In`, with `on_body` for whatever carries PHI.
+    Body,
 }
 
 /// Where a URL stands, and when.
@@ -709,7 +712,11 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
     /// What becomes of what was found; `None` where it only has no place in logs.
     fn detected_action(&self, hit: &Hit) -> Option<Action> {
         let own = self.policy.detectors.action(hit.finder)?;
-        Some(own.unwrap_or(self.policy.rules.on_detect))
+        let action = own.unwrap_or(self.policy.rules.on_detect);
+        Some(match self.way {
+            Way::Body => self.policy.in_body(action),
+            Way::In | Way::Out => action,
+        })
     }
 
     /// Looks through one piece. What any detector finds is masked in the log; what the policy's detectors find is acted on.
@@ -799,6 +806,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         let action = match self.way {
             Way::In => action,
             Way::Out => self.outward(action, piece, place),
+            Way::Body => policy.in_body(action),
         };
         let count = |n: &mut u32| *n = n.saturating_add(1);
         match action {
@@ -842,7 +850,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
                 }
             }
             // What comes sealed was opened before.
-            Action::Seal if self.way == Way::In => self.reject(kind, parameter),
+            Action::Seal if self.way != Way::Out => self.reject(kind, parameter),
             Action::Seal => {
                 let name = self.seals_for.as_ref().and_then(Option::as_deref);
                 let sealed = name
@@ -890,7 +898,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
     /// What can't be done in a request is refused, in a response masked.
     fn refuse_or_mask(&mut self, kind: Kind, parameter: Option<&str>, piece: Piece, range: Range<usize>) {
         match self.way {
-            Way::In => self.reject(kind, parameter),
+            Way::In | Way::Body => self.reject(kind, parameter),
             Way::Out => {
                 self.counts.masked = self.counts.masked.saturating_add(1);
                 self.edits.replace(piece, range, Cow::Borrowed(MASK));
@@ -927,6 +935,16 @@ impl Kind {
             Self::Detect(code) => code,
             Self::Sealed => "sealed",
             Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl PhiPolicy {
+    /// What an action is in a body: `pass` stays, all else is `on_body`.
+    fn in_body(&self, action: Action) -> Action {
+        match action {
+            Action::Pass => Action::Pass,
+            _ => self.rules.on_body,
         }
     }
 }
