@@ -12,7 +12,12 @@ use scrim_benches::{
     response_head, token,
 };
 use scrim_policy::audit::Timestamp;
+use scrim_policy::cache_control::CacheControl;
+use scrim_policy::cache_control::validators::{self, Salt};
 use scrim_policy::chain::{ALL, BodyVerdict, RequestFacts, Stream, Vault, Verdict};
+use scrim_policy::document::Problems;
+use scrim_policy::head::ResponseHead;
+use scrim_policy::policy_file::{self, Class};
 use scrim_policy::response_trim::Fate;
 use scrim_policy::scope::{Need, Requirement, ScopeSet};
 use scrim_policy::token::{Algorithm, ClaimPaths, Issuer, KeySet, TokenCache, TokenPolicy};
@@ -105,24 +110,100 @@ fn tokens(criterion: &mut Criterion) {
     }
 }
 
-/// Applying a class to a response head.
+/// Applying a class to a response head of ten lines, and asking anew for PHI; and what the tag of a trimmed body costs.
 fn cache_control(criterion: &mut Criterion) {
+    let of = |class: Class| {
+        let section = policy_file::CacheControl {
+            class,
+            hsts: None,
+            nosniff: None,
+            referrer_policy: None,
+            clear_site_data: None,
+            tls: None,
+        };
+        CacheControl::compile(&section, &mut Problems::default())
+    };
+    let rest = [
+        (":status", "200"),
+        ("content-type", "application/fhir+json;charset=utf-8"),
+        ("etag", "W/\"3\""),
+        ("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT"),
+        ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
+        ("vary", "accept, prefer"),
+        ("x-request-id", "8d7f1e1a-5f0e-4d7c-9e7b-2f6a3a1b9c55"),
+    ];
+    let ten = |caching: [(&str, &str); 3]| {
+        let lines = rest.into_iter().chain(caching);
+        ResponseHead::new(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())))
+    };
+    let permissive = ten([
+        ("cache-control", "public, max-age=60, stale-while-revalidate=30"),
+        ("expires", "Thu, 01 Jan 2026 00:01:00 GMT"),
+        ("cdn-cache-control", "max-age=600, no-transform"),
+    ]);
+    let strict = ten([("cache-control", "no-store, private"), ("x-a", "1"), ("x-b", "2")]);
+    let private = ten([
+        ("cache-control", "private, max-age=60, must-revalidate"),
+        ("x-a", "1"),
+        ("x-b", "2"),
+    ]);
+    let mut group = criterion.benchmark_group("cache-control");
+    for (name, class, head) in [
+        ("phi, three to change", Class::Phi, &permissive),
+        ("phi, nothing to change", Class::Phi, &strict),
+        ("authenticated, three to change", Class::Authenticated, &permissive),
+        ("authenticated, nothing to change", Class::Authenticated, &private),
+        ("public", Class::Public, &permissive),
+    ] {
+        let policy = of(class);
+        group.bench_function(name, |bench| {
+            bench.iter_batched_ref(
+                || head.clone(),
+                |head| {
+                    policy.apply(black_box(head));
+                    head.take_edits().len()
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    let phi = of(Class::Phi);
+    for (name, more) in [
+        ("request, nothing said", None),
+        ("request, no-cache said", Some("no-cache")),
+        ("request, games", Some("max-age=0, only-if-cached")),
+    ] {
+        let mut sent = request("/fhir/Patient/7", None);
+        let more = more.map(|value| ("cache-control".to_owned(), value.as_bytes().to_vec()));
+        sent.headers.extend(more);
+        let head = request_head(&sent);
+        group.bench_function(name, |bench| {
+            bench.iter_batched_ref(
+                || head.clone(),
+                |head| {
+                    assert!(phi.admit(black_box(head), None).is_ok());
+                    head.take_edits().len()
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
     let compiled = compiled();
-    let policy = compiled
-        .policy(0)
-        .and_then(|policy| policy.cache_control())
-        .expect("the policy has a cache_control section");
-    let head = response_head(&answer(b""));
-    criterion.bench_function("cache-control/phi", |bench| {
-        bench.iter_batched_ref(
-            || head.clone(),
-            |head| {
-                policy.apply(head);
-                head.take_edits().len()
-            },
-            BatchSize::SmallInput,
-        );
-    });
+    for (name, tag) in [("tag, fhir's version", "W/\"3\""), ("tag, salted", "\"abc\"")] {
+        let mut head = strict.clone();
+        head.set("etag", tag);
+        head.take_edits();
+        group.bench_function(name, |bench| {
+            bench.iter_batched_ref(
+                || head.clone(),
+                |head| {
+                    validators::salt(black_box(head), true, &|| Some(Salt::of(&compiled, "clinician", 0)));
+                    head.take_edits().len()
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
 }
 
 /// All four filters over one request and its response, up to the audit record.

@@ -19,6 +19,7 @@ use crate::exchange::{Filter, Metadata, Route};
 use anyhow::Context;
 use base64::Engine as _;
 use saphyr::{Scalar, Yaml, YamlEmitter};
+use scrim_policy::cache_control::NO_STORE_PRIVATE;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -105,6 +106,7 @@ pub enum Intake {
     /// 2. The path is brought into its canonical form (RFC 3986, section 6.2.2; `//` merged), and `%2F` and `%5C` in it
     ///    are refused with 400, so that Envoy's route matcher and the filters cannot disagree about what a path means.
     /// 3. Header names with underscores are refused, since many upstreams take them for dashes.
+    /// 4. What Envoy answers by itself is `no-store, private`, also what no filter sees: 400 and 431 of its codec, 408.
     #[default]
     Edge,
     /// Nothing: for tests that prove that the filters by themselves see through every spelling. Connections are closed
@@ -297,6 +299,7 @@ impl Bootstrap {
                     ("path_with_escaped_slashes_action", text("REJECT_REQUEST")),
                 ]);
                 protocol.push(("headers_with_underscores_action", text("REJECT_REQUEST")));
+                manager.push(("local_reply_config", local_replies()));
             }
             Intake::Raw => manager.extend([
                 ("normalize_path", truth(false)),
@@ -461,6 +464,35 @@ pub(crate) fn cluster(name: &str, upstream: &Upstream) -> Yaml<'static> {
             map([("cluster_name", text(name)), ("endpoints", endpoints)]),
         ),
     ])
+}
+
+/// Makes every answer of Envoy's own `no-store, private`. A cache may store a 404, 405, 410, 414 or 501 that says nothing else (RFC 9110 15.1).
+fn local_replies() -> Yaml<'static> {
+    let any_status = map([
+        ("op", text("GE")),
+        (
+            "value",
+            map([
+                ("default_value", number(0)),
+                ("runtime_key", text("scrim.local_reply_status")),
+            ]),
+        ),
+    ]);
+    let header = map([("key", text("cache-control")), ("value", text(NO_STORE_PRIVATE))]);
+    let mapper = map([
+        (
+            "filter",
+            map([("status_code_filter", map([("comparison", any_status)]))]),
+        ),
+        (
+            "headers_to_add",
+            list([map([
+                ("header", header),
+                ("append_action", text("OVERWRITE_IF_EXISTS_OR_ADD")),
+            ])]),
+        ),
+    ]);
+    map([("mappers", list([mapper]))])
 }
 
 /// The YAML text of a document.

@@ -5,9 +5,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use scrim_policy::cache_control::directives::{Directives, Private};
+use scrim_policy::cache_control::structured::dictionary;
+use scrim_policy::cache_control::{CacheControl, overrides};
 use scrim_policy::chain::ALL;
 use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Node, Problems};
+use scrim_policy::head::{RequestHead, ResponseHead};
+use scrim_policy::policy_file::{self, Class};
 use scrim_policy::scope::{Need, Requirement, ScopeSet};
 use scrim_policy::token::dpop::{self, Claim, ReplayCache};
 use scrim_policy::token::{Algorithm, Issuer, KeySet, TokenCache, TokenPolicy};
@@ -112,6 +117,62 @@ pub fn json(bytes: &[u8]) {
         &mut problems,
     );
     assert_eq!(compiled.is_none(), problems.has_errors());
+}
+
+/// Headers of a response (`name: value`, a line each) and, behind a NUL, of a request: no class lets a shared cache store, or PHI be asked of one; twice is as once.
+pub fn cache_control(bytes: &[u8]) {
+    let mut parts = bytes.splitn(2, |byte| *byte == 0).map(lines);
+    let (response, request) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    for class in [Class::Phi, Class::Authenticated, Class::Public] {
+        let section = policy_file::CacheControl {
+            class,
+            hsts: None,
+            nosniff: Some(true),
+            referrer_policy: None,
+            clear_site_data: None,
+            tls: None,
+        };
+        let policy = CacheControl::compile(&section, &mut Problems::default());
+        let status = (":status".to_owned(), b"200".to_vec());
+        let mut head = ResponseHead::new([status].into_iter().chain(response.clone()));
+        policy.apply(&mut head);
+        head.take_edits();
+        policy.apply(&mut head);
+        assert!(head.take_edits().is_empty());
+        if class != Class::Public {
+            assert!(!head.has_any(|name| overrides(name) && name != b"age"));
+            let all: Vec<&[u8]> = head.all("cache-control").collect();
+            assert_eq!(all.len(), 1);
+            let read = Directives::read(all.into_iter()).expect("what goes out can be read");
+            assert!(read.private == Private::Whole && !read.public && read.s_maxage.is_none());
+            assert!(class == Class::Authenticated || (read.no_store && read.max_age.is_none()));
+        }
+        let method = (":method".to_owned(), b"GET".to_vec());
+        let mut head = RequestHead::new([method].into_iter().chain(request.clone()));
+        assert!(policy.admit(&mut head, None).is_ok());
+        head.take_edits();
+        assert!(policy.admit(&mut head, None).is_ok() && head.take_edits().is_empty());
+        if class == Class::Phi {
+            let asked = head
+                .all("cache-control")
+                .collect::<Vec<_>>()
+                .join(&b","[..])
+                .to_ascii_lowercase();
+            assert!(asked.starts_with(b"no-cache") || asked.windows(8).any(|word| word == b"no-cache"));
+        }
+    }
+    for (_, value) in &response {
+        let _ = dictionary(value);
+    }
+}
+
+fn lines(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let line = |line: &[u8]| {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        let name = std::str::from_utf8(line.get(..at)?).ok()?.to_ascii_lowercase();
+        Some((name, line.get(at + 1..)?.trim_ascii().to_vec())).filter(|(name, _)| !name.is_empty())
+    };
+    bytes.split(|byte| *byte == b'\n').filter_map(line).collect()
 }
 
 fn policy(keys: KeySet) -> TokenPolicy {

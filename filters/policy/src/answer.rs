@@ -8,8 +8,9 @@
 //! 5. Bodies are a FHIR `OperationOutcome` where the client takes FHIR, else `application/problem+json` (RFC 9457).
 //! 6. gRPC clients get a status of theirs (<https://grpc.github.io/grpc/core/md_doc_statuscodes.html>), with the same text.
 //! 7. Where the policy names the protected resource metadata, challenges do too (RFC 9728 5.1).
-//! 8. Every denial is `no-store, private`, with HSTS where the policy has it: a denial in the response phase passes no filter, so it
-//!    carries its own headers.
+//! 8. Every denial is `no-store, private`, with HSTS and the other headers for browsers where the policy has them: a denial in the response phase passes no
+//!    filter, so it carries its own headers.
+//! 9. 403 where the connection is less than what the policy demands.
 
 use std::borrow::Cow;
 
@@ -54,6 +55,8 @@ pub enum Reason {
     NoRoute,
     /// The proxy's metadata names a policy that does not exist.
     UnknownPolicy,
+    /// The connection is less than what the policy demands; the code says in what.
+    TlsRequired(&'static str),
     /// The URL can be read two ways; the code says how.
     AmbiguousUrl(&'static str),
     /// No bearer token.
@@ -101,6 +104,7 @@ impl Reason {
     pub fn filter(&self) -> FilterKind {
         match self {
             Reason::NoRoute | Reason::UnknownPolicy | Reason::AmbiguousUrl(_) => FilterKind::Route,
+            Reason::TlsRequired(_) => FilterKind::CacheControl,
             Reason::NoToken
             | Reason::TwoTokens
             | Reason::InvalidToken(_)
@@ -121,6 +125,7 @@ impl Reason {
         match self {
             Reason::NoRoute
             | Reason::UnknownPolicy
+            | Reason::TlsRequired(_)
             | Reason::InsufficientScope(_)
             | Reason::NotPermitted(_)
             | Reason::Preflight
@@ -139,6 +144,7 @@ impl Reason {
         match self {
             Reason::NoRoute => "no_route",
             Reason::UnknownPolicy => "unknown_policy",
+            Reason::TlsRequired(_) => "tls_required",
             Reason::AmbiguousUrl(_) => "ambiguous_url",
             Reason::NoToken => "no_token",
             Reason::TwoTokens => "invalid_request",
@@ -161,6 +167,7 @@ impl Reason {
     pub fn detail(&self) -> Option<Cow<'static, str>> {
         match self {
             Reason::AmbiguousUrl(code)
+            | Reason::TlsRequired(code)
             | Reason::InvalidToken(code)
             | Reason::InvalidProof(code)
             | Reason::NotPermitted(code)
@@ -251,6 +258,8 @@ impl Reason {
         Cow::Borrowed(match self {
             Reason::NoRoute => "no policy allows this request",
             Reason::UnknownPolicy => "the policy of this route does not exist",
+            Reason::TlsRequired("client_certificate") => "this needs a connection with a client certificate",
+            Reason::TlsRequired(_) => "this needs a connection with a newer version of TLS; use https",
             Reason::AmbiguousUrl(_) => {
                 "the URL can be read in more than one way; write it without needless percent-encoding"
             }
@@ -388,9 +397,8 @@ pub fn answer(reason: &Reason, format: Format, additions: &Additions<'_>) -> Ans
         Format::Grpc => {}
     }
     headers.push(("cache-control", NO_STORE_PRIVATE.to_owned()));
-    if let Some(hsts) = additions.cache.and_then(CacheControl::hsts) {
-        headers.push(("strict-transport-security", hsts.to_owned()));
-    }
+    let browser_headers = additions.cache.into_iter().flat_map(CacheControl::browser_headers);
+    headers.extend(browser_headers.map(|(name, value)| (name, value.to_owned())));
     if let Some(challenge) = reason.challenge(additions) {
         headers.push(("www-authenticate", challenge));
     }

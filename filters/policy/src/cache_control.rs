@@ -2,18 +2,53 @@
 //!
 //! 1. Class `phi`: Cache-Control becomes `no-store, private`. `no-store` alone is not enough: caches exist that store despite it
 //!    when a lifetime stands beside it, and none of those known ignores `private`.
-//! 2. Class `authenticated`: no shared cache may store it. What the upstream says stays, but for `public`, `s-maxage` and a
-//!    qualified `private="..."` (RFC 9111 5.2.2.7, 5.2.2.9, 5.2.2.10); `private` is added; where the upstream says nothing, `no-cache` is too. What is no
-//!    Cache-Control by RFC 9111's grammar is treated as class `phi`.
+//! 2. Class `authenticated`: no shared cache may store it. What the upstream says stays, read by the strictest ([`directives`]), but for what permits a shared
+//!    cache; `private` is added; where the upstream says nothing, `no-cache` is too. What is no Cache-Control by RFC 9111's grammar is treated as class `phi`.
 //! 3. Class `public`: what the upstream says stands, every line of it.
-//! 4. `phi` and `authenticated` lose the headers that override Cache-Control for some cache ([`overrides`]): targeted ones (RFC
-//!    9213), those of single vendors, and `Expires`, `Age` and `Pragma`.
-//! 5. HSTS (RFC 6797) replaces the upstream's. It is sent over plain http too, against 7.2: an edge proxy often stands behind what
-//!    ends TLS and can't know; user agents must ignore it there (8.1).
-//! 6. Applying it twice changes nothing. The filters' own denials are always `no-store, private`.
+//! 4. `phi` and `authenticated` lose the headers that override Cache-Control for some cache ([`overrides()`]): targeted ones (RFC 9213), those of single vendors,
+//!    and `Expires` and `Pragma`; `phi` also `Age`, which for `authenticated` stays, since it only shortens. What `authenticated` loses so and what forbids goes
+//!    into Cache-Control: `no-transform` of a targeted header, all else of which is about storing in shared caches, and `max-age=0` for an `Expires` where no
+//!    `max-age` stood above it, since without either a browser would guess a lifetime (RFC 9111 4.2.2).
+//! 5. HSTS and other headers for browsers, and what the connection must be, are in [`transport`].
+//! 6. Requests for PHI ask no cache behind this proxy for a stored copy, see [`request`].
+//! 7. Tags of trimmed bodies are salted, see [`validators`].
+//! 8. Applying it twice changes nothing. The filters' own denials are always `no-store, private`.
+//!
+//! The class counts whatever the status and the method are. Why that is right for each:
+//!
+//! | response | with other headers a cache might | so |
+//! | --- | --- | --- |
+//! | 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501 | store it without being told to (RFC 9110 15.1) | silence is not enough, and there is always a Cache-Control |
+//! | 206 | store the part and complete it with others (RFC 9111 3.3) | as all |
+//! | 304 | write its headers over those of a copy it stores (RFC 9111 3.2, 4.3.4) | as all: a copy from before the policy becomes `no-store, private`. Where the upstream says nothing in a 304 it said nothing in the 200 (RFC 9110 15.4.5), so `authenticated` gives both the same |
+//! | to HEAD | update what it stores for GET (RFC 9111 4.3.5) | as all |
+//! | to POST and other unsafe methods | store it for a later GET, with an explicit lifetime and `Content-Location` (RFC 9110 9.3.3) | as all |
+//! | 101 | nothing | as all; it ends what a filter sees |
+//! | 100, 103 | take a `Link` of a 103 | Envoy 1.40 drops them before any filter and client sees them |
+//! | the proxy's own, where a filter is reached (404 without a route, 413, 503) | as the upstream's | as all |
+//! | the proxy's own, where none is (400 and 431 of the codec, 408) | | `scrim render` has the proxy write `no-store, private` on all its own |
+//!
+//! `Vary` and the response's `Pragma` are relied on for nothing: known caches ignore both.
 
-use crate::head::ResponseHead;
+#[cfg(test)]
+mod model;
+mod overrides;
+
+pub mod directives;
+pub mod request;
+pub mod structured;
+pub mod transport;
+pub mod validators;
+
+use crate::answer::Reason;
+use crate::document::Problems;
+use crate::head::{Head, RequestHead, ResponseHead};
 use crate::policy_file::{self, Class};
+use crate::sender::Connection;
+
+use self::directives::{Directives, Elsewhere};
+pub use self::overrides::overrides;
+use self::transport::TlsDemand;
 
 /// What `phi` responses and all denials carry.
 pub const NO_STORE_PRIVATE: &str = "no-store, private";
@@ -23,22 +58,31 @@ pub const NO_STORE_PRIVATE: &str = "no-store, private";
 pub struct CacheControl {
     class: Class,
     hsts: Option<String>,
+    nosniff: bool,
+    referrer_policy: Option<&'static str>,
+    clear_site_data: Option<String>,
+    tls: Option<TlsDemand>,
 }
 
 impl CacheControl {
-    /// Compiles the section; it can't fail.
-    pub fn compile(section: &policy_file::CacheControl) -> Self {
-        let hsts = section.hsts.as_ref().map(|hsts| {
-            let subdomains = if hsts.include_subdomains == Some(true) {
-                "; includeSubDomains"
-            } else {
-                ""
-            };
-            format!("max-age={}{subdomains}", hsts.max_age.0)
-        });
+    /// Compiles the section; what makes no sense in it goes into `problems`.
+    pub fn compile(section: &policy_file::CacheControl, problems: &mut Problems) -> Self {
+        let hsts = section.hsts.as_ref().map(|hsts| transport::hsts(hsts, problems));
+        let referrer_policy = section
+            .referrer_policy
+            .as_ref()
+            .map(|policy| transport::referrer_policy(policy, problems));
+        let clear_site_data = section
+            .clear_site_data
+            .as_ref()
+            .and_then(|kinds| transport::clear_site_data(kinds, problems));
         CacheControl {
             class: section.class,
             hsts,
+            nosniff: section.nosniff == Some(true),
+            referrer_policy,
+            clear_site_data,
+            tls: section.tls.as_ref().map(|tls| TlsDemand::compile(tls, problems)),
         }
     }
 
@@ -52,229 +96,121 @@ impl CacheControl {
         self.class
     }
 
-    /// Edits the response's headers.
+    /// What the connection must be, where the section demands anything.
+    pub fn tls(&self) -> Option<TlsDemand> {
+        self.tls
+    }
+
+    /// The headers for browsers, which all responses carry, denials too.
+    pub fn browser_headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("strict-transport-security", self.hsts.as_deref()),
+            ("x-content-type-options", self.nosniff.then_some("nosniff")),
+            ("referrer-policy", self.referrer_policy),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    /// What an answer of our own that is no denial carries.
+    pub fn reply_headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let caching = match self.class {
+            Class::Public => None,
+            Class::Phi => Some(NO_STORE_PRIVATE),
+            Class::Authenticated => Some("no-cache, private"),
+        };
+        let caching = caching.map(|value| ("cache-control", value));
+        caching.into_iter().chain(self.browser_headers())
+    }
+
+    /// Judges the request's connection and edits its head.
+    ///
+    /// # Errors
+    /// [`Reason::TlsRequired`] where the connection is less than what is demanded. `connection`: what the proxy knows of it.
+    pub fn admit(&self, head: &mut RequestHead, connection: Option<&dyn Connection>) -> Result<(), Reason> {
+        if let Some(demand) = self.tls {
+            let connection = connection.ok_or(Reason::TlsRequired("unknown"))?;
+            demand.check(connection).map_err(Reason::TlsRequired)?;
+        }
+        if self.class == Class::Phi {
+            request::fetch_anew(head);
+        }
+        Ok(())
+    }
+
+    /// Edits the response's headers; nothing is allocated where nothing changes.
     pub fn apply(&self, head: &mut ResponseHead) {
         match self.class {
             Class::Public => {}
             Class::Phi => {
                 head.remove_where(overrides);
-                head.set("cache-control", NO_STORE_PRIVATE);
+                set(head, "cache-control", NO_STORE_PRIVATE);
             }
             Class::Authenticated => {
-                head.remove_where(overrides);
-                let value = private(&head.all("cache-control").collect::<Vec<_>>());
-                head.set("cache-control", value);
-            }
-        }
-        if let Some(hsts) = &self.hsts {
-            head.set("strict-transport-security", hsts.as_str());
-        }
-    }
-}
-
-/// Whether a header of that name (lowercase) can make a cache store what Cache-Control forbids, or is a lifetime of its own.
-pub fn overrides(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"expires"
-            | b"age"
-            | b"pragma"
-            | b"surrogate-control"
-            | b"surrogate-key"
-            | b"edge-control"
-            | b"edge-cache-tag"
-            | b"cache-tag"
-            | b"cache-tags"
-            | b"xkey"
-            | b"x-accel-expires"
-            | b"x-cache-tags"
-            | b"x-litespeed-cache-control"
-            | b"x-litespeed-tag"
-    ) || name.ends_with(b"cdn-cache-control")
-}
-
-/// The strictest reading of all lines, made private.
-fn private(lines: &[&[u8]]) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    for line in lines {
-        let Some(directives) = std::str::from_utf8(line).ok().and_then(directives) else {
-            return NO_STORE_PRIVATE.to_owned();
-        };
-        for directive in directives {
-            let name = directive.split('=').next().unwrap_or(directive).trim();
-            let goes = ["public", "s-maxage", "private"]
-                .iter()
-                .any(|word| name.eq_ignore_ascii_case(word));
-            if !goes && !kept.iter().any(|have| have.eq_ignore_ascii_case(directive)) {
-                kept.push(directive);
-            }
-        }
-    }
-    if kept.is_empty() && lines.is_empty() {
-        kept.push("no-cache");
-    }
-    kept.push("private");
-    kept.join(", ")
-}
-
-/// The directives of one line (RFC 9111 5.2); `None` where the grammar is broken.
-fn directives(line: &str) -> Option<Vec<&str>> {
-    let mut list = Vec::new();
-    let mut rest = line;
-    loop {
-        rest = rest.trim_start_matches([' ', '\t', ',']);
-        if rest.is_empty() {
-            return Some(list);
-        }
-        let end = directive_end(rest)?;
-        let (directive, after) = rest.split_at_checked(end)?;
-        list.push(directive);
-        rest = after.trim_start_matches([' ', '\t']);
-        if !rest.is_empty() && !rest.starts_with(',') {
-            return None;
-        }
-    }
-}
-
-/// Where `token [ "=" ( token / quoted-string ) ]` ends.
-fn directive_end(text: &str) -> Option<usize> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    let mut bytes = text.bytes().enumerate().peekable();
-    let mut length = 0_usize;
-    while bytes.next_if(|(_, byte)| is_token(*byte)).is_some() {
-        length = length.saturating_add(1);
-    }
-    if length == 0 {
-        return None;
-    }
-    if bytes.next_if(|(_, byte)| *byte == b'=').is_none() {
-        return Some(length);
-    }
-    if bytes.next_if(|(_, byte)| *byte == b'"').is_some() {
-        while let Some((index, byte)) = bytes.next() {
-            match byte {
-                b'"' => return Some(index.saturating_add(1)),
-                b'\\' => {
-                    bytes.next()?;
+                let elsewhere = Elsewhere {
+                    no_transform: targeted_forbids_transforming(head),
+                    expires: head.has("expires"),
+                };
+                head.remove_where(|name| overrides(name) && name != b"age");
+                match Directives::read(head.all("cache-control")) {
+                    None => {
+                        let worst = worst(head);
+                        set(head, "cache-control", worst);
+                    }
+                    Some(mut directives) => {
+                        if directives.keep_from_shared(elsewhere) {
+                            let value = directives.write();
+                            head.set("cache-control", value);
+                        }
+                    }
                 }
-                _ => {}
             }
         }
-        return None;
+        for (name, value) in self.browser_headers() {
+            set(head, name, value);
+        }
+        // Only the answer to a preflight has the header that is asked for here (Fetch 3.3.3).
+        if let Some(kinds) = &self.clear_site_data
+            && (200..400).contains(&head.status())
+            && !head.has("access-control-allow-methods")
+        {
+            set(head, "clear-site-data", kinds);
+        }
     }
-    let mut value = 0_usize;
-    while bytes.next_if(|(_, byte)| is_token(*byte)).is_some() {
-        value = value.saturating_add(1);
+}
+
+/// As [`Head::set`], but allocates only where something changes.
+fn set(head: &mut Head, name: &'static str, value: &str) {
+    let mut lines = head.all(name);
+    if lines.next() == Some(value.as_bytes()) && lines.next().is_none() {
+        return;
     }
-    (value > 0).then(|| length.saturating_add(1).saturating_add(value))
+    drop(lines);
+    head.set(name, value);
+}
+
+/// What stands for a Cache-Control that can't be read; `no-transform` in it has nothing to do with storing, and stays where anybody could read it.
+fn worst(head: &ResponseHead) -> &'static str {
+    let mut parts = head
+        .all("cache-control")
+        .flat_map(|line| line.split(|byte| *byte == b','));
+    if parts.any(|part| part.trim_ascii().eq_ignore_ascii_case(b"no-transform")) {
+        "no-store, private, no-transform"
+    } else {
+        NO_STORE_PRIVATE
+    }
+}
+
+/// Whether a targeted field (RFC 9213) says `no-transform`, which has nothing to do with storing, so it must outlive the field.
+fn targeted_forbids_transforming(head: &ResponseHead) -> bool {
+    head.lines().any(|(name, value)| {
+        let says = |(key, value): &(&[u8], structured::Value<'_>)| {
+            *key == b"no-transform" && *value == structured::Value::Boolean(true)
+        };
+        // Each line by itself: joined with another that fails it would be lost, and nothing is lost by keeping it.
+        overrides::targets(name) && structured::dictionary(value).is_some_and(|members| members.iter().any(says))
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::document::Seconds;
-
-    fn applied(class: Class, hsts: bool, lines: &[(&str, &str)]) -> Vec<String> {
-        let hsts = hsts.then_some(policy_file::Hsts {
-            max_age: Seconds(60),
-            include_subdomains: Some(true),
-        });
-        let policy = CacheControl::compile(&policy_file::CacheControl { class, hsts });
-        let mut head = ResponseHead::new(
-            lines
-                .iter()
-                .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())),
-        );
-        policy.apply(&mut head);
-        let shown = |head: &ResponseHead| -> Vec<String> {
-            head.lines()
-                .map(|(name, value)| format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value)))
-                .collect()
-        };
-        let once = shown(&head);
-        head.take_edits();
-        policy.apply(&mut head);
-        assert_eq!(shown(&head), once, "twice is as once");
-        assert!(head.take_edits().is_empty(), "twice edits nothing");
-        once
-    }
-
-    #[test]
-    fn phi_replaces_everything_that_could_override() {
-        let lines = [
-            ("cache-control", "public, max-age=60"),
-            ("cache-control", "s-maxage=60"),
-            ("cdn-cache-control", "max-age=60"),
-            ("cloudflare-cdn-cache-control", "max-age=60"),
-            ("surrogate-control", "max-age=60"),
-            ("surrogate-key", "k"),
-            ("x-accel-expires", "60"),
-            ("edge-control", "x"),
-            ("cache-tag", "x"),
-            ("expires", "x"),
-            ("age", "1"),
-            ("pragma", "x"),
-            ("x-other", "stays"),
-        ];
-        assert_eq!(
-            applied(Class::Phi, false, &lines),
-            ["cache-control: no-store, private", "x-other: stays"]
-        );
-    }
-
-    #[test]
-    fn authenticated_is_private_and_keeps_what_is_strict() {
-        let kept = |value: &str| applied(Class::Authenticated, false, &[("cache-control", value)]).join("|");
-        assert_eq!(
-            kept("public, max-age=60, s-maxage=10"),
-            "cache-control: max-age=60, private"
-        );
-        assert_eq!(kept("no-store"), "cache-control: no-store, private");
-        assert_eq!(
-            kept("Private=\"set-cookie, x\", max-age=5"),
-            "cache-control: max-age=5, private"
-        );
-        assert_eq!(
-            kept("ext=\"a\\\", public\""),
-            "cache-control: ext=\"a\\\", public\", private"
-        );
-        assert_eq!(
-            applied(Class::Authenticated, false, &[]),
-            ["cache-control: no-cache, private"]
-        );
-        assert_eq!(
-            applied(Class::Authenticated, false, &[("cdn-cache-control", "max-age=1")]),
-            ["cache-control: no-cache, private"]
-        );
-    }
-
-    #[test]
-    fn authenticated_takes_broken_grammar_for_the_worst() {
-        for broken in ["max-age=\"60", "max-age 60", "=", "a=;", "\u{e9}"] {
-            let shown = applied(Class::Authenticated, false, &[("cache-control", broken)]);
-            assert_eq!(shown, ["cache-control: no-store, private"], "{broken}");
-        }
-    }
-
-    #[test]
-    fn public_touches_nothing() {
-        let lines = [
-            ("cache-control", "no-store"),
-            ("cache-control", "public"),
-            ("cdn-cache-control", "max-age=1"),
-        ];
-        assert_eq!(applied(Class::Public, false, &lines).len(), 3);
-    }
-
-    #[test]
-    fn hsts_stands_once() {
-        let lines = [
-            ("strict-transport-security", "max-age=0"),
-            ("strict-transport-security", "max-age=1"),
-        ];
-        assert_eq!(
-            applied(Class::Public, true, &lines),
-            ["strict-transport-security: max-age=60; includeSubDomains"]
-        );
-    }
-}
+mod tests;

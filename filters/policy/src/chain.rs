@@ -22,7 +22,6 @@
 //! 12. Response headers wait, where the proxy allows it, until [`HELD_BYTES`] of the body were judged or it ended, so that a body that fails
 //!     by then is answered with 502; one that fails later is reset, so that the client sees a broken body, never an untrimmed one.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,10 +32,11 @@ use sha2::{Digest as _, Sha256};
 use crate::answer::{Additions, Answer, FilterKind, Format, Reason, answer};
 use crate::audit::{AuditEvent, RequestId, Timestamp};
 use crate::break_glass::Ledger;
+use crate::cache_control::validators::{self, Salt};
 use crate::compile::{Compiled, Policy};
 use crate::cors::{self, Cors};
 use crate::fhir;
-use crate::head::{Edit, Line, RequestHead, ResponseHead};
+use crate::head::{Edit, RequestHead, ResponseHead};
 use crate::oauth_scope::{Call, Finding, Mode};
 use crate::phi::{self, Judgement, Outcome, Scene};
 use crate::pseudonym::Pseudonym;
@@ -46,7 +46,7 @@ use crate::scope::ScopeSet;
 use crate::sender::Connection;
 use crate::token::dpop::ReplayCache;
 use crate::token::{HostVerifier, TokenCache};
-use crate::trim::{Limits, Trimmer};
+use crate::trim::{Limits, Rewrite, Trimmer};
 use crate::url::Target;
 
 /// The `cache-control` filter.
@@ -405,6 +405,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             _ => None,
         };
         let section = policy.and_then(|policy| policy.phi_url.as_ref());
+        if section.is_some() {
+            self.called = head.authority().to_vec();
+        }
         let judged = judgement
             .as_ref()
             .map(|judgement| judgement.log_safe.clone().into_owned());
@@ -476,6 +479,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                             if self.view.is_none() {
                                 self.view = trim.view(None::<&ScopeSet>);
                             }
+                            let view = self.view;
+                            validators::desalt(head, &|| view.map(|view| Salt::of(&compiled, &policy.name, view)));
                         }
                     }
                     step
@@ -499,7 +504,10 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         asked: &[(Vec<u8>, Vec<u8>)],
         vault: &mut Vault,
     ) -> Result<Step, Reason> {
-        if Self::has(CACHE_CONTROL) && policy.cache_control.is_some() {
+        if Self::has(CACHE_CONTROL)
+            && let Some(cache) = &policy.cache_control
+        {
+            cache.admit(head, vault.connection.as_deref())?;
             self.audit.allow(FilterKind::CacheControl);
         }
         let Some(oauth) = policy.oauth_scope.as_ref().filter(|oauth| oauth.mode != Mode::Off) else {
@@ -714,7 +722,6 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             return Ok(None);
         };
         self.audit.count_urls(judgement.counts);
-        self.called = head.authority().to_vec();
         let scene = Scene {
             year: self.year,
             authority: &self.called,
@@ -807,17 +814,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 self.answered = true;
                 // It passes no filter of ours on its way back.
                 if let Some(cache) = self.policy().and_then(|policy| policy.cache_control.as_ref()) {
-                    let mut reply = ResponseHead::new([(":status".to_owned(), b"204".to_vec())]);
-                    cache.apply(&mut reply);
-                    for edit in reply.take_edits() {
-                        if let Edit::Set(Line {
-                            name: Cow::Borrowed(name),
-                            value,
-                        }) = edit
-                        {
-                            headers.push((name, String::from_utf8_lossy(&value).into_owned()));
-                        }
-                    }
+                    headers.extend(cache.reply_headers().map(|(name, value)| (name, value.to_owned())));
                 }
                 Verdict::Reply(Answer {
                     status: 204,
@@ -957,6 +954,10 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if Self::has(RESPONSE_TRIM)
             && let Some(trim) = &policy.response_trim
         {
+            let view = self.view;
+            validators::salt(head, !bodiless, &|| {
+                view.map(|view| Salt::of(&compiled, &policy.name, view))
+            });
             match trim.judge(head, !bodiless, self.view) {
                 Fate::Pass => self.audit.allow(FilterKind::ResponseTrim),
                 Fate::Refuse(reason) => return Verdict::Deny(self.deny(reason)),
@@ -1060,20 +1061,32 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if let BodyState::Proving { .. } = self.body {
             return self.prove(piece, end_of_stream);
         }
-        let (trimmer, held) = match &mut self.body {
-            BodyState::Untouched => return BodyVerdict::Pass,
-            // What still comes after a refusal is dropped, were it ever to come.
-            BodyState::Refused => return BodyVerdict::Replace(Vec::new()),
-            BodyState::Trimming { trimmer, held } => (trimmer, held),
-            BodyState::Proving { .. } => return BodyVerdict::Hold,
-        };
-        if *held && !end_of_stream && piece.len() < HELD_BYTES {
+        if self.waits(piece.len(), end_of_stream) {
             return BodyVerdict::Hold;
         }
+        let (mut trimmer, was_held) = match std::mem::replace(&mut self.body, BodyState::Refused) {
+            BodyState::Untouched => {
+                self.body = BodyState::Untouched;
+                return BodyVerdict::Pass;
+            }
+            // What still comes after a refusal is dropped, were it ever to come.
+            BodyState::Refused | BodyState::Proving { .. } => return BodyVerdict::Replace(Vec::new()),
+            BodyState::Trimming { trimmer, held } => (trimmer, held),
+        };
         let mut out = Vec::with_capacity(piece.len());
-        let pushed = trimmer.push(piece, end_of_stream, &mut out);
-        let was_held = std::mem::replace(held, false);
+        let pushed = {
+            let scene = Scene {
+                year: self.year,
+                authority: &self.called,
+                opens: &|target| self.opens(target),
+            };
+            let phi = self.policy().and_then(|policy| policy.phi_url.as_ref());
+            let rewrite = phi.map(|phi| |by: u8, text: &str| phi.rewrite(by, text, &scene));
+            let rewrite = rewrite.as_ref().map(|rewrite| rewrite as &Rewrite<'_>);
+            trimmer.push_with(rewrite, piece, end_of_stream, &mut out)
+        };
         let counts = trimmer.counts();
+        self.body = BodyState::Trimming { trimmer, held: false };
         self.audit.counts.removed = counts.removed;
         self.audit.counts.transformed = counts.transformed;
         match pushed {
@@ -1280,6 +1293,8 @@ impl Handover {
     }
 }
 
+#[cfg(test)]
+mod cache_tests;
 #[cfg(test)]
 mod oauth_tests;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::cache_control::CacheControl;
 use crate::chain::OAUTH_SCOPE;
 use crate::document::{At, Decode as _, Named, Node, Problems, Seconds, Span, suggestion};
 use crate::oauth_scope::{Mode, OauthScope, Reserved};
-use crate::phi::PhiPolicy;
+use crate::phi::{self, PhiPolicy};
 use crate::policy_file::{self, DiscoveredKeySet, KeySetSource, KeySource, PolicyFile, RemoteKeySet};
 use crate::pseudonym::{MIN_KEY_BYTES, Pseudonymiser};
 use crate::response_trim::{ResponseTrim, View};
@@ -550,12 +550,19 @@ impl Section<'_> {
     fn policy(mut self, name: &At<String>, entry: &policy_file::PolicyEntry) -> Option<Policy> {
         let oauth_scope = entry.oauth_scope.as_ref().map(|section| self.oauth(section));
         let phi_url = entry.phi_url.as_ref().map(|section| self.phi_url(&name.value, section));
-        let cache_control = entry.cache_control.as_ref().map(CacheControl::compile);
+        let cache_control = entry
+            .cache_control
+            .as_ref()
+            .map(|section| CacheControl::compile(section, self.problems));
         let has_token = entry.oauth_scope.is_some();
+        let urls = entry
+            .phi_url
+            .as_ref()
+            .is_some_and(|section| section.value.preset.is_some());
         let response_trim = entry
             .response_trim
             .as_ref()
-            .map(|section| self.trim(section, has_token));
+            .map(|section| self.trim(section, has_token, urls));
         if entry.oauth_scope.is_none()
             && entry.phi_url.is_none()
             && entry.cache_control.is_none()
@@ -576,7 +583,8 @@ impl Section<'_> {
         })
     }
 
-    fn trim(&mut self, section: &policy_file::ResponseTrim, has_token: bool) -> Option<ResponseTrim> {
+    /// `urls`: whether the policy judges URLs, and so those in what is trimmed.
+    fn trim(&mut self, section: &policy_file::ResponseTrim, has_token: bool, urls: bool) -> Option<ResponseTrim> {
         let views = &section.views.value;
         if views.is_empty() && self.whole {
             self.problems.error(
@@ -594,7 +602,7 @@ impl Section<'_> {
                 );
             }
             always |= view.value.when.is_none();
-            compiled.push(self.view(view, has_token));
+            compiled.push(self.view(view, has_token, urls));
         }
         compiled
             .into_iter()
@@ -602,7 +610,7 @@ impl Section<'_> {
             .map(|views| ResponseTrim { views })
     }
 
-    fn view(&mut self, at: &At<policy_file::View>, has_token: bool) -> Option<View> {
+    fn view(&mut self, at: &At<policy_file::View>, has_token: bool, urls: bool) -> Option<View> {
         let view = &at.value;
         if view.when.is_some() && !has_token && self.whole {
             self.problems.error(
@@ -628,6 +636,10 @@ impl Section<'_> {
                 self.selector(selector)
                     .map(|selector| (selector, transform_of(transform.value))),
             );
+        }
+        // After the policy's own, which so come first where both select a value.
+        if urls {
+            transforms.extend(phi::rewrites().into_iter().map(Some));
         }
         let when = view.when.as_ref().map(|when| self.need(when));
         match Program::new(

@@ -21,7 +21,9 @@
 //! | reject | 400, names the parameter, never the value | 400 | 400, names the detector |
 //! | strip | goes with its separator; **widens a search** | goes with its slash; **widens a read to a search** | the whole parameter or segment goes |
 //! | mask | value is `***` | `***` | the stretch is `***`, the whole piece where it is not plain in the raw bytes |
-//! | tokenize | pseudonym of the whole decoded value, `system\|` and commas included | pseudonym of the decoded segment | of the stretch, or the piece |
+//! | generalize | the year of a date, three digits of a ZIP code; refused where it is neither | the same | the same |
+//! | tokenize | pseudonym of each value of a comma list, after `system\|` or `Type/` | pseudonym of the decoded segment | of the stretch, or the piece |
+//! | seal | opened where it comes sealed, refused in the clear | the same | the same |
 //! | observe | passes, masked in the log | passes, masked in the log | passes, masked in the log |
 //!
 //! ```
@@ -50,6 +52,7 @@ use std::cell::LazyCell;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
+pub use body::rewrites;
 pub use detect::Detector;
 pub use rules::{Action, DetectEntry, PathTemplate, Preset, Rules, RulesError, Warning};
 
@@ -90,6 +93,8 @@ pub enum Way {
     In,
     /// To the client: nothing is refused; what would be is sealed, or masked where it can't be.
     Out,
+    /// To the upstream within a body: as `In`, with `on_body` for whatever carries PHI.
+    Body,
 }
 
 /// Where a URL stands, and when.
@@ -380,13 +385,53 @@ impl PhiPolicy {
         rule.map(|(name, action)| (name.as_str(), *action))
     }
 
-    /// The pseudonym of a text, URL-safe; the text itself where it is a pseudonym of ours. `None` without a key.
-    fn pseudonym(&self, value: &str) -> Option<Pseudonymised> {
+    /// The pseudonym of a text; the text itself where it is a pseudonym of ours. `None` without a key.
+    fn pseudonym<'v>(&self, value: &'v str) -> Option<Cow<'v, str>> {
         let key = self.secrets.pseudonyms.as_ref()?;
         if key.recognises(value) {
-            return Some(Pseudonymised::Already);
+            return Some(Cow::Borrowed(value));
         }
-        Some(Pseudonymised::Anew(key.pseudonym(value.as_bytes()).as_str().to_owned()))
+        Some(Cow::Owned(key.pseudonym(value.as_bytes()).as_str().to_owned()))
+    }
+
+    /// The same for a search parameter's value, part by part, so that it goes on filtering and agrees with the pseudonym that a body shows: each of a
+    /// comma list, the value after `system|`, the id after `Type/` (FHIR R4 search 3.1.1.4.8, 3.1.1.4.10, 3.1.1.4.12).
+    fn pseudonyms(&self, value: &str) -> Option<String> {
+        let mut out = String::new();
+        for (index, element) in elements(value).into_iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            let (before, own) = self.split_element(&element);
+            out.push_str(before);
+            if !own.is_empty() {
+                out.push_str(&self.pseudonym(own)?);
+            }
+        }
+        Some(out)
+    }
+
+    /// What of an element stays as it is: a system that is a URI without PHI, or a resource type.
+    fn split_element<'e>(&self, element: &'e str) -> (&'e str, &'e str) {
+        let split = |at: usize| element.split_at_checked(at.saturating_add(1)).unwrap_or(("", element));
+        if let Some(at) = memchr::memchr(b'|', element.as_bytes()) {
+            let (system, value) = split(at);
+            let uri = ["http://", "https://", "urn:"]
+                .iter()
+                .any(|scheme| system.starts_with(scheme));
+            let plain = system.is_ascii() && !system.contains(['?', '#', '@', ' ', ',', '\\']);
+            let harmless = !names::refers_to_person(system) && self.detectors.scan(system, "").is_empty();
+            if uri && plain && harmless && !value.contains('|') {
+                return (system, value);
+            }
+        } else if let Some(at) = memchr::memchr(b'/', element.as_bytes()) {
+            let (of, id) = split(at);
+            let id_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+            if names::is_type(of.trim_end_matches('/')) && (1..=64).contains(&id.len()) && id.bytes().all(id_byte) {
+                return (of, id);
+            }
+        }
+        ("", element)
     }
 
     /// Whether a parameter may go without widening a search.
@@ -417,11 +462,23 @@ const ORDER: [Action; 8] = [
 const SEGMENT: &str = "segment";
 const PARAMETER: &str = "parameter";
 
-enum Pseudonymised {
-    /// It is one.
-    Already,
-    /// This one, in unreserved characters (RFC 3986 2.3).
-    Anew(String),
+/// The elements of a comma list, with `\\,`, `\\|`, `\\$` and `\\\\` read (FHIR R4 search 3.1.1.4.12).
+fn elements(value: &str) -> Vec<String> {
+    let mut elements = vec![String::new()];
+    let mut chars = value.chars().peekable();
+    while let Some(c) = chars.next() {
+        let escaped = if c == '\\' {
+            chars.next_if(|next| matches!(next, ',' | '|' | '$' | '\\'))
+        } else {
+            None
+        };
+        match (c, escaped, elements.last_mut()) {
+            (',', None, _) => elements.push(String::new()),
+            (c, escaped, Some(last)) => last.push(escaped.unwrap_or(c)),
+            (_, _, None) => {}
+        }
+    }
+    elements
 }
 
 /// One judgement under way.
@@ -655,7 +712,11 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
     /// What becomes of what was found; `None` where it only has no place in logs.
     fn detected_action(&self, hit: &Hit) -> Option<Action> {
         let own = self.policy.detectors.action(hit.finder)?;
-        Some(own.unwrap_or(self.policy.rules.on_detect))
+        let action = own.unwrap_or(self.policy.rules.on_detect);
+        Some(match self.way {
+            Way::Body => self.policy.in_body(action),
+            Way::In | Way::Out => action,
+        })
     }
 
     /// Looks through one piece. What any detector finds is masked in the log; what the policy's detectors find is acted on.
@@ -745,6 +806,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         let action = match self.way {
             Way::In => action,
             Way::Out => self.outward(action, piece, place),
+            Way::Body => policy.in_body(action),
         };
         let count = |n: &mut u32| *n = n.saturating_add(1);
         match action {
@@ -771,16 +833,24 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
                 }
                 None => self.refuse_or_mask(kind, parameter, piece, range),
             },
-            Action::Tokenize => match policy.pseudonym(text) {
-                Some(Pseudonymised::Already) => {}
-                Some(Pseudonymised::Anew(token)) => {
-                    count(&mut self.counts.tokenized);
-                    self.edits.replace(piece, range, Cow::Owned(token));
+            Action::Tokenize => {
+                let tokens = match (&kind, piece) {
+                    (Kind::Query, Piece::Value(_)) => policy.pseudonyms(text),
+                    _ => policy.pseudonym(text).map(Cow::into_owned),
+                };
+                match tokens {
+                    Some(tokens) if tokens == text => {}
+                    Some(tokens) => {
+                        count(&mut self.counts.tokenized);
+                        let mut raw = String::new();
+                        crate::url::push_encoded(&mut raw, &tokens, piece.part());
+                        self.edits.replace(piece, range, Cow::Owned(raw));
+                    }
+                    None => self.refuse_or_mask(kind, parameter, piece, range),
                 }
-                None => self.refuse_or_mask(kind, parameter, piece, range),
-            },
+            }
             // What comes sealed was opened before.
-            Action::Seal if self.way == Way::In => self.reject(kind, parameter),
+            Action::Seal if self.way != Way::Out => self.reject(kind, parameter),
             Action::Seal => {
                 let name = self.seals_for.as_ref().and_then(Option::as_deref);
                 let sealed = name
@@ -828,7 +898,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
     /// What can't be done in a request is refused, in a response masked.
     fn refuse_or_mask(&mut self, kind: Kind, parameter: Option<&str>, piece: Piece, range: Range<usize>) {
         match self.way {
-            Way::In => self.reject(kind, parameter),
+            Way::In | Way::Body => self.reject(kind, parameter),
             Way::Out => {
                 self.counts.masked = self.counts.masked.saturating_add(1);
                 self.edits.replace(piece, range, Cow::Borrowed(MASK));
@@ -865,6 +935,16 @@ impl Kind {
             Self::Detect(code) => code,
             Self::Sealed => "sealed",
             Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl PhiPolicy {
+    /// What an action is in a body: `pass` stays, all else is `on_body`.
+    fn in_body(&self, action: Action) -> Action {
+        match action {
+            Action::Pass => Action::Pass,
+            _ => self.rules.on_body,
         }
     }
 }

@@ -247,7 +247,23 @@ record! {
         /// What the responses carry.
         pub class: Class,
         /// Adds Strict-Transport-Security (RFC 6797) to responses.
-        pub hsts: Option<Hsts>,
+        pub hsts: Option<At<Hsts>>,
+        /// Adds `X-Content-Type-Options: nosniff` to responses. Absent: no.
+        pub nosniff: Option<bool>,
+        /// Adds Referrer-Policy to responses.
+        pub referrer_policy: Option<At<ReferrerPolicy>>,
+        /// Adds Clear-Site-Data to responses of 2xx and 3xx, for the route that logs out.
+        pub clear_site_data: Option<At<Vec<At<SiteData>>>>,
+        /// What the connection must be. What came over less is denied.
+        pub tls: Option<At<TlsDemand>>,
+    }
+
+    /// What the connection must be.
+    pub struct TlsDemand {
+        /// The oldest version of TLS. Absent: any, and none at all.
+        pub min_version: Option<TlsVersion>,
+        /// Whether the client must present a certificate. Absent: no.
+        pub client_certificate: Option<ClientCertificate>,
     }
 
     /// Strict-Transport-Security.
@@ -256,6 +272,8 @@ record! {
         pub max_age: Seconds,
         /// Whether it holds for subdomains too. Absent: no.
         pub include_subdomains: Option<bool>,
+        /// Whether browsers' makers may build it in (hstspreload.org). Absent: no.
+        pub preload: Option<bool>,
     }
 
     /// Only the fields the caller may see.
@@ -452,6 +470,54 @@ choice! {
         Authenticated = "authenticated",
         /// Anybody's: what the upstream says stands, and is never weakened.
         Public = "public",
+    }
+
+    /// What browsers tell other servers of the page that a request comes from (W3C Referrer Policy 3).
+    pub enum ReferrerPolicy {
+        /// Nothing.
+        NoReferrer = "no-referrer",
+        /// The whole URL, but not from https to http.
+        NoReferrerWhenDowngrade = "no-referrer-when-downgrade",
+        /// The whole URL to the same origin, nothing to others.
+        SameOrigin = "same-origin",
+        /// The origin.
+        Origin = "origin",
+        /// The origin, but not from https to http.
+        StrictOrigin = "strict-origin",
+        /// The whole URL to the same origin, the origin to others.
+        OriginWhenCrossOrigin = "origin-when-cross-origin",
+        /// The whole URL to the same origin, the origin to others, but not from https to http.
+        StrictOriginWhenCrossOrigin = "strict-origin-when-cross-origin",
+        /// The whole URL.
+        UnsafeUrl = "unsafe-url",
+    }
+
+    /// What a browser throws away (W3C Clear Site Data 3.1).
+    pub enum SiteData {
+        /// What it has stored of responses.
+        Cache = "cache",
+        /// Cookies, those of the whole registrable domain.
+        Cookies = "cookies",
+        /// DOM storage, databases and service workers.
+        Storage = "storage",
+        /// Open pages, which are loaded anew.
+        ExecutionContexts = "executionContexts",
+        /// All of it, and what is yet to come.
+        All = "*",
+    }
+
+    /// A version of TLS.
+    pub enum TlsVersion {
+        /// TLS 1.2 (RFC 5246).
+        V12 = "TLSv1.2",
+        /// TLS 1.3 (RFC 8446).
+        V13 = "TLSv1.3",
+    }
+
+    /// Whether a client must present a certificate.
+    pub enum ClientCertificate {
+        /// It must.
+        Required = "required",
     }
 
     /// How a value is made coarser.

@@ -90,13 +90,23 @@ impl Dpop {
     }
 }
 
-/// What the proxy knows of the connection's client certificate.
+/// What the proxy knows of the connection and its client certificate.
 pub trait Connection {
     /// Its SHA-256 digest in hexadecimal; none: no certificate.
     fn peer_certificate_digest(&self) -> Option<Vec<u8>>;
 
     /// Its first URI name.
     fn peer_uri(&self) -> Option<Vec<u8>>;
+
+    /// The version of TLS, such as `TLSv1.3`; none: no TLS, or not known.
+    fn tls_version(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Whether there is TLS and the client presented a certificate; none: not known.
+    fn has_peer_certificate(&self) -> Option<bool> {
+        None
+    }
 }
 
 impl Sender {

@@ -24,6 +24,8 @@
 //! 9. `year` keeps the first four characters if they are digits and end the value or a dash follows, `last4` writes `***` before the last four characters if
 //!    there are more; else both mask.
 //! 10. A string or number longer than [`Limits::max_value`] is masked.
+//! 10a. A rewriter that the caller gives ([`Trimmer::push_with`]) gets strings, unescaped; where it changes nothing they keep their bytes. Of other
+//!     values `null` stays and all else is masked.
 //!
 //! What is refused, in what stays and in what goes alike:
 //!
@@ -64,7 +66,7 @@ use std::sync::Arc;
 pub use self::fault::{Fault, TrimError};
 pub use self::program::{Program, ProgramError};
 pub use self::selector::{Selector, SelectorError};
-pub use self::transform::{Pseudonymise, Transform};
+pub use self::transform::{Pseudonymise, Rewrite, Transform};
 
 use self::run::{Run, State};
 
@@ -148,12 +150,26 @@ impl Trimmer {
     /// # Errors
     /// When the body is not JSON, or exceeds a limit. Then nothing is appended, and every later call fails alike.
     pub fn push(&mut self, chunk: &[u8], end: bool, out: &mut Vec<u8>) -> Result<(), TrimError> {
+        self.push_with(None, chunk, end, out)
+    }
+
+    /// As [`Self::push`], with the rewriter for [`Transform::Rewrite`]; without one, what is to be rewritten is masked.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn push_with(
+        &mut self,
+        rewrite: Option<&Rewrite<'_>>,
+        chunk: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TrimError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         let before = out.len();
         let tokens = self.tokens.as_deref();
-        let mut run = Run::new(&self.program, tokens, &self.limits, &mut self.state, chunk, out);
+        let mut run = Run::new(&self.program, tokens, &self.limits, &mut self.state, chunk, out).with_rewrite(rewrite);
         let result = run.feed().and_then(|()| if end { run.finish() } else { Ok(()) });
         let base = self.state.base;
         self.state.base = base.saturating_add(chunk.len() as u64);

@@ -56,6 +56,8 @@ const HANDOVER: &str = "scrim.chain";
 const PROVEN: &str = "scrim.proven";
 const PEER_CERTIFICATE: &str = "connection\0sha256_peer_certificate_digest";
 const PEER_URI: &str = "connection\0uri_san_peer_certificate";
+const TLS_VERSION: &str = "connection\0tls_version";
+const MUTUAL_TLS: &str = "connection\0mtls";
 
 /// Registers the module's contexts; `FILTERS` says which filters it holds. To be called in `proxy_wasm::main!`.
 pub fn start<const FILTERS: u8>() {
@@ -157,9 +159,11 @@ impl<const FILTERS: u8> RootContext for Root<FILTERS> {
                 ffi::log(Level::Info, &format!("scrim: signatures: host for {kinds}"));
                 vault.host = Some(Rc::new(host));
             }
-            vault.connection = Some(Rc::new(EnvoyConnection));
             keys::share(&mut compiled);
             self.timer.start(&compiled);
+        }
+        if FILTERS & (OAUTH_SCOPE | CACHE_CONTROL) != 0 {
+            vault.connection = Some(Rc::new(EnvoyConnection));
         }
         ffi::log(Level::Info, &format!("scrim: policy {} is in force", compiled.digest()));
         // A new policy starts with an empty token cache; streams under way keep theirs.
@@ -597,7 +601,7 @@ impl Told {
     }
 }
 
-/// What Envoy knows of the connection's client certificate.
+/// What Envoy knows of the connection and its client certificate.
 struct EnvoyConnection;
 
 impl Connection for EnvoyConnection {
@@ -607,6 +611,19 @@ impl Connection for EnvoyConnection {
 
     fn peer_uri(&self) -> Option<Vec<u8>> {
         ffi::property(PEER_URI).filter(|uri| !uri.is_empty())
+    }
+
+    fn tls_version(&self) -> Option<Vec<u8>> {
+        ffi::property(TLS_VERSION)
+    }
+
+    fn has_peer_certificate(&self) -> Option<bool> {
+        // A boolean is one byte.
+        match ffi::property(MUTUAL_TLS)?.as_slice() {
+            [1] => Some(true),
+            [0] => Some(false),
+            _ => None,
+        }
     }
 }
 

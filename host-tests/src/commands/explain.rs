@@ -16,7 +16,9 @@ use scrim_policy::chain::{
 };
 use scrim_policy::compile::{Compiled, Policy};
 use scrim_policy::head::{Edit, RequestHead};
+use scrim_policy::policy_file::TlsVersion;
 use scrim_policy::route::{Facts, Governs};
+use scrim_policy::sender::Connection;
 use scrim_policy::url::Target;
 
 #[derive(Args)]
@@ -229,7 +231,11 @@ impl Explain {
             body_too_large: false,
         };
         let mut head = head.clone();
-        let opening = Stream::<FILTER>::new(Rc::clone(compiled)).request_head(&mut head, &facts, &mut Vault::default());
+        let mut vault = Vault {
+            connection: Some(Rc::new(Demanded)),
+            ..Vault::default()
+        };
+        let opening = Stream::<FILTER>::new(Rc::clone(compiled)).request_head(&mut head, &facts, &mut vault);
         (head, opening)
     }
 
@@ -257,7 +263,8 @@ impl Explain {
                 .hsts()
                 .map(|value| format!(", strict-transport-security: {value}"))
                 .unwrap_or_default();
-            format!("responses of class {}{hsts}", cache.class().as_str())
+            let tls = cache.tls().map(|tls| format!("; only {tls}")).unwrap_or_default();
+            format!("responses of class {}{hsts}{tls}", cache.class().as_str())
         });
         step("cache-control", cache, self.open::<CACHE_CONTROL>(compiled, head).1);
         let trim = policy.response_trim().map(|trim| {
@@ -268,6 +275,27 @@ impl Explain {
         });
         step("response-trim", trim, self.open::<RESPONSE_TRIM>(compiled, head).1);
         steps
+    }
+}
+
+/// A connection that is all that `tls` can demand: what is explained is the request that came over such a one. It has no certificate that a token could be bound to.
+struct Demanded;
+
+impl Connection for Demanded {
+    fn peer_certificate_digest(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn peer_uri(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn tls_version(&self) -> Option<Vec<u8>> {
+        Some(TlsVersion::V13.as_str().into())
+    }
+
+    fn has_peer_certificate(&self) -> Option<bool> {
+        Some(true)
     }
 }
 

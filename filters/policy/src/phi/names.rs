@@ -82,6 +82,11 @@ impl Scope {
     }
 }
 
+/// Whether a text is the name of a resource type, exactly.
+pub(super) fn is_type(text: &str) -> bool {
+    resource(text).is_some_and(|resource| resource.name == text)
+}
+
 /// The resource type at the end of the path, before an id or what is done with it: that is what a search would be about.
 pub(super) fn searched(target: &Target<'_>) -> Option<&'static str> {
     let mut segments = target.segments().iter().rev();

@@ -141,10 +141,6 @@ pub(super) struct LogMasks {
 }
 
 impl LogMasks {
-    pub(super) fn is_empty(&self) -> bool {
-        self.masks.is_empty()
-    }
-
     pub(super) fn whole(&mut self, piece: Piece) {
         self.masks.push((piece, None));
     }

@@ -531,6 +531,38 @@ fn what_is_found_hides_nothing_beside_it() {
 }
 
 #[test]
+fn values_are_tokenized_part_by_part() {
+    let policy = policy(|r| r.on_query = Action::Tokenize);
+    for (value, expected) in [
+        ("7", token("7")),
+        ("7,8", format!("{},{}", token("7"), token("8"))),
+        (r"7\,8", token("7,8")),
+        (r"a\\,b", format!("{},{}", token(r"a\"), token("b"))),
+        ("", String::new()),
+        (",7", format!(",{}", token("7"))),
+        ("http://h/mrn%7C77", format!("http://h/mrn%7C{}", token("77"))),
+        (
+            "urn:oid:1.2.3|77,urn:oid:1.2.4|",
+            format!("urn:oid:1.2.3%7C{},urn:oid:1.2.4%7C", token("77")),
+        ),
+        ("|77", token("|77")),
+        ("x|77", token("x|77")),
+        ("http://h/512-34-5678|77", token("http://h/512-34-5678|77")),
+        ("http://h/Patient/9|77", token("http://h/Patient/9|77")),
+        ("http://h/a|b|c", token("http://h/a|b|c")),
+        ("Patient/7", format!("Patient/{}", token("7"))),
+        ("Nobody/7", token("Nobody/7")),
+        ("Patient/7/x", token("Patient/7/x")),
+        ("https://h/Patient/7", token("https://h/Patient/7")),
+    ] {
+        let raw = format!("/fhir/Patient?identifier={value}");
+        let sent = upstream(&policy, &raw);
+        assert_eq!(sent, format!("/fhir/Patient?identifier={expected}"), "{value}");
+        assert_eq!(upstream(&policy, &sent), sent, "twice is once");
+    }
+}
+
+#[test]
 fn a_pseudonym_of_ours_stays_what_it_is() {
     let policy = policy(|r| r.on_query = Action::Tokenize);
     let own = token("Chalmers");

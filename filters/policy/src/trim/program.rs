@@ -22,6 +22,7 @@ pub struct Program {
     nodes: Vec<Node>,
     start: u32,
     needs_tokens: bool,
+    rewrites: bool,
 }
 
 /// What the rules say of values at one kind of place.
@@ -62,6 +63,9 @@ impl Program {
         let needs_tokens = transforms
             .iter()
             .any(|(_, transform)| *transform == Transform::Tokenize);
+        let rewrites = transforms
+            .iter()
+            .any(|(_, transform)| matches!(transform, Transform::Rewrite(_)));
         let mut rules: Vec<Rule> = Vec::new();
         let everything = allow.is_none();
         rules.extend(deny.into_iter().map(|selector| Rule {
@@ -87,12 +91,18 @@ impl Program {
             todo: Vec::new(),
             edges: 0,
         };
-        compiler.compile(everything, needs_tokens)
+        let program = compiler.compile(everything, needs_tokens)?;
+        Ok(Program { rewrites, ..program })
     }
 
     /// Whether a transform needs keyed pseudonyms.
     pub fn needs_pseudonyms(&self) -> bool {
         self.needs_tokens
+    }
+
+    /// Whether strings are to be given to the caller's rewriter.
+    pub fn rewrites(&self) -> bool {
+        self.rewrites
     }
 
     pub(super) fn start(&self) -> u32 {
@@ -264,6 +274,7 @@ impl<'a> Compiler<'a> {
             nodes: self.nodes,
             start,
             needs_tokens,
+            rewrites: false,
         })
     }
 

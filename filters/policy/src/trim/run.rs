@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::program::{Action, Program};
 use super::scan::{self, Stop, StringScan, skip_space};
-use super::transform::{self, Pseudonymise, Transform};
+use super::transform::{self, Pseudonymise, Rewrite, Transform};
 use super::value::ValueScan;
 use super::{Counts, Fault, Limits};
 
@@ -109,6 +109,7 @@ enum Key {
 pub(super) struct Run<'a> {
     program: &'a Program,
     tokens: Option<&'a Pseudonymise>,
+    rewrite: Option<&'a Rewrite<'a>>,
     limits: &'a Limits,
     state: &'a mut State,
     chunk: &'a [u8],
@@ -132,6 +133,7 @@ impl<'a> Run<'a> {
         Run {
             program,
             tokens,
+            rewrite: None,
             limits,
             state,
             chunk,
@@ -140,6 +142,12 @@ impl<'a> Run<'a> {
             colon: None,
             out,
         }
+    }
+
+    /// Rewrites with this.
+    pub(super) fn with_rewrite(mut self, rewrite: Option<&'a Rewrite<'a>>) -> Self {
+        self.rewrite = rewrite;
+        self
     }
 
     /// Takes the whole chunk.
@@ -357,7 +365,9 @@ impl<'a> Run<'a> {
                         Fate::Skip
                     }
                     Err(()) => {
-                        self.count_transformed();
+                        if !matches!(transform, Transform::Rewrite(_)) {
+                            self.count_transformed();
+                        }
                         self.state.held.clear();
                         self.state.too_long = false;
                         Fate::Hold(transform)
@@ -405,13 +415,8 @@ impl<'a> Run<'a> {
     #[inline]
     fn end_value(&mut self) {
         if let Fate::Hold(transform) = self.state.fate {
-            let transform = if self.state.too_long {
-                Transform::Mask
-            } else {
-                transform
-            };
             self.flush();
-            transform.apply(&self.state.held, self.tokens, &mut self.state.plain, self.out);
+            self.replace(transform);
         }
         self.state.fate = Fate::Judge;
         self.state.at = if self.state.frames.is_empty() {
@@ -419,6 +424,28 @@ impl<'a> Run<'a> {
         } else {
             At::After
         };
+    }
+
+    /// Writes what stands for the value that is held.
+    fn replace(&mut self, transform: Transform) {
+        let State {
+            held, plain, too_long, ..
+        } = &mut *self.state;
+        let rewritten = match (transform, self.rewrite) {
+            (Transform::Rewrite(by), Some(rewrite)) if !*too_long => {
+                Some(transform::rewrite(held, |text| rewrite(by, text), plain, self.out))
+            }
+            _ => None,
+        };
+        let changed = rewritten.unwrap_or_else(|| {
+            let fitting = if *too_long { Transform::Mask } else { transform };
+            fitting.apply(held, self.tokens, plain, self.out);
+            true
+        });
+        // Others were counted when they began.
+        if changed && matches!(transform, Transform::Rewrite(_)) {
+            self.count_transformed();
+        }
     }
 
     /// Ends the innermost container at `i`.

@@ -1071,3 +1071,89 @@ proptest! {
         }
     }
 }
+
+// --- rewriters -------------------------------------------------------------------------------------------------
+
+/// Rewriter 0 takes `7` out of a text, 1 nothing.
+fn without_seven(by: u8, text: &str) -> Option<String> {
+    (by == 0 && text.contains('7')).then(|| text.replace('7', "\"*\""))
+}
+
+fn rewritten(rules: &Rules, limits: Limits, body: &str) -> (String, Counts) {
+    let mut outcomes = Vec::new();
+    for size in [1, 2, 3, 7, body.len()] {
+        let mut trimmer = rules.trimmer(limits);
+        let mut out = Vec::new();
+        for chunk in body.as_bytes().chunks(size) {
+            trimmer
+                .push_with(Some(&without_seven), chunk, false, &mut out)
+                .expect("JSON");
+        }
+        trimmer
+            .push_with(Some(&without_seven), b"", true, &mut out)
+            .expect("JSON");
+        outcomes.push((String::from_utf8(out).expect("UTF-8"), trimmer.counts()));
+    }
+    assert!(outcomes.windows(2).all(|two| two[0] == two[1]), "{outcomes:?}");
+    outcomes.remove(0)
+}
+
+#[test]
+fn rule_10a_rewriters_change_strings_alone() {
+    let rules = change("$.url", Transform::Rewrite(0)).and(change("$.list[*].url", Transform::Rewrite(1)));
+    let counted = |transformed| Counts {
+        removed: 0,
+        transformed,
+    };
+    for (body, wanted, count) in [
+        (r#"{"url":"a/7"}"#, r#"{"url":"a/\"*\""}"#, 1),
+        (r#"{"url":"a\u002f\u0037"}"#, r#"{"url":"a/\"*\""}"#, 1),
+        (r#"{"url":"a\u002f8"}"#, r#"{"url":"a\u002f8"}"#, 0),
+        (r#"{"url":77}"#, r#"{"url":"***"}"#, 1),
+        (r#"{"url":true}"#, r#"{"url":"***"}"#, 1),
+        (r#"{"url":{"x":7}}"#, r#"{"url":"***"}"#, 1),
+        (r#"{"url":null}"#, r#"{"url":null}"#, 0),
+        (r#"{"url":"7","url":"7"}"#, r#"{"url":"\"*\"","url":"\"*\""}"#, 2),
+        (
+            r#"{"list":[{"url":"7"}],"b":"7"}"#,
+            r#"{"list":[{"url":"7"}],"b":"7"}"#,
+            0,
+        ),
+    ] {
+        let expected = (wanted.to_owned(), counted(count));
+        assert_eq!(rewritten(&rules, Limits::default(), body), expected, "{body}");
+    }
+    let limits = Limits {
+        max_value: 4,
+        ..Limits::default()
+    };
+    assert_eq!(rewritten(&rules, limits, r#"{"url":"abc"}"#).0, r#"{"url":"***"}"#);
+    // Without a rewriter nothing is shown.
+    let mut out = Vec::new();
+    let mut trimmer = rules.trimmer(Limits::default());
+    trimmer.push(br#"{"url":"abc"}"#, true, &mut out).expect("JSON");
+    assert_eq!(out, br#"{"url":"***"}"#);
+}
+
+#[test]
+fn rule_10a_deny_allow_and_own_transforms_come_first() {
+    let links = change("$.link[*].url", Transform::Rewrite(0));
+    for (rules, wanted) in [
+        (deny(&["$.link"]).and(links.clone()), r#"{"a":1}"#),
+        (deny(&["$..url"]).and(links.clone()), r#"{"a":1,"link":[{}]}"#),
+        (allow(&["$.a"]).and(links.clone()), r#"{"a":1}"#),
+        (
+            change("$.link[*].url", Transform::Null).and(links.clone()),
+            r#"{"a":1,"link":[{"url":null}]}"#,
+        ),
+        (
+            change("$.link", Transform::Mask).and(links.clone()),
+            r#"{"a":1,"link":"***"}"#,
+        ),
+    ] {
+        let body = r#"{"a":1,"link":[{"url":"7"}]}"#;
+        assert_eq!(rewritten(&rules, Limits::default(), body).0, wanted);
+    }
+    let program = Program::new(Vec::new(), None, links.transforms).expect("small");
+    assert!(program.rewrites() && !program.needs_pseudonyms());
+}

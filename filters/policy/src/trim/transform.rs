@@ -8,6 +8,9 @@ pub(super) const MASK: &[u8] = b"\"***\"";
 /// Makes the keyed pseudonym of a value, so that equal values stay comparable without being shown.
 pub type Pseudonymise = dyn Fn(&[u8]) -> String + Send + Sync;
 
+/// Rewrites a string, unescaped, by the rewriter of that number; `None` where it stays as it is.
+pub type Rewrite<'r> = dyn Fn(u8, &str) -> Option<String> + 'r;
+
 /// Replaces a value by something that says less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transform {
@@ -21,6 +24,8 @@ pub enum Transform {
     Tokenize,
     /// Any value, containers too, becomes `null`.
     Null,
+    /// What the caller's rewriter of this number makes of a string; no policy file names it.
+    Rewrite(u8),
 }
 
 impl Transform {
@@ -47,6 +52,7 @@ impl Transform {
         match (self, first) {
             (Transform::Mask, _) => Ok(MASK),
             (Transform::Null, _) | (_, b'n') => Ok(b"null"),
+            (Transform::Rewrite(_), b'-' | b'0'..=b'9') => Ok(MASK),
             (_, b'"' | b'-' | b'0'..=b'9') => Err(()),
             _ => Ok(MASK),
         }
@@ -81,9 +87,38 @@ impl Transform {
             }
             Transform::Tokenize => tokens.map_or_else(|| String::from("***"), |tokens| tokens(value)),
             Transform::Null => return out.extend_from_slice(b"null"),
-            Transform::Mask => String::from("***"),
+            Transform::Mask | Transform::Rewrite(_) => String::from("***"),
         };
         write_string(&shown, out);
+    }
+}
+
+/// Writes what a rewriter makes of `raw`, a whole string with its quotes; false where it stays as it is.
+pub(super) fn rewrite(
+    raw: &[u8],
+    rewriter: impl FnOnce(&str) -> Option<String>,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> bool {
+    let [b'"', inner @ .., b'"'] = raw else {
+        out.extend_from_slice(MASK);
+        return true;
+    };
+    unescape(inner, scratch);
+    // What was scanned is UTF-8, and so are its escapes.
+    let Ok(text) = std::str::from_utf8(scratch) else {
+        out.extend_from_slice(MASK);
+        return true;
+    };
+    match rewriter(text) {
+        None => {
+            out.extend_from_slice(raw);
+            false
+        }
+        Some(new) => {
+            write_string(&new, out);
+            true
+        }
     }
 }
 
