@@ -474,10 +474,10 @@ fn access_logs() {
     assert_eq!(
         rules(TIGHT, |manager| manager["access_log"] = json!([more])),
         [
-            "error log-grpc",
-            "warning log-unknown",
             "error log-url",
-            "error log-url"
+            "error log-url",
+            "error log-grpc",
+            "warning log-unknown"
         ]
     );
 }
