@@ -39,6 +39,7 @@ pub use rules::Rule;
 
 use crate::policy_file;
 use config::{at, field, items, list, members, text, text_of, typed, typed_config};
+use scrim::Lets;
 
 /// What a finding is, where, and the mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +94,8 @@ pub fn lint(text: &str, options: &Options) -> Vec<Finding> {
         options,
         findings: Vec::new(),
         judged: HashSet::new(),
+        lets: Lets::of(options.policy.as_ref()),
+        dumps_routes: false,
     };
     match read(text) {
         Ok(node) => linter.document(&node),
@@ -134,6 +137,10 @@ struct Linter<'o> {
     findings: Vec<Finding>,
     /// Parts of the document that a rule looked into, so that the search for unknown types passes over them.
     judged: HashSet<*const Node>,
+    /// What the last policy that was seen lets through.
+    lets: Lets,
+    /// Whether this is a dump, which has the routes that came from elsewhere.
+    dumps_routes: bool,
 }
 
 impl Linter<'_> {
@@ -164,6 +171,10 @@ impl Linter<'_> {
     fn document(&mut self, node: &Node) {
         let has = |names: &[&str]| names.iter().any(|name| field(node, name).is_some());
         if typed(node).is_some() || has(&["resources", "configs"]) {
+            self.dumps_routes = list(node, "configs")
+                .iter()
+                .filter_map(typed)
+                .any(|dump| dump.name.ends_with(".RoutesConfigDump"));
             if !self.resources(node) {
                 self.warn(
                     Rule::NotLookedInto,
@@ -205,6 +216,20 @@ impl Linter<'_> {
                 "envoy.config.listener.v3.Listener" => return self.listener(typed.message),
                 name if name.ends_with(".HttpConnectionManager") => return self.manager(typed.message),
                 "envoy.config.route.v3.RouteConfiguration" => return self.lone_routes(typed.message),
+                // The dump of listeners has its listeners, and those have the static routes.
+                "envoy.admin.v3.BootstrapConfigDump" => {
+                    if let Some(bootstrap) = field(typed.message, "bootstrap") {
+                        self.administration(bootstrap);
+                        self.judge(typed.message);
+                    }
+                    return true;
+                }
+                "envoy.admin.v3.RoutesConfigDump" => {
+                    for routes in list(typed.message, "dynamic_route_configs") {
+                        self.resources(routes);
+                    }
+                    return true;
+                }
                 _ => {}
             }
         }
@@ -218,7 +243,7 @@ impl Linter<'_> {
         any
     }
 
-    fn bootstrap(&mut self, node: &Node) -> bool {
+    fn administration(&mut self, node: &Node) {
         if let Some(address) = at(node, &["admin", "address", "socket_address", "address"])
             && let Some(host) = text(address)
             && !is_loopback(host)
@@ -228,6 +253,10 @@ impl Linter<'_> {
             );
             self.warn(Rule::Admin, address.span, message);
         }
+    }
+
+    fn bootstrap(&mut self, node: &Node) -> bool {
+        self.administration(node);
         if let Some(dynamic) = field(node, "dynamic_resources")
             && let Some(listeners) = field(dynamic, "lds_config").or_else(|| field(dynamic, "ads_config"))
         {

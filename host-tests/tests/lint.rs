@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use proptest::prelude::{prop_assert_eq, proptest};
 use serde_json::{Value, json};
 
 use scrim::cases::Modules;
+use scrim::envoy::{Envoy, Process};
 use scrim::gateway;
 use scrim::lint::{Finding, Options, Rule, lint};
 use scrim::policy_file::{self, PolicyFile};
-use scrim::render::{AccessLog, Bootstrap, Sink};
+use scrim::render::{AccessLog, Admin, Bootstrap, Sink};
 use scrim_policy::document::{Problems, Severity};
 
 /// Where the connection manager is in a rendered bootstrap.
@@ -231,6 +234,9 @@ fn single_modules_stand_in_order() {
     assert_eq!(chain(|filters| filters.swap(1, 2)), ["error scrim-order"]);
     assert_eq!(chain(|filters| drop(filters.remove(0))), ["warning scrim-order"]);
     assert_eq!(chain(|filters| drop(filters.remove(2))), ["error no-scrim"]);
+    // What stands after a cache sees nothing.
+    let cached = |filters: &mut Vec<Value>| filters.insert(3, filter("cache", json!({})));
+    assert_eq!(chain(cached), ["error cache-before"]);
     assert_eq!(
         rules(TIGHT, |manager| manager["http_filters"]
             .as_array_mut()
@@ -544,16 +550,9 @@ fn spans() {
             );
         }
     }
-    assert_eq!(
-        rules(OBSERVING, |manager| route(manager)["decorator"] =
-            json!({"operation": "%REQ(:PATH)%"})),
-        ["error trace-url"]
-    );
-    assert_eq!(
-        rules(OBSERVING, |manager| route(manager)["decorator"] =
-            json!({"operation": "search"})),
-        [""; 0]
-    );
+    // Envoy takes this as it stands.
+    let decorator = |manager: &mut Value| route(manager)["decorator"] = json!({"operation": "%REQ(:PATH)%"});
+    assert_eq!(rules(OBSERVING, decorator), [""; 0]);
 }
 
 #[test]
@@ -613,6 +612,10 @@ fn headers_made_of_urls() {
     );
     assert_eq!(rules(TIGHT, add("request_headers_to_add", "%REQ(:PATH)%")), [""; 0]);
     assert_eq!(rules(TIGHT, add("response_headers_to_add", "%PATH%")), [""; 0]);
+    let host =
+        |manager: &mut Value| route(manager)["route"]["host_rewrite_path_regex"] = json!({"pattern": {"regex": "x"}});
+    assert_eq!(rules(OBSERVING, host), ["warning header-copy"]);
+    assert_eq!(rules(TIGHT, host), [""; 0]);
     let mutation = |value: &str| json!({"mutations": {"request_mutations": [{"append": {"header": {"key": "x", "value": value}}}]}});
     let early = |value: &'static str| {
         move |manager: &mut Value| {
@@ -636,9 +639,12 @@ fn headers_made_of_urls() {
     assert_eq!(rules(TIGHT, before(metadata("x-version"))), [""; 0]);
 }
 
+/// Puts a filter before or after Scrim's.
+type Place = fn(Value) -> Box<dyn FnOnce(&mut Value)>;
+
 #[test]
 fn rate_limits() {
-    let limited = |place: fn(Value) -> Box<dyn FnOnce(&mut Value)>, action: Value| {
+    let limited = |place: Place, action: Value| {
         move |manager: &mut Value| {
             place(filter("ratelimit", json!({})))(manager);
             route(manager)["route"]["rate_limits"] = json!([{"actions": [action]}]);
@@ -746,20 +752,11 @@ fn paths_in_one_form() {
 
 #[test]
 fn statistics() {
-    assert_eq!(
-        rules(
-            TIGHT,
-            after(filter("grpc_stats", json!({"stats_for_all_methods": true})))
-        ),
-        ["warning stats-url"]
-    );
-    assert_eq!(
-        rules(
-            TIGHT,
-            after(filter("grpc_stats", json!({"stats_for_all_methods": false})))
-        ),
-        [""; 0]
-    );
+    let stats = |all: bool| filter("grpc_stats", json!({"stats_for_all_methods": all}));
+    assert_eq!(rules(TIGHT, before(stats(true))), ["error stats-url"]);
+    assert_eq!(rules(OBSERVING, after(stats(true))), ["warning stats-url"]);
+    assert_eq!(rules(TIGHT, after(stats(true))), [""; 0]);
+    assert_eq!(rules(TIGHT, before(stats(false))), [""; 0]);
 }
 
 #[test]
@@ -807,6 +804,46 @@ fn what_is_not_known_is_told() {
         .unwrap()
         .push(json!({"name": "t", "filter_chains": [{"filters": [tcp]}]}));
     assert_eq!(told(&bootstrap.to_string()), not);
+}
+
+#[test]
+fn anchors_and_tabs_are_read() {
+    let yaml = "x: &log\n  name: l\n  typed_config: {\"@type\": type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig}\nhttp_filters: []\naccess_log: [*log]\n";
+    assert!(told(yaml).contains(&"error log-grpc".to_owned()), "{:?}", told(yaml));
+    let json = "{\n\t\"http_filters\": [\n\t]\n}";
+    assert!(told(json).contains(&"error no-scrim".to_owned()), "{:?}", told(json));
+}
+
+/// The page for people has what the command says.
+#[test]
+fn the_page_is_what_the_command_says() {
+    let page = fs::read_to_string(root().join("envoy-config/LINT.md")).unwrap();
+    let rules = Rule::reference();
+    assert!(
+        page.contains(&rules),
+        "envoy-config/LINT.md lacks what `scrim lint --rules` prints:\n{rules}"
+    );
+}
+
+proptest! {
+    /// Whatever a file holds, it is told and not a panic.
+    #[test]
+    fn nothing_makes_it_panic(text in r#"([ -~\n]{0,20}|[a-z_]{1,8}: |- |\n  |http_filters: |typed_config: |"@type": "x"|\{|\}|\[|\]|%REQ\(:PATH\)%){0,12}"#) {
+        lint(&text, &Options::default());
+    }
+
+    /// A filter anywhere before Scrim's is found, whatever harmless ones stand around it.
+    #[test]
+    fn one_filter_before_is_enough(harmless in 0_usize..4, place in 0_usize..4) {
+        let told = rules(TIGHT, |manager| {
+            for _ in 0..harmless {
+                before(filter("buffer", json!({})))(manager);
+            }
+            let filters = manager["http_filters"].as_array_mut().unwrap();
+            filters.insert(place.min(harmless), filter("ext_proc", json!({})));
+        });
+        prop_assert_eq!(told, ["error filter-before"]);
+    }
 }
 
 /// Every rule is shown by a test of this file.
@@ -937,6 +974,46 @@ fn heads(findings: &[Finding]) -> Vec<String> {
     heads.sort();
     assert!(findings.iter().all(|finding| finding.severity <= Severity::Warning));
     heads.into_iter().map(|(_, head)| head).collect()
+}
+
+/// A running Envoy's `/config_dump`, the modules in it.
+#[test]
+fn a_running_envoy_is_looked_into() {
+    let Some(envoy) = Envoy::in_tests() else { return };
+    let mut bootstrap = Bootstrap::new("127.0.0.1:0".parse().unwrap(), "127.0.0.1:1".parse().unwrap());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    bootstrap.filters = gateway::filters(&policy(OBSERVING), Modules::Suite, folder).unwrap();
+    bootstrap.access_log = Some(AccessLog::standard(Sink::Stdout));
+    for (mode, wanted) in [("FAIL_CLOSED", &[][..]), ("FAIL_OPEN", &["error scrim-fails-open"])] {
+        let mut admin = PathBuf::new();
+        let process = Process::start_with(envoy.found(), &bootstrap, |bootstrap| {
+            if let Some(Admin::Socket(path)) = &bootstrap.admin {
+                admin.clone_from(path);
+            }
+            bootstrap.to_yaml().replace("FAIL_CLOSED", mode)
+        });
+        let _process = process.unwrap();
+        assert_eq!(told(&config_dump(&admin)), wanted, "{mode}");
+    }
+}
+
+fn config_dump(admin: &Path) -> String {
+    let mut stream = UnixStream::connect(admin).unwrap();
+    write!(
+        stream,
+        "GET /config_dump HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, mut rest) = answer.split_once("\r\n\r\n").unwrap();
+    let mut body = String::new();
+    while let Some((size, chunk)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        body += &chunk[..size];
+        rest = if size == 0 { "" } else { &chunk[size + 2..] };
+    }
+    body
 }
 
 /// What `scrim render envoy` would print for a policy, as data.

@@ -130,7 +130,7 @@ impl Linter<'_> {
     fn before(&mut self, filter: &Node, typed: Typed<'_>, chain: &Chain<'_>) {
         let name = called(filter);
         let (severity, message) = match role(typed.name) {
-            Role::Harmless | Role::Own => return,
+            Role::Harmless | Role::Cache | Role::Own => return,
             Role::Answers if !chain.traces_paths => return,
             Role::Answers => (
                 Severity::Warning,
@@ -142,12 +142,6 @@ impl Linter<'_> {
                 Severity::Error,
                 format!("filter `{name}` stands before Scrim and passes the raw URL on; put Scrim's filter first"),
             ),
-            Role::Cache => {
-                let message = format!(
-                    "cache `{name}` stands before Scrim: a hit is answered without it, and is kept under the raw URL; put the cache after Scrim's filter"
-                );
-                return self.error(Rule::CacheBefore, filter.span, message);
-            }
             Role::Anything => (
                 Severity::Warning,
                 format!(
@@ -195,10 +189,18 @@ impl Linter<'_> {
                 self.error(Rule::Tap, filter.span, message);
             }
             Some("grpc_stats") if is_true(typed.message, "stats_for_all_methods") => {
+                if let Some(severity) = chain.severity_at(place) {
+                    let message = format!(
+                        "`{name}` makes a statistic of every path that a client calls as gRPC; name the methods in `individual_method_stats_allowlist`"
+                    );
+                    self.tell(Rule::StatsUrl, severity, filter.span, message);
+                }
+            }
+            Some("cache" | "cache_v2") if chain.modules.iter().any(|(module, _)| *module > place) => {
                 let message = format!(
-                    "`{name}` makes a statistic of every path that a client calls as gRPC; name the methods in `individual_method_stats_allowlist`"
+                    "cache `{name}` stands before Scrim: what it answers and what it fetches skips every filter after it; put the cache after Scrim's filter"
                 );
-                self.warn(Rule::StatsUrl, filter.span, message);
+                self.error(Rule::CacheBefore, filter.span, message);
             }
             Some("ratelimit") => {
                 for limit in list(typed.message, "rate_limits") {

@@ -23,6 +23,8 @@ pub(super) enum Place {
     RequestHeader,
     /// What a route adds to a response.
     ResponseHeader,
+    /// Where Envoy reads no format.
+    Literal,
     /// In the filter at this place of the chain.
     Filter(usize),
     /// Anywhere else.
@@ -224,7 +226,7 @@ impl Linter<'_> {
                 let message = format!("a response header is made of {urls}, and {clause}; take it out");
                 self.tell(Rule::HeaderCopy, severity, node.span, message);
             }
-            Place::RequestHeader | Place::ResponseHeader => {}
+            Place::RequestHeader | Place::ResponseHeader | Place::Literal => {}
             Place::Elsewhere => {
                 let message = format!(
                     "{urls} stands where it is not known what becomes of it; look, and say `--allow not-looked-into`"
@@ -250,7 +252,8 @@ fn within(key: &str, place: Place) -> Place {
         ("access_log", Place::Log),
         ("upstream_log", Place::Log),
         ("tracing", Place::Trace),
-        ("decorator", Place::Trace),
+        // Envoy takes its operation as it stands.
+        ("decorator", Place::Literal),
         ("local_reply_config", Place::LocalReply),
         ("early_header_mutation_extensions", Place::Early),
         ("request_headers_to_add", Place::RequestHeader),

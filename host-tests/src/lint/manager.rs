@@ -121,6 +121,9 @@ impl Linter<'_> {
     /// Looks into a manager; always true.
     pub(super) fn manager(&mut self, manager: &Node) -> bool {
         let chain = Chain::of(list(manager, "http_filters"), manager, self.options);
+        if chain.scrim.is_some() {
+            self.lets = chain.lets;
+        }
         self.presence(manager, &chain);
         self.trust(&chain);
         self.around(&chain);
@@ -246,7 +249,7 @@ impl Linter<'_> {
     fn route_source(&mut self, manager: &Node, chain: &Chain<'_>) {
         for name in ["rds", "scoped_routes"] {
             let Some(source) = field(manager, name) else { continue };
-            if field(source, "scoped_route_configurations_list").is_none() {
+            if field(source, "scoped_route_configurations_list").is_none() && !self.dumps_routes {
                 let message =
                     format!("routes come by `{name}` and are not in this file; lint them where they come from");
                 self.warn(Rule::NotLookedInto, source.span, message);
@@ -261,7 +264,10 @@ impl Linter<'_> {
 
     /// A route configuration whose manager is not in the file.
     pub(super) fn lone_routes(&mut self, routes: &Node) -> bool {
-        let chain = Chain::unseen(routes, self.options);
+        let chain = Chain {
+            lets: self.lets,
+            ..Chain::unseen(routes, self.options)
+        };
         self.routes(routes, &chain);
         self.formats(routes, Place::Elsewhere, &chain);
         true

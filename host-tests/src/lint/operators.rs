@@ -194,10 +194,8 @@ impl Call<'_> {
             }
             "COALESCE" => {
                 let quoted = |name: &&str| argument.contains(&format!("\"{name}\""));
-                let url = REQUEST_HEADERS
-                    .iter()
-                    .chain(&RESPONSE_HEADERS)
-                    .any(|name| quoted(&name))
+                let mut headers = REQUEST_HEADERS.iter().chain(&RESPONSE_HEADERS);
+                let url = headers.any(quoted)
                     || ["\"path\"", "query_param", "?:path"]
                         .iter()
                         .any(|word| argument.contains(word));

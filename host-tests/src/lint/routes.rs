@@ -49,6 +49,11 @@ impl Linter<'_> {
                 );
                 self.warn(Rule::Mirror, value.span, message);
             }
+        } else if named("host_rewrite_path_regex") {
+            if shows {
+                let message = format!("the upstream's host is made of the path, and {clause}; name the host itself");
+                self.warn(Rule::HeaderCopy, value.span, message);
+            }
         } else if named("rate_limits") {
             for limit in items(value) {
                 self.descriptors(limit, chain);

@@ -72,7 +72,7 @@ rules! {
     /// Something before Scrim gets the raw URL.
     FilterBefore = "filter-before",
         "a filter before Scrim that sends the URL elsewhere, may do so (scripts, unknown ones), or answers requests itself while traces are on",
-        "filters run in order: before Scrim the URL is as the client sent it. A request answered there never reaches Scrim, so its span has the raw URL too",
+        "filters run in order: before Scrim the URL is as the client sent it (seen with `ext_authz`). A request answered there never reaches Scrim, so its span has the raw URL too (seen with `cors`)",
         "put Scrim's filter first";
     /// Something after Scrim gets what a policy lets through.
     FilterAfter = "filter-after",
@@ -81,8 +81,8 @@ rules! {
         "let that service get only the headers it needs, or use another action than `observe`";
     /// A cache whose hits skip Scrim.
     CacheBefore = "cache-before",
-        "a cache filter before Scrim",
-        "a hit is answered by the cache and skips the filters after it: no token is checked, nothing trimmed; and what it stores is keyed by the raw URL",
+        "a cache filter before Scrim, or before one of its modules",
+        "the cache answers hits itself and fetches misses itself, so no filter after it sees either: the upstream gets the raw URL, no token is checked, nothing trimmed (seen with `cache` and `cache_v2`); and what is kept is keyed by the raw URL",
         "put the cache after Scrim's filter";
     /// Records of whole exchanges.
     Tap = "tap",
@@ -137,12 +137,12 @@ rules! {
     /// Headers made of the URL.
     HeaderCopy = "header-copy",
         "a header, filter state or metadata that is made of the URL: before Scrim, or after it where the policy lets PHI through",
-        "a copy under another name is not looked at by Scrim (seen with `early_header_mutation_extensions`); on a response it goes to the client and what stands between",
+        "a copy under another name is not looked at by Scrim (seen with `early_header_mutation_extensions`, `header_mutation`, `set_filter_state` and `header_to_metadata`); on a response it goes to the client and what stands between",
         "take it out";
     /// Rate-limit descriptors of the URL.
     RateLimitUrl = "rate-limit-url",
         "a rate limit whose descriptor is made of the path, a query parameter or a header that holds URLs",
-        "descriptors are sent to the rate limit service, which logs and counts by them",
+        "descriptors are sent to the rate limit service, which logs and counts by them (seen)",
         "count by something else, such as the route or the client's address";
     /// Envoy's own answers with URLs.
     LocalReplyUrl = "local-reply-url",
@@ -167,7 +167,7 @@ rules! {
     /// Statistics named by URLs.
     StatsUrl = "stats-url",
         "`grpc_stats` with `stats_for_all_methods`",
-        "each path that a client calls as gRPC becomes a statistic's name, which `/stats` shows for as long as Envoy runs (Envoy, `grpc_stats.FilterConfig`)",
+        "each path that a client calls as gRPC becomes a statistic's name, which `/stats` shows for as long as Envoy runs: the raw one before Scrim, after it the one that the upstream gets (seen)",
         "name the methods in `individual_method_stats_allowlist`";
     /// The administration interface is open.
     Admin = "admin",
