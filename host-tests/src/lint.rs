@@ -19,6 +19,7 @@
 //! ```
 
 mod config;
+mod dump;
 mod filters;
 mod formats;
 mod manager;
@@ -95,10 +96,14 @@ pub fn lint(text: &str, options: &Options) -> Vec<Finding> {
         findings: Vec::new(),
         judged: HashSet::new(),
         lets: Lets::of(options.policy.as_ref()),
+        names: Vec::new(),
         dumps_routes: false,
     };
     match read(text) {
-        Ok(node) => linter.document(&node),
+        Ok(mut node) => {
+            dump::inline(&mut node);
+            linter.document(&node);
+        }
         Err((span, why)) => linter.error(Rule::Unreadable, span, why),
     }
     let mut findings = linter.findings;
@@ -139,6 +144,8 @@ struct Linter<'o> {
     judged: HashSet<*const Node>,
     /// What the last policy that was seen lets through.
     lets: Lets,
+    /// Names of Scrim's filters that were seen.
+    names: Vec<String>,
     /// Whether this is a dump, which has the routes that came from elsewhere.
     dumps_routes: bool,
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use proptest::prelude::{prop_assert_eq, proptest};
+use proptest::prelude::proptest;
 use serde_json::{Value, json};
 
 use scrim::cases::Modules;
@@ -188,6 +188,19 @@ fn scrim_is_always_on() {
         rules(TIGHT, |manager| manager["http_filters"][0]["disabled"] = json!(true)),
         ["error scrim-disabled"]
     );
+    // Envoy Gateway's way: on where a route says so.
+    let on = json!({"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}});
+    for place in [
+        "/route_config",
+        "/route_config/virtual_hosts/0",
+        "/route_config/virtual_hosts/0/routes/0",
+    ] {
+        let switched = |manager: &mut Value| {
+            manager["http_filters"][0]["disabled"] = json!(true);
+            manager.pointer_mut(place).unwrap()["typed_per_filter_config"] = json!({"scrim.suite": on});
+        };
+        assert_eq!(rules(TIGHT, switched), ["warning scrim-disabled"], "{place}");
+    }
     let matched = |manager: &mut Value| {
         let inner = manager["http_filters"][0].clone();
         manager["http_filters"][0] = json!({"name": "m", "typed_config": {
@@ -831,18 +844,20 @@ proptest! {
     fn nothing_makes_it_panic(text in r#"([ -~\n]{0,20}|[a-z_]{1,8}: |- |\n  |http_filters: |typed_config: |"@type": "x"|\{|\}|\[|\]|%REQ\(:PATH\)%){0,12}"#) {
         lint(&text, &Options::default());
     }
+}
 
-    /// A filter anywhere before Scrim's is found, whatever harmless ones stand around it.
-    #[test]
-    fn one_filter_before_is_enough(harmless in 0_usize..4, place in 0_usize..4) {
+/// A filter anywhere before Scrim's is found, whatever harmless ones stand around it.
+#[test]
+fn one_filter_before_is_enough() {
+    for (harmless, place) in [(1, 0), (1, 1), (3, 0), (3, 2), (3, 3)] {
         let told = rules(TIGHT, |manager| {
             for _ in 0..harmless {
                 before(filter("buffer", json!({})))(manager);
             }
             let filters = manager["http_filters"].as_array_mut().unwrap();
-            filters.insert(place.min(harmless), filter("ext_proc", json!({})));
+            filters.insert(place, filter("ext_proc", json!({})));
         });
-        prop_assert_eq!(told, ["error filter-before"]);
+        assert_eq!(told, ["error filter-before"], "{harmless} {place}");
     }
 }
 
@@ -974,6 +989,49 @@ fn heads(findings: &[Finding]) -> Vec<String> {
     heads.sort();
     assert!(findings.iter().all(|finding| finding.severity <= Severity::Warning));
     heads.into_iter().map(|(_, head)| head).collect()
+}
+
+/// Istio's filters, and the routes of both, come by discovery: a dump has them elsewhere.
+#[test]
+fn what_came_by_discovery_is_put_where_it_belongs() {
+    let dump = |mode: &str, disabled: bool, filters: bool| {
+        let mut bootstrap = document(OBSERVING, Modules::Suite);
+        let manager = bootstrap.pointer_mut(MANAGER).unwrap();
+        let mut scrims = manager["http_filters"][0].clone();
+        scrims["@type"] = json!("type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig");
+        scrims["name"] = json!("extenstions.istio.io/wasmplugin/ns.phi");
+        scrims["typed_config"]["config"]["failure_policy"] = json!(mode);
+        scrims["typed_config"]["config"]["name"] = json!("ns.phi");
+        manager["http_filters"][0] = json!({"name": scrims["name"], "config_discovery": {"type_urls": []}});
+        let mut routes = manager["route_config"].take();
+        manager.as_object_mut().unwrap().remove("route_config");
+        manager["rds"] = json!({"route_config_name": "r"});
+        routes["@type"] = json!("type.googleapis.com/envoy.config.route.v3.RouteConfiguration");
+        if disabled {
+            routes["typed_per_filter_config"] = json!({"extenstions.istio.io/wasmplugin/ns.phi": {
+                "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": true}});
+        }
+        let mut listener = bootstrap["static_resources"]["listeners"][0].take();
+        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+        let filters = if filters {
+            json!([{"ecds_filter": scrims}])
+        } else {
+            json!([])
+        };
+        let configs = json!({"configs": [
+            {"@type": "type.googleapis.com/envoy.admin.v3.EcdsConfigDump", "ecds_filters": filters},
+            {"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump", "dynamic_listeners": [{"active_state": {"listener": listener}}]},
+            {"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", "dynamic_route_configs": [{"route_config": routes}]},
+        ]});
+        told(&configs.to_string())
+    };
+    assert_eq!(dump("FAIL_CLOSED", false, true), [""; 0]);
+    assert_eq!(dump("FAIL_OPEN", false, true), ["error scrim-fails-open"]);
+    assert_eq!(dump("FAIL_CLOSED", true, true), ["error scrim-disabled"]);
+    assert_eq!(
+        dump("FAIL_CLOSED", false, false),
+        ["error no-scrim", "warning not-looked-into"]
+    );
 }
 
 /// A running Envoy's `/config_dump`, the modules in it.

@@ -3,7 +3,7 @@
 use scrim_policy::document::{Node, Severity};
 
 use super::config::{Typed, at, field, is, is_true, items, list, members, text_of, typed_config};
-use super::manager::Chain;
+use super::manager::{Chain, switched_on};
 use super::operators::is_url_header;
 use super::scrim::Lets;
 use super::{Linter, Rule};
@@ -271,24 +271,26 @@ impl Linter<'_> {
                 self.error(Rule::Bypassed, filters.span, message);
             }
             self.around(&chain);
-            self.trust(&chain);
+            self.trust(&chain, manager);
         }
     }
 
     /// Whether Scrim's own filters are in order, always there and fail closed.
-    pub(super) fn trust(&mut self, chain: &Chain<'_>) {
+    pub(super) fn trust(&mut self, chain: &Chain<'_>, manager: &Node) {
         for (place, _) in &chain.modules {
             let Some(filter) = chain.filters.get(*place) else {
                 continue;
             };
             self.judge(filter);
             if is_true(filter, "disabled") {
-                let message = "Scrim's filter is disabled but where a route switches it on, and a request that is routed twice misses it; leave it on";
-                self.error(
-                    Rule::Disabled,
-                    at(filter, &["disabled"]).unwrap_or(filter).span,
-                    message,
-                );
+                let span = at(filter, &["disabled"]).unwrap_or(filter).span;
+                if switched_on(manager, called(filter)) == Some(false) {
+                    let message = "Scrim's filter is disabled, and not every route switches it on: the others pass unjudged; leave it on";
+                    self.error(Rule::Disabled, span, message);
+                } else {
+                    let message = "Scrim's filter is disabled but where a route switches it on (as Envoy Gateway does it): what no such route matches it does not see; leave it on, or see that every route has it";
+                    self.warn(Rule::Disabled, span, message);
+                }
             }
             if is_true(filter, "is_optional") {
                 let message = "Scrim's filter is optional: where it cannot be loaded requests pass unjudged; take `is_optional` out";

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use scrim_policy::document::{Node, Severity, Value};
 
-use super::config::{at, field, is_true, items, list, text_of, typed_config};
+use super::config::{at, field, is_true, items, list, members, text_of, typed_config};
 use super::filters::role;
 use super::formats::Place;
 use super::scrim::{self, Lets, Module};
@@ -32,6 +32,8 @@ pub(super) struct Chain<'d> {
     pub(super) suppresses: bool,
     /// Whether the chain itself is not in the file.
     pub(super) unseen: bool,
+    /// Scrim's filters elsewhere in the file, for such a chain.
+    pub(super) names: Vec<String>,
 }
 
 impl<'d> Chain<'d> {
@@ -69,6 +71,7 @@ impl<'d> Chain<'d> {
             traces_paths: tracing.is_some_and(|tracing| number(tracing, "max_path_tag_length") != Some("0")),
             suppresses: router.is_some_and(|router| is_true(router.message, "suppress_envoy_headers")),
             unseen: false,
+            names: Vec::new(),
         }
     }
 
@@ -91,7 +94,8 @@ impl<'d> Chain<'d> {
     /// Whether a filter of this name is Scrim's.
     pub(super) fn is_scrims(&self, name: &str, options: &Options) -> bool {
         if self.unseen {
-            return name.starts_with("scrim") || options.filter_names.iter().any(|known| known == name);
+            let mut known = options.filter_names.iter().chain(&self.names);
+            return name.starts_with("scrim") || known.any(|known| known == name);
         }
         let named = |place: &usize| self.filters.get(*place).and_then(|filter| text_of(filter, "name")) == Some(name);
         self.modules.iter().any(|(place, _)| named(place))
@@ -123,9 +127,12 @@ impl Linter<'_> {
         let chain = Chain::of(list(manager, "http_filters"), manager, self.options);
         if chain.scrim.is_some() {
             self.lets = chain.lets;
+            let places = chain.modules.iter().filter_map(|(place, _)| chain.filters.get(*place));
+            self.names
+                .extend(places.filter_map(|filter| text_of(filter, "name")).map(str::to_owned));
         }
         self.presence(manager, &chain);
-        self.trust(&chain);
+        self.trust(&chain, manager);
         self.around(&chain);
         self.upgrades(manager);
         for entry in list(manager, "access_log") {
@@ -266,12 +273,29 @@ impl Linter<'_> {
     pub(super) fn lone_routes(&mut self, routes: &Node) -> bool {
         let chain = Chain {
             lets: self.lets,
+            names: self.names.clone(),
             ..Chain::unseen(routes, self.options)
         };
         self.routes(routes, &chain);
         self.formats(routes, Place::Elsewhere, &chain);
         true
     }
+}
+
+/// Whether every route switches on the filter of this name; none where the routes are not in the file.
+pub(super) fn switched_on(manager: &Node, name: &str) -> Option<bool> {
+    let routes = field(manager, "route_config")?;
+    let on = |node: &Node| {
+        let configs = field(node, "typed_per_filter_config").map(members).unwrap_or_default();
+        configs
+            .iter()
+            .any(|(key, config)| key.name == name && !is_true(config, "disabled"))
+    };
+    let everywhere = on(routes)
+        || list(routes, "virtual_hosts")
+            .iter()
+            .all(|host| on(host) || list(host, "routes").iter().all(on));
+    Some(everywhere)
 }
 
 /// Whether no route leads to an upstream.

@@ -57,7 +57,7 @@ rules! {
     /// Switched off for some.
     Disabled = "scrim-disabled",
         "Scrim's filter is `disabled`, for a route or altogether",
-        "Envoy fixes a stream's filters at its first route, and a later match does not add a disabled one: one request that is routed twice is enough to get by",
+        "Envoy fixes a stream's filters at its first route, and a later match does not add a disabled one: one request that is routed twice is enough to get by. A warning where the filter is disabled and every route that is in the file switches it on, as Envoy Gateway has it",
         "leave the filter on; choose the policy by the route's metadata `filter_metadata.scrim.policy`, or a policy without sections";
     /// An upgrade gets other filters.
     Bypassed = "scrim-bypassed",
