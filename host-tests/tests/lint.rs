@@ -272,6 +272,8 @@ fn filters_before_scrim() {
         ("cache", "error cache-before"),
         ("cache_v2", "error cache-before"),
         ("tap", "error tap"),
+        ("file_system_buffer", "warning tap"),
+        ("rate_limit_quota", "warning filter-before"),
         ("buffer", ""),
         ("compressor", ""),
         ("health_check", ""),
@@ -563,6 +565,13 @@ fn spans() {
             );
         }
     }
+    let tracer = |kind: &str| {
+        let config = json!({"@type": format!("type.googleapis.com/envoy.config.trace.v3.{kind}")});
+        move |manager: &mut Value| manager["tracing"] = json!({"provider": {"name": "t", "typed_config": config}})
+    };
+    assert_eq!(rules(TIGHT, tracer("SkyWalkingConfig")), ["error trace-url"]);
+    assert_eq!(rules(TIGHT, tracer("ZipkinConfig")), [""; 0]);
+    assert_eq!(rules(TIGHT, tracer("NewConfig")), ["warning not-looked-into"]);
     // Envoy takes this as it stands.
     let decorator = |manager: &mut Value| route(manager)["decorator"] = json!({"operation": "%REQ(:PATH)%"});
     assert_eq!(rules(OBSERVING, decorator), [""; 0]);

@@ -57,7 +57,6 @@ pub(super) fn role(name: &str) -> Role {
         | "json_to_metadata"
         | "on_demand"
         | "original_src"
-        | "rate_limit_quota"
         | "sse_to_metadata"
         | "stateful_session"
         | "thrift_to_metadata"
@@ -77,14 +76,13 @@ pub(super) fn role(name: &str) -> Role {
         | "ext_proc"
         | "oauth2"
         | "aws_lambda"
-        | "file_system_buffer"
         | "grpc_json_transcoder"
         | "grpc_json_reverse_transcoder" => Role::Sends,
-        "lua" | "golang" | "wasm" | "dynamic_modules" | "composite" | "match_delegate" | "filter_chain"
-        | "custom_response" => Role::Anything,
+        "lua" | "rate_limit_quota" | "golang" | "wasm" | "dynamic_modules" | "composite" | "match_delegate"
+        | "filter_chain" | "custom_response" => Role::Anything,
         "cache" | "cache_v2" => Role::Cache,
-        "router" | "tap" | "ratelimit" | "grpc_stats" | "header_mutation" | "header_to_metadata" | "set_metadata"
-        | "set_filter_state" => Role::Own,
+        "router" | "file_system_buffer" | "tap" | "ratelimit" | "grpc_stats" | "header_mutation"
+        | "header_to_metadata" | "set_metadata" | "set_filter_state" => Role::Own,
         _ => Role::Unknown,
     }
 }
@@ -188,6 +186,10 @@ impl Linter<'_> {
                 let message = format!("tap `{name}` writes down heads and bodies; take it out");
                 self.error(Rule::Tap, filter.span, message);
             }
+            Some("file_system_buffer") => {
+                let message = format!("`{name}` may write bodies to disk; keep buffers in memory");
+                self.warn(Rule::Tap, filter.span, message);
+            }
             Some("grpc_stats") if is_true(typed.message, "stats_for_all_methods") => {
                 if let Some(severity) = chain.severity_at(place) {
                     let message = format!(
@@ -232,8 +234,7 @@ impl Linter<'_> {
     /// Descriptors of rate limits that are made of URLs, anywhere in `node`.
     pub(super) fn descriptors(&mut self, node: &Node, chain: &Chain<'_>) {
         let limiter = chain.filters.iter().position(|filter| {
-            typed_config(filter)
-                .is_some_and(|typed| matches!(package(typed.name), Some("ratelimit" | "rate_limit_quota")))
+            typed_config(filter).is_some_and(|typed| matches!(package(typed.name), Some("ratelimit")))
         });
         // A local one counts by itself and sends nothing.
         let severity = match limiter {

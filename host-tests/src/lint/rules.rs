@@ -86,7 +86,7 @@ rules! {
         "put the cache after Scrim's filter";
     /// Records of whole exchanges.
     Tap = "tap",
-        "a tap: the HTTP filter, or the transport socket of a listener or cluster",
+        "a tap: the HTTP filter, or the transport socket of a listener or cluster. A warning for `file_system_buffer`, which writes bodies to disk",
         "a tap writes heads and bodies down, the URL among them: streamed ones as they come, buffered ones with what the upstream gets (seen)",
         "take it out";
     /// A log format with URLs.
@@ -97,7 +97,7 @@ rules! {
     /// Envoy's own format.
     LogDefaultFormat = "log-default-format",
         "an access log without a format",
-        "Envoy's own format has `%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%`: safe for requests that Scrim saw, but the raw path for those that Envoy refuses before any filter (seen), and for all after a route that rewrites the path",
+        "Envoy's own format has `%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%`: safe for requests that Scrim saw, but the raw path for those that Envoy refuses before any filter (seen), for the lines that `flush_access_log_on_new_request` writes at a stream's start (seen), and for all after a route that rewrites the path",
         "give a format, such as the one `scrim render envoy` prints";
     /// A logger that always sends the path.
     LogGrpc = "log-grpc",
@@ -111,8 +111,8 @@ rules! {
         "leave it out, or make sure that it never holds a part of a URL and say `--allow log-unknown`";
     /// Span tags with URLs.
     TraceUrl = "trace-url",
-        "a span's tag or name made of the path, a query parameter or a header that holds URLs",
-        "tags and operations are made at the stream's end from what the upstream got (seen): under `observe` the value itself. (Envoy's own `http.url` prefers `x-envoy-original-path`, which Scrim sets to the safe path.) A warning where the policy lets nothing through",
+        "a span's tag or name made of the path, a query parameter or a header that holds URLs; the SkyWalking tracer",
+        "tags and operations are made at the stream's end from what the upstream got (seen): under `observe` the value itself. (Envoy's own `http.url` prefers `x-envoy-original-path`, which Scrim sets to the safe path.) SkyWalking names spans by the path as the client sent it, whatever Scrim makes of it (seen; not so Zipkin, OpenTelemetry, Datadog, X-Ray, fluentd). A warning where the policy lets nothing through",
         "take the tag out; a literal or `%ROUTE_NAME%` names a span as well";
     /// The router puts the raw path into a header.
     OriginalPath = "original-path",

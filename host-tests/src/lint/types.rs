@@ -76,8 +76,11 @@ const NETWORK: [&str; 16] = [
     "zookeeper_proxy",
 ];
 
-/// Tracers that set no more than what Envoy's rules for spans say.
-const TRACERS: [&str; 3] = ["opentelemetry", "zipkin", "fluentd"];
+/// Tracers whose spans have the URL in `http.url` and nowhere else (seen with each).
+const TRACERS: [&str; 2] = ["opentelemetry", "fluentd"];
+const OLD_TRACERS: [&str; 4] = ["ZipkinConfig", "OpenTelemetryConfig", "DatadogConfig", "XRayConfig"];
+/// One that names spans by the path as it comes.
+const SKYWALKING: &str = "envoy.config.trace.v3.SkyWalkingConfig";
 
 impl Linter<'_> {
     /// Tells taps and unknown types everywhere in the document.
@@ -86,6 +89,9 @@ impl Linter<'_> {
         if tapped {
             let message = "a tap on a transport socket writes down every byte; take it out";
             self.error(Rule::Tap, node.span, message);
+        } else if typed(node).is_some_and(|typed| typed.name == SKYWALKING) {
+            let message = "SkyWalking's spans are named by the path as it comes, before any filter; use another tracer";
+            self.error(Rule::TraceUrl, node.span, message);
         } else if self.judged.contains(&std::ptr::from_ref(node))
             // What is used of it stands in its filter's place.
             || typed(node).is_some_and(|typed| typed.name == "envoy.admin.v3.EcdsConfigDump")
@@ -115,6 +121,9 @@ fn known(name: &str) -> bool {
     if name.contains("dynamic_module") || name.contains(".wasm.") || name.contains(".golang.") {
         return false;
     }
+    if let Some(tracer) = name.strip_prefix("envoy.config.trace.v3.") {
+        return OLD_TRACERS.contains(&tracer);
+    }
     match (
         package("envoy.extensions.filters.network."),
         package("envoy.extensions.tracers."),
@@ -134,6 +143,7 @@ mod tests {
     fn types_are_known_or_not() {
         for (name, wanted) in [
             ("envoy.config.trace.v3.ZipkinConfig", true),
+            ("envoy.config.trace.v3.LightstepConfig", false),
             ("envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", true),
             (
                 "envoy.extensions.transport_sockets.dynamic_modules.v3.DynamicModuleTransportSocket",
