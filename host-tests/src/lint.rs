@@ -15,7 +15,7 @@
 //! ```
 //! use scrim::lint::{Options, Rule, lint};
 //! let findings = lint("http_filters: []\n", &Options::default());
-//! assert_eq!(findings[0].rule, Rule::NoScrim);
+//! assert!(findings.iter().any(|finding| finding.rule == Rule::NoScrim));
 //! ```
 
 mod config;
@@ -221,6 +221,7 @@ impl Linter<'_> {
             match typed.name {
                 "envoy.config.bootstrap.v3.Bootstrap" => return self.bootstrap(typed.message),
                 "envoy.config.listener.v3.Listener" => return self.listener(typed.message),
+                "envoy.config.cluster.v3.Cluster" => self.upstream_filters(typed.message),
                 name if name.ends_with(".HttpConnectionManager") => return self.manager(typed.message),
                 "envoy.config.route.v3.RouteConfiguration" => return self.lone_routes(typed.message),
                 // The dump of listeners has its listeners, and those have the static routes.
@@ -276,6 +277,12 @@ impl Linter<'_> {
             .unwrap_or_default()
         {
             self.listener(listener);
+        }
+        for cluster in at(node, &["static_resources", "clusters"])
+            .map(items)
+            .unwrap_or_default()
+        {
+            self.upstream_filters(cluster);
         }
         true
     }

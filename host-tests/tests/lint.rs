@@ -323,6 +323,26 @@ fn filters_after_scrim() {
 }
 
 #[test]
+fn filters_of_clusters() {
+    for (package, tight, observing) in [
+        ("ext_proc", "", "warning filter-after"),
+        ("lua", "", "warning filter-after"),
+        ("tap", "error tap", "error tap"),
+        ("buffer", "", ""),
+        ("new_thing", "warning not-looked-into", "warning not-looked-into"),
+    ] {
+        for (policy, wanted) in [(TIGHT, tight), (OBSERVING, observing)] {
+            let wanted: &[&str] = if wanted.is_empty() { &[] } else { &[wanted] };
+            let mut bootstrap = document(policy, Modules::Suite);
+            let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+            bootstrap["static_resources"]["clusters"][0]["typed_extension_protocol_options"][options]["http_filters"] =
+                json!([filter(package, json!({}))]);
+            assert_eq!(told(&bootstrap.to_string()), wanted, "{package}");
+        }
+    }
+}
+
+#[test]
 fn the_policy_given_counts() {
     let text = changed(OBSERVING, after(filter("ext_authz", json!({}))));
     let mut options = Options {

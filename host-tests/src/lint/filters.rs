@@ -185,6 +185,7 @@ impl Linter<'_> {
             Some("tap") => {
                 let message = format!("tap `{name}` writes down heads and bodies; take it out");
                 self.error(Rule::Tap, filter.span, message);
+                self.judge(typed.message);
             }
             Some("file_system_buffer") => {
                 let message = format!("`{name}` may write bodies to disk; keep buffers in memory");
@@ -228,6 +229,31 @@ impl Linter<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Filters of a cluster's own, which see what goes to the upstream.
+    pub(super) fn upstream_filters(&mut self, cluster: &Node) {
+        let protocols = field(cluster, "typed_extension_protocol_options")
+            .map(members)
+            .unwrap_or_default();
+        let filters = protocols.iter().flat_map(|(_, options)| list(options, "http_filters"));
+        for filter in filters {
+            let Some(typed) = typed_config(filter) else { continue };
+            let name = called(filter);
+            if package(typed.name) == Some("tap") {
+                let message = format!("tap `{name}` writes down heads and bodies; take it out");
+                self.error(Rule::Tap, filter.span, message);
+            } else if matches!(role(typed.name), Role::Sends | Role::Anything) && self.lets != Lets::Nothing {
+                let message = format!(
+                    "filter `{name}` of a cluster gets every URL as the upstream does, and {}; do not let it have the path, or use another action than `observe`",
+                    self.lets.clause()
+                );
+                self.warn(Rule::FilterAfter, filter.span, message);
+            } else {
+                continue;
+            }
+            self.judge(typed.message);
         }
     }
 

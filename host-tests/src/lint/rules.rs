@@ -76,7 +76,7 @@ rules! {
         "put Scrim's filter first";
     /// Something after Scrim gets what a policy lets through.
     FilterAfter = "filter-after",
-        "a filter after Scrim that sends the URL elsewhere, where the policy lets PHI through (`observe`, sealed ids, no `phi_url`)",
+        "a filter after Scrim, or of a cluster, that sends the URL elsewhere or may do so, where the policy lets PHI through (`observe`, sealed ids, no `phi_url`)",
         "after Scrim the URL is what the upstream gets, and there that is the value itself",
         "let that service get only the headers it needs, or use another action than `observe`";
     /// A cache whose hits skip Scrim.
