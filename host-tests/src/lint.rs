@@ -102,6 +102,10 @@ pub fn lint(text: &str, options: &Options) -> Vec<Finding> {
     match read(text) {
         Ok(mut node) => {
             dump::inline(&mut node);
+            if linter.lets == Lets::Unknown {
+                // Clusters may stand before the listeners whose filters have the policy.
+                linter.lets = Lets::of(scrim::policy_within(&node).as_ref());
+            }
             linter.document(&node);
         }
         Err((span, why)) => linter.error(Rule::Unreadable, span, why),
@@ -228,7 +232,9 @@ impl Linter<'_> {
                 "envoy.admin.v3.BootstrapConfigDump" => {
                     if let Some(bootstrap) = field(typed.message, "bootstrap") {
                         self.administration(bootstrap);
-                        self.judge(typed.message);
+                        if let Some(resources) = field(bootstrap, "static_resources") {
+                            self.judge(resources);
+                        }
                     }
                     return true;
                 }

@@ -1063,6 +1063,32 @@ fn what_came_by_discovery_is_put_where_it_belongs() {
     );
 }
 
+/// A dump has clusters before listeners, and static resources twice.
+#[test]
+fn a_dump_is_read_once_and_whole() {
+    for (policy, wanted) in [(TIGHT, &[][..]), (OBSERVING, &["warning filter-after"])] {
+        let mut bootstrap = document(policy, Modules::Suite);
+        let resources = &mut bootstrap["static_resources"];
+        let mut cluster = resources["clusters"][0].clone();
+        cluster["@type"] = json!("type.googleapis.com/envoy.config.cluster.v3.Cluster");
+        cluster["typed_extension_protocol_options"]["o"] = json!({"http_filters": [filter("lua", json!({}))]});
+        let mut listener = resources["listeners"][0].clone();
+        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+        // Nothing of these is told twice.
+        resources["listeners"][0] = json!({"x": {"@type": "type.googleapis.com/com.example.Mine"}});
+        bootstrap["stats_sinks"] = json!([{"typed_config": {"@type": "type.googleapis.com/com.example.Sink"}}]);
+        let mut configs = json!({"configs": [
+            {"@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump", "bootstrap": bootstrap},
+            {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "static_clusters": [{"cluster": cluster}]},
+            {"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump", "static_listeners": [{"listener": listener}]},
+        ]});
+        let with_sink = [wanted, &["warning not-looked-into"]].concat();
+        assert_eq!(told(&configs.to_string()), with_sink);
+        configs["configs"][0]["bootstrap"]["stats_sinks"].take();
+        assert_eq!(told(&configs.to_string()), wanted);
+    }
+}
+
 /// A running Envoy's `/config_dump`, the modules in it.
 #[test]
 fn a_running_envoy_is_looked_into() {

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use scrim_policy::document::Node;
 
-use super::config::{at, field, text_of, typed, typed_config};
+use super::config::{at, field, items, members, text_of, typed, typed_config};
 use crate::modules::CHAIN;
 
 /// A module of Scrim in a filter chain.
@@ -88,6 +88,13 @@ pub(super) fn policy(filter: &Node) -> Option<Json> {
     };
     let is_policy = json.get("version").is_some() && ["policies", "routes"].iter().any(|key| json.get(key).is_some());
     is_policy.then_some(json)
+}
+
+/// The first policy anywhere in a document.
+pub(super) fn policy_within(node: &Node) -> Option<Json> {
+    policy(node)
+        .or_else(|| members(node).iter().find_map(|(_, member)| policy_within(member)))
+        .or_else(|| items(node).iter().find_map(policy_within))
 }
 
 impl Lets {
