@@ -5,6 +5,7 @@ pub mod envoy;
 pub mod exchange;
 pub mod gateway;
 pub mod inspect;
+pub mod lint;
 pub mod modules;
 pub mod policy_file;
 pub mod render;

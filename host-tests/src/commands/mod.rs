@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod explain;
 mod inspect;
+mod lint;
 mod render;
 mod schema;
 mod serve;
@@ -31,6 +32,7 @@ Examples:
   scrim test cases/ --engine both                         run cases on wasmtime and in a real Envoy
   scrim serve --policy policy.yaml --listen 127.0.0.1:8080 --upstream 127.0.0.1:9090
   scrim render envoy --policy policy.yaml > envoy.yaml    what to deploy
+  scrim lint envoy.yaml                                   what in it would still leak PHI from URLs
 
 Exit codes: 0 all is well, 1 what was asked for failed, 2 it could not be run."
 )]
@@ -47,6 +49,8 @@ enum Command {
     Check(check::Check),
     /// Show which route and policy win for a request, why, and what each filter would do
     Explain(explain::Explain),
+    /// Name what in an Envoy configuration would still leak PHI from URLs
+    Lint(lint::Lint),
     /// Run declarative case files
     Test(test::Test),
     /// Run a local gateway
@@ -120,6 +124,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Demo => demo::run(),
         Command::Check(check) => check.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Lint(lint) => lint.run(),
         Command::Test(test) => test.run(),
         Command::Serve(serve) => serve.run(),
         Command::Render(render) => render.run(),
