@@ -297,6 +297,11 @@ fn the_policy_names_headers() {
 }
 
 #[test]
+fn the_lists_are_sorted() {
+    assert!(TOLD_URLS.is_sorted() && ECHOES.is_sorted());
+}
+
+#[test]
 fn headers_without_rules_are_not_looked_into() {
     let policy = policy(Action::Reject, |_| {});
     assert_eq!(
