@@ -199,7 +199,10 @@ impl PhiPolicy {
         };
         match action {
             Action::Reject => return Err(refuse(Kind::Header)),
-            Action::Strip => return Ok(remove(head, name, counts)),
+            Action::Strip => {
+                remove(head, name, counts);
+                return Ok(());
+            }
             Action::Observe => {
                 counts.observed = counts.observed.saturating_add(1);
                 return Ok(());
@@ -239,7 +242,10 @@ impl PhiPolicy {
                     values.push(match self.judge_free_text(text, Way::In, scene, counts) {
                         Found::Nothing => text.to_owned(),
                         Found::Replace(value) => value,
-                        Found::Strip => return Ok(remove(head, name, counts)),
+                        Found::Strip => {
+                            remove(head, name, counts);
+                            return Ok(());
+                        }
                         Found::Reject(rejection) => return Err(refuse(rejection.kind)),
                     });
                     continue;

@@ -298,6 +298,25 @@ fn links_and_texts_in_responses_are_judged() {
     assert_eq!(masking.rewrite(9, "x", &scene()).as_deref(), Some("***"));
 }
 
+#[test]
+fn only_policies_that_judge_fhir_urls_rewrite_responses() {
+    let rewrites = |phi_url: Option<Value>| {
+        let mut policy = json!({"response_trim": {"views": [{"deny": ["$.x"]}]}});
+        if let Some(phi_url) = phi_url {
+            policy["phi_url"] = phi_url;
+        }
+        let document = json!({"version": "1", "policies": {"p": policy}, "default": "p"});
+        let mut problems = crate::document::Problems::default();
+        let node = crate::document::Node::from_json(&document);
+        let compiled = crate::compile::Compiled::new::<{ crate::chain::ALL }>(&node, &|_| None, &mut problems).unwrap();
+        let trim = compiled.policy(0).unwrap().response_trim().unwrap();
+        trim.views.iter().all(|view| view.program.rewrites())
+    };
+    assert!(rewrites(Some(json!({"preset": "fhir-r4"}))));
+    assert!(!rewrites(Some(json!({"detect": ["ssn"]}))));
+    assert!(!rewrites(None));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(800))]
 
