@@ -124,20 +124,20 @@ impl PhiPolicy {
             is_ours("if-none-exist"),
         );
         if referer {
-            apply(head, "referer", &mut counts, |lines, _| match lines {
-                [one] => self.referer(one, scene),
+            apply(head, "referer", &mut counts, |lines, counts| match lines {
+                [one] => cut(self.referer(one, scene), counts),
                 _ => Line::Remove,
             });
         }
         if origin {
-            apply(head, "origin", &mut counts, |lines, _| match lines {
+            apply(head, "origin", &mut counts, |lines, counts| match lines {
                 [one] if self.is_origin(one) => Line::Keep,
-                _ => Line::Replace("null".to_owned()),
+                _ => cut(Line::Replace("null".to_owned()), counts),
             });
         }
         if forwarded {
-            apply(head, "forwarded", &mut counts, |lines, _| {
-                each(lines, |line| forwarded::judge(self, line))
+            apply(head, "forwarded", &mut counts, |lines, counts| {
+                cut(each(lines, |line| forwarded::judge(self, line)), counts)
             });
         }
         for name in known(head, &TOLD_URLS) {
@@ -402,6 +402,14 @@ fn known(head: &Head, names: &'static [&'static str]) -> Vec<&'static str> {
 fn remove(head: &mut Head, name: &str, counts: &mut Counts) {
     head.remove_where(|found| found == name.as_bytes());
     counts.stripped = counts.stripped.saturating_add(1);
+}
+
+/// Counts what goes of a value.
+fn cut(line: Line, counts: &mut Counts) -> Line {
+    if matches!(line, Line::Replace(_)) {
+        counts.stripped = counts.stripped.saturating_add(1);
+    }
+    line
 }
 
 /// Does what `judge` says of all lines of a header. Lines that are no text go.

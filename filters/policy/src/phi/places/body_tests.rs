@@ -104,6 +104,15 @@ fn forms_are_judged_by_on_body() {
         judged(&policy, "/fhir/Patient/7/Observation/_search", FORM, "code=x"),
         "code=x"
     );
+    for body in ["{\"name\":\"Ada\"}", "<x/>"] {
+        assert_eq!(judged(&policy, path, FORM, body), "400 unreadable -");
+    }
+    let target = Target::parse(path.as_bytes()).ok().unwrap();
+    let mut head = post(Some(FORM));
+    head.set("content-encoding", "br");
+    assert!(policy.judge_body(b"code=x", &head, &target, &scene()).is_err());
+    head.set("content-encoding", "identity");
+    assert!(policy.judge_body(b"code=x", &head, &target, &scene()).is_ok());
     for body in ["a=%zz", "a=1;b=2", "a=b c", "a=1#x", "\u{0}", "%ff"] {
         assert_eq!(judged(&policy, path, FORM, body), "400 unreadable -", "{body}");
     }
@@ -136,6 +145,7 @@ fn what_is_sealed_in_bodies_is_opened() {
     }
     let passing = policy(Action::Reject, |rules| rules.on_body = Action::Pass);
     assert_eq!(judged(&passing, path, FORM, "name=Ada&x=%zz"), "name=Ada&x=%zz");
+    assert_eq!(judged(&passing, "/fhir", JSON, "{%"), "{%");
     assert_eq!(opened(&passing, path, FORM, "name=Ada"), Some(None));
     assert_eq!(
         opened(

@@ -641,3 +641,23 @@ proptest! {
         policy.response_headers(&mut head, &scene());
     }
 }
+
+#[test]
+fn time_grows_with_the_length_alone() {
+    let policy = policy(Action::Mask, |_| {});
+    let start = std::time::Instant::now();
+    for text in [
+        "=".repeat(60_000),
+        "a=".repeat(30_000),
+        "é 512-34-5678".repeat(4_000),
+        "/Patient/7".repeat(6_000),
+        "%25".repeat(20_000),
+        "x://".repeat(15_000),
+        "a@b.org512-34-5678".repeat(3_000),
+    ] {
+        policy.judge_text(&text, &scene());
+        policy.judge_link(&text, &scene());
+        println!("{} {:?}", &text[..8], start.elapsed());
+    }
+    assert!(start.elapsed().as_secs() < 60);
+}
