@@ -657,7 +657,6 @@ fn time_grows_with_the_length_alone() {
     ] {
         policy.judge_text(&text, &scene());
         policy.judge_link(&text, &scene());
-        println!("{} {:?}", &text[..8], start.elapsed());
     }
-    assert!(start.elapsed().as_secs() < 60);
+    assert!(start.elapsed().as_secs() < 20);
 }
