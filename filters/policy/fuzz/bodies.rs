@@ -13,9 +13,11 @@ use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Node, Problems};
 use scrim_policy::head::{RequestHead, ResponseHead};
 use scrim_policy::policy_file::{self, Class};
+use scrim_policy::phi::{Action, DetectEntry, Outcome, PhiPolicy, Preset, Rules, Scene, Secrets};
 use scrim_policy::scope::{Need, Requirement, ScopeSet};
 use scrim_policy::token::dpop::{self, Claim, ReplayCache};
 use scrim_policy::token::{Algorithm, Issuer, KeySet, TokenCache, TokenPolicy};
+use scrim_policy::url::Target;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -173,6 +175,192 @@ fn lines(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
         Some((name, line.get(at + 1..)?.trim_ascii().to_vec())).filter(|(name, _)| !name.is_empty())
     };
     bytes.split(|byte| *byte == b'\n').filter_map(line).collect()
+}
+
+/// Bytes are a request target with one canonical form, or are refused. A number planted between two texts (cut at NUL) goes neither on nor to the log.
+pub fn url(bytes: &[u8]) {
+    if let Ok(target) = Target::parse(bytes) {
+        let rendered = target.render();
+        let again = Target::parse(rendered.as_bytes()).expect("the canonical form is a target");
+        assert_eq!((again.path(), again.render()), (target.path(), rendered.clone()));
+        let pairs = |target: &Target<'_>| -> Vec<(String, String)> {
+            let pair = |p: &scrim_policy::url::Parameter<'_>| (p.name().to_owned(), p.value().to_owned());
+            target.parameters().iter().map(pair).collect()
+        };
+        assert_eq!(pairs(&again), pairs(&target));
+        for action in HIDING {
+            let judgement = phi(action).judge(&target, Some(2026));
+            assert!(judgement.log_safe.is_ascii());
+            if let Outcome::Rewrite(sent) = judgement.outcome {
+                assert!(Target::parse(&sent).is_ok());
+            }
+        }
+    }
+    let planted = planted(bytes);
+    let Ok(target) = Target::parse(&planted) else { return };
+    // The host is the route's to judge: it must be the one that was called.
+    if target.authority().is_some_and(|host| shows(host.as_bytes())) {
+        return;
+    }
+    for action in HIDING {
+        let judgement = phi(action).judge(&target, Some(2026));
+        assert!(!shows(judgement.log_safe.as_bytes()));
+        match judgement.outcome {
+            Outcome::Pass => panic!("the number passes"),
+            Outcome::Rewrite(sent) => assert!(!shows(&sent)),
+            Outcome::Reject(_) => {}
+        }
+    }
+}
+
+/// A number planted between two texts (cut at NUL) is in no header and no body that goes on, wherever the whole stands; and what went out goes out
+/// as it is.
+pub fn places(bytes: &[u8]) {
+    let scene = Scene {
+        year: Some(2026),
+        authority: b"h",
+        opens: &|_| None,
+    };
+    let target = Target::parse(b"/fhir/Patient").expect("a target");
+    let planted = planted(bytes);
+    // No header holds a line's end.
+    let line: Vec<u8> = planted
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b'\r' | b'\n' | 0))
+        .collect();
+    let left = |lines: Vec<Vec<u8>>| assert!(!lines.iter().any(|line| shows(line)), "the number is left");
+    for action in HIDING {
+        let policy = phi(action);
+        for name in [
+            "referer",
+            "origin",
+            "forwarded",
+            "if-none-exist",
+            "x-original-uri",
+            "x-forwarded-prefix",
+        ] {
+            let mut head = RequestHead::new([(name.to_owned(), line.clone())]);
+            if policy.request_headers(&mut head, &target, &scene).is_ok() {
+                left(head.all(name).map(<[u8]>::to_vec).collect());
+            }
+        }
+        for name in [
+            "location",
+            "content-location",
+            "link",
+            "refresh",
+            "content-disposition",
+            "sourcemap",
+        ] {
+            let mut head = ResponseHead::new([(name.to_owned(), line.clone())]);
+            policy.response_headers(&mut head, &scene);
+            let once: Vec<_> = head.all(name).map(<[u8]>::to_vec).collect();
+            if let [one] = once.as_slice() {
+                let mut again = ResponseHead::new([(name.to_owned(), one.clone())]);
+                policy.response_headers(&mut again, &scene);
+                assert_eq!(again.first(name), Some(one.as_slice()), "{name}");
+            }
+            left(once);
+        }
+        let text = String::from_utf8_lossy(&planted).into_owned();
+        for judge in [PhiPolicy::judge_link, PhiPolicy::judge_text] {
+            let shown = judge(policy, &text, &scene).unwrap_or_else(|| text.clone());
+            assert!(!shows(shown.as_bytes()));
+            assert!(judge(policy, &shown, &scene).is_none());
+        }
+        let bundle = |request| {
+            serde_json::json!({"entry": [{"request": request}]})
+                .to_string()
+                .into_bytes()
+        };
+        for (path, kind, body) in [
+            (
+                "/fhir/Patient/_search",
+                "application/x-www-form-urlencoded",
+                planted.clone(),
+            ),
+            ("/fhir", "application/json", bundle(serde_json::json!({"url": text}))),
+            (
+                "/fhir",
+                "application/json",
+                bundle(serde_json::json!({"url": "Patient", "ifNoneExist": text})),
+            ),
+            ("/fhir", "application/json", bytes.to_vec()),
+        ] {
+            let head = RequestHead::new([
+                (":method".to_owned(), b"POST".to_vec()),
+                ("content-type".to_owned(), kind.as_bytes().to_vec()),
+            ]);
+            let target = Target::parse(path.as_bytes()).expect("a target");
+            assert!(policy.wants_body(&head, &target));
+            let _ = policy.open_body(&body, &head, &target);
+            if let Ok((sent, _)) = policy.judge_body(&body, &head, &target, &scene) {
+                assert!(!shows(&sent.unwrap_or(body)) || path == "/fhir");
+            }
+        }
+    }
+}
+
+/// A number that a detector finds wherever it stands between slashes.
+const CANARY: &str = "512-34-5678";
+
+/// The actions that let nothing through.
+const HIDING: [Action; 2] = [Action::Mask, Action::Reject];
+
+fn planted(bytes: &[u8]) -> Vec<u8> {
+    let (head, tail) = match bytes.iter().position(|byte| *byte == 0) {
+        Some(cut) => (&bytes[..cut], &bytes[cut + 1..]),
+        None => (bytes, &b""[..]),
+    };
+    [head, b"/", CANARY.as_bytes(), b"/", tail].concat()
+}
+
+/// Whether the number is in what goes on, were it decoded over and over.
+fn shows(bytes: &[u8]) -> bool {
+    let mut text = bytes.to_vec();
+    for _ in 0..8 {
+        let mut next = Vec::new();
+        let mut rest = text.as_slice();
+        while let Some((byte, tail)) = rest.split_first() {
+            let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+            let code = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
+            match code {
+                Some(code) if *byte == b'%' => {
+                    next.push(code);
+                    rest = &tail[2..];
+                }
+                _ => {
+                    next.push(*byte);
+                    rest = tail;
+                }
+            }
+        }
+        text = next;
+    }
+    text.windows(CANARY.len()).any(|window| window == CANARY.as_bytes())
+}
+
+/// A policy that does this to everything.
+fn phi(action: Action) -> &'static PhiPolicy {
+    thread_local! {
+        static POLICIES: [&'static PhiPolicy; 2] = HIDING.map(|action| {
+            let entry = |name: &str| DetectEntry { name: name.to_owned(), pattern: None, action: None };
+            let rules = Rules {
+                preset: Some(Preset::FhirR4),
+                on_query: action,
+                on_path: Some(action),
+                detect: ["ssn", "email", "phone", "mrn"].map(entry).to_vec(),
+                on_detect: action,
+                on_body: action,
+                ..Rules::default()
+            };
+            let policy = PhiPolicy::new(rules, Secrets::default()).ok().expect("the rules are good");
+            &*Box::leak(Box::new(policy))
+        });
+    }
+    let index = usize::from(action != Action::Mask);
+    POLICIES.with(|policies| policies[index])
 }
 
 fn policy(keys: KeySet) -> TokenPolicy {

@@ -12,13 +12,15 @@ mod bodies;
 /// By its name, what a target does with its bytes.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 8] = [
     ("token", bodies::token),
     ("jwks", bodies::jwks),
     ("scopes", bodies::scopes),
     ("dpop", bodies::dpop),
     ("json", bodies::json),
     ("cache_control", bodies::cache_control),
+    ("url", bodies::url),
+    ("places", bodies::places),
 ];
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {

@@ -5,7 +5,8 @@
 //! 2. In a form, and in `entry.request.url` and `entry.request.ifNoneExist`, `on_body` is done to whatever the preset, the policy's `query` and `path`
 //!    (but for `pass`) and the detectors say carries PHI. What is sealed is opened in any case.
 //! 3. Only the bytes concerned change. `fullUrl`, references and resources are left alone, and so is every other body.
-//! 4. What can't be read is refused: no form at `_search`, XML, what is not JSON, names that stand twice or in another case, entries of other shapes.
+//! 4. What can't be read is refused: no form at `_search`, a content coding, XML, what is not JSON, names that stand twice or in another case, entries of other shapes. Where
+//!    `on_body` says nothing and there is only something to be opened, it goes on sealed.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -102,8 +103,6 @@ impl PhiPolicy {
             match judged.fate {
                 Fate::Keep => Ok(None),
                 Fate::Replace(new) => Ok(Some(new)),
-                // What is only to be opened, and can't be read, goes on sealed.
-                Fate::Unreadable if self.rules.on_body == Action::Pass => Ok(None),
                 Fate::Unreadable => Err(unreadable()),
                 Fate::Reject(rejection) => Err(rejection),
             }
@@ -187,10 +186,13 @@ impl PhiPolicy {
         let media = kind
             .as_deref()
             .map(|kind| kind.split(';').next().unwrap_or_default().trim());
+        let encoded = |coding: &[u8]| !coding.trim_ascii().eq_ignore_ascii_case(b"identity");
+        let is_encoded = head.all("content-encoding").any(encoded);
+        let plain = |format| if is_encoded { Format::Other } else { format };
         let searches = target.segments().last().is_some_and(|last| last.text() == "_search");
         if searches {
             return Some(match media {
-                Some("application/x-www-form-urlencoded") | None => Format::Form,
+                Some("application/x-www-form-urlencoded") | None => plain(Format::Form),
                 Some(_) => Format::Other,
             });
         }
@@ -200,9 +202,9 @@ impl PhiPolicy {
             return None;
         }
         match kind.as_deref() {
-            None => Some(Format::Json),
+            None => Some(plain(Format::Json)),
             Some(kind) if kind.contains(',') => Some(Format::Other),
-            Some(kind) if kind.contains("json") => Some(Format::Json),
+            Some(kind) if kind.contains("json") => Some(plain(Format::Json)),
             Some(kind) if kind.contains("xml") => Some(Format::Other),
             Some(_) => None,
         }
@@ -219,6 +221,20 @@ impl PhiPolicy {
         let Some(format) = self.format(head, target) else {
             return Ok(None);
         };
+        match self.read_format(format, body, target, judge) {
+            // What is only to be opened, and can't be read, goes on sealed.
+            Err(why) if why.kind == Kind::Unreadable && self.rules.on_body == Action::Pass => Ok(None),
+            result => result,
+        }
+    }
+
+    fn read_format(
+        &self,
+        format: Format,
+        body: &[u8],
+        target: &Target<'_>,
+        judge: &mut Judge<'_>,
+    ) -> Result<Option<Vec<u8>>, Rejection> {
         let opens_only = self.rules.on_body == Action::Pass && !may_be_sealed(body);
         if body.is_empty() || opens_only {
             return Ok(None);
@@ -226,6 +242,10 @@ impl PhiPolicy {
         match format {
             Format::Form => {
                 let form = std::str::from_utf8(body).map_err(|_| unreadable())?;
+                // Without a content type another reader may take it for what it looks like.
+                if form.starts_with(['{', '[', '<']) {
+                    return Err(unreadable());
+                }
                 Ok(judge(form, Some(target))?.map(String::into_bytes))
             }
             Format::Json => {

@@ -209,12 +209,15 @@ pub(super) fn refers_to_person(value: &str) -> bool {
             .and_then(|start| head.get(start..))
             .unwrap_or_default();
         if bytes.get(at) == Some(&b'=') {
-            let name = head.rsplit(['?', '&', ';', ' ']).next().unwrap_or_default();
+            // No more than a name's length is looked back, or a long value would cost its square.
+            let from = head.len().saturating_sub(128);
+            let near = (from..head.len()).find_map(|from| head.get(from..)).unwrap_or_default();
+            let name = near.rsplit(['?', '&', ';', ' ', '=']).next().unwrap_or_default();
             let scope = Scope {
                 types: [None; 4],
                 any: true,
             };
-            return name.len() <= 128 && phi_name(name, &scope, false).is_some();
+            return phi_name(name, &scope, false).is_some();
         }
         let more = bytes
             .get(at.saturating_add(1))

@@ -49,8 +49,9 @@ enum Line {
 /// What a header's whole value was sealed for.
 const HEADER: &str = "header";
 
-/// Request headers by which proxies tell the URL that they got.
+/// Request headers by which proxies tell the URL that they got; sorted.
 const TOLD_URLS: [&str; 19] = [
+    "x-auth-request-redirect",
     "x-forwarded-original-path",
     "x-forwarded-original-uri",
     "x-forwarded-original-url",
@@ -62,17 +63,16 @@ const TOLD_URLS: [&str; 19] = [
     "x-original-path",
     "x-original-request-uri",
     "x-original-uri",
+    "x-real-uri",
+    "x-real-url",
     "x-replaced-path",
     "x-request-path",
     "x-request-uri",
     "x-request-url",
-    "x-auth-request-redirect",
-    "x-real-uri",
-    "x-real-url",
     "x-script-name",
 ];
 
-/// Response headers that are a URL, or repeat one.
+/// Response headers that are a URL, or repeat one; sorted.
 const ECHOES: [&str; 25] = [
     "content-base",
     "content-location",
@@ -92,12 +92,12 @@ const ECHOES: [&str; 25] = [
     "x-original-path",
     "x-original-uri",
     "x-original-url",
+    "x-redirect",
     "x-replaced-path",
     "x-request-path",
     "x-request-uri",
     "x-request-url",
     "x-rewrite-url",
-    "x-redirect",
     "x-sourcemap",
 ];
 
@@ -124,31 +124,32 @@ impl PhiPolicy {
             is_ours("if-none-exist"),
         );
         if referer {
-            apply(head, "referer", &mut counts, |lines, _| match lines {
-                [one] => self.referer(one, scene),
+            apply(head, "referer", &mut counts, |lines, counts| match lines {
+                [one] => cut(self.referer(one, scene), counts),
                 _ => Line::Remove,
             });
         }
         if origin {
-            apply(head, "origin", &mut counts, |lines, _| match lines {
+            apply(head, "origin", &mut counts, |lines, counts| match lines {
                 [one] if self.is_origin(one) => Line::Keep,
-                _ => Line::Replace("null".to_owned()),
+                _ => cut(Line::Replace("null".to_owned()), counts),
             });
         }
         if forwarded {
-            apply(head, "forwarded", &mut counts, |lines, _| {
-                each(lines, |line| forwarded::judge(self, line))
+            apply(head, "forwarded", &mut counts, |lines, counts| {
+                cut(each(lines, |line| forwarded::judge(self, line)), counts)
             });
         }
-        for name in TOLD_URLS {
-            if head.has(name) && !self.rules.headers.iter().any(|(named, _)| named == name) {
-                apply(head, name, &mut counts, |lines, _| {
-                    match lines.iter().all(|line| self.are_harmless(line, scene)) {
-                        true => Line::Keep,
-                        false => Line::Remove,
-                    }
-                });
+        for name in known(head, &TOLD_URLS) {
+            if self.rules.headers.iter().any(|(named, _)| named == name) {
+                continue;
             }
+            apply(head, name, &mut counts, |lines, _| {
+                match lines.iter().all(|line| self.are_harmless(line, scene)) {
+                    true => Line::Keep,
+                    false => Line::Remove,
+                }
+            });
         }
         if criteria {
             self.if_none_exist(head, target, scene, &mut counts)?;
@@ -159,14 +160,7 @@ impl PhiPolicy {
     /// Edits the headers of a response.
     pub fn response_headers(&self, head: &mut ResponseHead, scene: &Scene<'_>) -> Counts {
         let mut counts = Counts::default();
-        let known = |name: &[u8]| {
-            ECHOES.iter().any(|echo| echo.as_bytes() == name)
-                || matches!(name, b"link" | b"refresh" | b"content-disposition")
-        };
-        if !head.has_any(known) {
-            return counts;
-        }
-        for name in ECHOES {
+        for name in known(head, &ECHOES) {
             apply(head, name, &mut counts, |lines, counts| match lines {
                 [one] => self.echo(one, scene, counts),
                 _ => Line::Remove,
@@ -206,7 +200,10 @@ impl PhiPolicy {
         };
         match action {
             Action::Reject => return Err(refuse(Kind::Header)),
-            Action::Strip => return Ok(remove(head, name, counts)),
+            Action::Strip => {
+                remove(head, name, counts);
+                return Ok(());
+            }
             Action::Observe => {
                 counts.observed = counts.observed.saturating_add(1);
                 return Ok(());
@@ -246,7 +243,10 @@ impl PhiPolicy {
                     values.push(match self.judge_free_text(text, Way::In, scene, counts) {
                         Found::Nothing => text.to_owned(),
                         Found::Replace(value) => value,
-                        Found::Strip => return Ok(remove(head, name, counts)),
+                        Found::Strip => {
+                            remove(head, name, counts);
+                            return Ok(());
+                        }
                         Found::Reject(rejection) => return Err(refuse(rejection.kind)),
                     });
                     continue;
@@ -390,9 +390,28 @@ fn begins_a_url(text: &str) -> bool {
     text.is_empty() || text.starts_with('/') || (length > 0 && text.get(length..).is_some_and(|t| t.starts_with(':')))
 }
 
+/// Which names of a sorted list the head has.
+fn known(head: &Head, names: &'static [&'static str]) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for (name, _) in head.lines() {
+        let place = names.binary_search_by(|known| known.as_bytes().cmp(name));
+        let known = place.ok().and_then(|place| names.get(place)).copied();
+        found.extend(known.filter(|known| !found.contains(known)));
+    }
+    found
+}
+
 fn remove(head: &mut Head, name: &str, counts: &mut Counts) {
     head.remove_where(|found| found == name.as_bytes());
     counts.stripped = counts.stripped.saturating_add(1);
+}
+
+/// Counts what goes of a value.
+fn cut(line: Line, counts: &mut Counts) -> Line {
+    if matches!(line, Line::Replace(_)) {
+        counts.stripped = counts.stripped.saturating_add(1);
+    }
+    line
 }
 
 /// Does what `judge` says of all lines of a header. Lines that are no text go.

@@ -104,6 +104,15 @@ fn forms_are_judged_by_on_body() {
         judged(&policy, "/fhir/Patient/7/Observation/_search", FORM, "code=x"),
         "code=x"
     );
+    for body in ["{\"name\":\"Ada\"}", "<x/>"] {
+        assert_eq!(judged(&policy, path, FORM, body), "400 unreadable -");
+    }
+    let target = Target::parse(path.as_bytes()).ok().unwrap();
+    let mut head = post(Some(FORM));
+    head.set("content-encoding", "br");
+    assert!(policy.judge_body(b"code=x", &head, &target, &scene()).is_err());
+    head.set("content-encoding", "identity");
+    assert!(policy.judge_body(b"code=x", &head, &target, &scene()).is_ok());
     for body in ["a=%zz", "a=1;b=2", "a=b c", "a=1#x", "\u{0}", "%ff"] {
         assert_eq!(judged(&policy, path, FORM, body), "400 unreadable -", "{body}");
     }
@@ -136,6 +145,7 @@ fn what_is_sealed_in_bodies_is_opened() {
     }
     let passing = policy(Action::Reject, |rules| rules.on_body = Action::Pass);
     assert_eq!(judged(&passing, path, FORM, "name=Ada&x=%zz"), "name=Ada&x=%zz");
+    assert_eq!(judged(&passing, "/fhir", JSON, "{%"), "{%");
     assert_eq!(opened(&passing, path, FORM, "name=Ada"), Some(None));
     assert_eq!(
         opened(
@@ -296,6 +306,25 @@ fn links_and_texts_in_responses_are_judged() {
     assert_eq!(trimmed(&masking, &harmless, 5), harmless);
     assert_eq!(masking.judge_link("/a\\b", &scene()).as_deref(), Some("***"));
     assert_eq!(masking.rewrite(9, "x", &scene()).as_deref(), Some("***"));
+}
+
+#[test]
+fn only_policies_that_judge_fhir_urls_rewrite_responses() {
+    let rewrites = |phi_url: Option<Value>| {
+        let mut policy = json!({"response_trim": {"views": [{"deny": ["$.x"]}]}});
+        if let Some(phi_url) = phi_url {
+            policy["phi_url"] = phi_url;
+        }
+        let document = json!({"version": "1", "policies": {"p": policy}, "default": "p"});
+        let mut problems = crate::document::Problems::default();
+        let node = crate::document::Node::from_json(&document);
+        let compiled = crate::compile::Compiled::new::<{ crate::chain::ALL }>(&node, &|_| None, &mut problems).unwrap();
+        let trim = compiled.policy(0).unwrap().response_trim().unwrap();
+        trim.views.iter().all(|view| view.program.rewrites())
+    };
+    assert!(rewrites(Some(json!({"preset": "fhir-r4"}))));
+    assert!(!rewrites(Some(json!({"detect": ["ssn"]}))));
+    assert!(!rewrites(None));
 }
 
 proptest! {

@@ -7,7 +7,13 @@ use crate::pseudonym::Pseudonymiser;
 use crate::seal::Sealer;
 
 /// The actions that let nothing of a value through.
-pub(in super::super) const HIDING: [Action; 4] = [Action::Reject, Action::Mask, Action::Tokenize, Action::Seal];
+pub(in super::super) const HIDING: [Action; 5] = [
+    Action::Reject,
+    Action::Strip,
+    Action::Mask,
+    Action::Tokenize,
+    Action::Seal,
+];
 
 /// A policy with keys, the preset and all detectors, which does `action` to everything.
 pub(in super::super) fn policy(action: Action, edit: impl FnOnce(&mut Rules)) -> PhiPolicy {

@@ -297,6 +297,11 @@ fn the_policy_names_headers() {
 }
 
 #[test]
+fn the_lists_are_sorted() {
+    assert!(TOLD_URLS.is_sorted() && ECHOES.is_sorted());
+}
+
+#[test]
 fn headers_without_rules_are_not_looked_into() {
     let policy = policy(Action::Reject, |_| {});
     assert_eq!(
@@ -635,4 +640,23 @@ proptest! {
         let mut head = ResponseHead::new([(name.to_owned(), value)]);
         policy.response_headers(&mut head, &scene());
     }
+}
+
+#[test]
+fn time_grows_with_the_length_alone() {
+    let policy = policy(Action::Mask, |_| {});
+    let start = std::time::Instant::now();
+    for text in [
+        "=".repeat(60_000),
+        "a=".repeat(30_000),
+        "é 512-34-5678".repeat(4_000),
+        "/Patient/7".repeat(6_000),
+        "%25".repeat(20_000),
+        "x://".repeat(15_000),
+        "a@b.org512-34-5678".repeat(3_000),
+    ] {
+        policy.judge_text(&text, &scene());
+        policy.judge_link(&text, &scene());
+    }
+    assert!(start.elapsed().as_secs() < 20);
 }

@@ -130,17 +130,15 @@ impl PhiPolicy {
     /// What the policy's detectors find in a text, where, and what is to be done with it.
     fn found(&self, text: &str, way: Way) -> Vec<(Range<usize>, Action, Kind)> {
         let folded = fold(text);
-        let hits = self.detectors.scan(&folded, "");
-        let mut found = Vec::new();
-        for hit in hits {
-            let Some(own) = self.detectors.action(hit.finder) else {
-                continue;
-            };
+        let mut hits = self.detectors.scan(&folded, "");
+        hits.retain(|hit| self.detectors.action(hit.finder).is_some());
+        let places = unfolded(text, &hits);
+        let told = |(hit, place): (&Hit, Range<usize>)| {
+            let own = self.detectors.action(hit.finder).flatten();
             let action = self.on_text(own.unwrap_or(self.rules.on_detect), way);
-            let kind = Kind::Detect(self.detectors.code(hit.finder));
-            found.push((unfolded(text, &hit), action, kind));
-        }
-        found
+            (place, action, Kind::Detect(self.detectors.code(hit.finder)))
+        };
+        hits.iter().zip(places).map(told).collect()
     }
 
     fn mask_urls(&self, text: &str, scene: &Scene<'_>) -> Option<String> {
@@ -256,25 +254,25 @@ fn ends_a_word(c: char) -> bool {
         )
 }
 
-/// Where a hit in a folded text stands in the text itself.
-fn unfolded(text: &str, hit: &Hit) -> Range<usize> {
-    if text.is_ascii() {
-        return hit.start..hit.end;
+/// Where hits in a folded text stand in the text itself.
+fn unfolded(text: &str, hits: &[Hit]) -> Vec<Range<usize>> {
+    if text.is_ascii() || hits.is_empty() {
+        return hits.iter().map(|hit| hit.start..hit.end).collect();
     }
-    let (mut folded, mut start, mut end) = (0_usize, None, text.len());
+    // Where each character ends, folded and as it is.
+    let (mut ends, mut folded) = (Vec::with_capacity(text.len()), 0_usize);
     let mut buffer = [0; 4];
     for (at, c) in text.char_indices() {
-        let next = folded.saturating_add(fold(c.encode_utf8(&mut buffer)).len());
-        if start.is_none() && next > hit.start {
-            start = Some(at);
-        }
-        if next >= hit.end {
-            end = at.saturating_add(c.len_utf8());
-            break;
-        }
-        folded = next;
+        folded = folded.saturating_add(fold(c.encode_utf8(&mut buffer)).len());
+        ends.push((folded, at.saturating_add(c.len_utf8())));
     }
-    start.unwrap_or_default()..end
+    let place = |hit: &Hit| {
+        let before = ends.partition_point(|(end, _)| *end <= hit.start);
+        let last = ends.partition_point(|(end, _)| *end < hit.end);
+        let start = before.checked_sub(1).and_then(|index| ends.get(index));
+        start.map_or(0, |(_, end)| *end)..ends.get(last).map_or(text.len(), |(_, end)| *end)
+    };
+    hits.iter().map(place).collect()
 }
 
 /// Percent-decodes to a fixed point, taking a `%` that is no escape for itself; `None` where that is no text, or goes on and on.
