@@ -166,7 +166,10 @@ struct Set {
 
 impl Set {
     fn add(&mut self, detector: Detector) {
-        let usual = matches!(detector, Detector::Ssn | Detector::Email | Detector::Phone | Detector::Mrn);
+        let usual = matches!(
+            detector,
+            Detector::Ssn | Detector::Email | Detector::Phone | Detector::Mrn
+        );
         if !usual {
             self.bits |= 1 << detector as u16;
             self.labels = self.labels.with(detector.labels());
@@ -260,7 +263,11 @@ impl Detectors {
     pub(super) fn action(&self, finder: Finder) -> Option<Option<Action>> {
         match finder {
             Finder::Known(detector) => {
-                let mut named = self.entries.iter().filter(|entry| entry.name == detector.code()).peekable();
+                let mut named = self
+                    .entries
+                    .iter()
+                    .filter(|entry| entry.name == detector.code())
+                    .peekable();
                 named.peek()?;
                 Some(named.find_map(|entry| entry.action))
             }
@@ -311,6 +318,11 @@ impl Detectors {
     }
 }
 
+/// Whether a name says that a ZIP code follows.
+pub(super) fn announces_zip(name: &str) -> bool {
+    label::of_name(name).has(Label::Zip)
+}
+
 /// What is looked for always.
 fn scan_usual(bytes: &[u8], hits: &mut Vec<Hit>) {
     // The shortest of all that can be found is `a@b.cd`.
@@ -328,7 +340,12 @@ fn scan_usual(bytes: &[u8], hits: &mut Vec<Hit>) {
         if plus {
             let marks = memchr::memchr_iter(b'+', bytes);
             let first = (bytes.first() == Some(&b' ')).then_some(0);
-            hits.extend(first.into_iter().chain(marks).filter_map(|at| phone::international(bytes, at)));
+            hits.extend(
+                first
+                    .into_iter()
+                    .chain(marks)
+                    .filter_map(|at| phone::international(bytes, at)),
+            );
         }
         scan_digits(bytes, hits);
     }
@@ -404,7 +421,9 @@ fn scan_more(bytes: &[u8], context: &str, set: Set, hits: &mut Vec<Hit>) {
                 look(Detector::Ip, &[1, 2, 3], &|| {
                     ip::v4(bytes, start, announced.has(Label::Ip)).filter(|_| !version)
                 });
-                look(Detector::Account, &[4, 13, 14, 15, 16, 17, 18, 19], &|| account::card(bytes, start));
+                look(Detector::Account, &[4, 13, 14, 15, 16, 17, 18, 19], &|| {
+                    account::card(bytes, start)
+                });
                 look(Detector::Geo, &[], &|| geo::street(bytes, start, address));
             } else {
                 look(Detector::Account, &[], &|| account::iban(bytes, start));
@@ -467,229 +486,4 @@ fn labelled(bytes: &[u8], at: usize, label: Label) -> Option<Hit> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn entries(detectors: &[Detector]) -> Vec<DetectEntry> {
-        let entry = |detector: &Detector| DetectEntry {
-            name: detector.code().to_owned(),
-            pattern: None,
-            action: None,
-        };
-        detectors.iter().map(entry).collect()
-    }
-
-    fn looking_for(detectors: &[Detector]) -> Detectors {
-        Detectors::new(entries(detectors)).ok().unwrap()
-    }
-
-    fn scan(text: &str) -> Vec<Hit> {
-        Detectors::none().scan(text, "")
-    }
-
-    fn may_hold(bytes: &[u8]) -> bool {
-        Detectors::none().may_hold(bytes)
-    }
-
-    fn found(text: &str) -> Vec<(Detector, &str)> {
-        scan(text)
-            .into_iter()
-            .map(|hit| match hit.finder {
-                Finder::Known(detector) => (detector, &text[hit.start..hit.end]),
-                Finder::Own(_) => panic!("no own pattern"),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn social_security_numbers() {
-        for (text, stretch) in [
-            ("512-34-5678", "512-34-5678"),
-            ("512 34 5678", "512 34 5678"),
-            ("512.34.5678", "512.34.5678"),
-            ("512345678", "512345678"),
-            ("512 - 34 - 5678", "512 - 34 - 5678"),
-            ("512-34 5678", "512-34 5678"),
-            ("512+34+5678", "512+34+5678"),
-            ("ssn:512-34-5678.", "512-34-5678"),
-            ("ssn512345678", "512345678"),
-            ("SSN512-34-5678", "512-34-5678"),
-            ("id-512-34-5678-x", "512-34-5678"),
-            ("a,512345678,b", "512345678"),
-            ("http://hl7.org/fhir/sid/us-ssn|512345678", "512345678"),
-            ("http://snomed.info/sct|512345678", "512345678"),
-            ("_512345678_", "512345678"),
-            ("078-05-1120", "078-05-1120"),
-            ("899-99-9999", "899-99-9999"),
-        ] {
-            assert_eq!(found(text), [(Detector::Ssn, stretch)], "{text}");
-        }
-    }
-
-    #[test]
-    fn phone_numbers() {
-        for (text, stretch) in [
-            ("(415) 555-0132", "(415) 555-0132"),
-            ("(415)555-0132", "(415)555-0132"),
-            ("(415) 5550132", "(415) 5550132"),
-            ("415-555-0132", "415-555-0132"),
-            ("415.555.0132", "415.555.0132"),
-            ("415 555 0132", "415 555 0132"),
-            ("415 555-0132", "415 555-0132"),
-            ("+1 415 555 0132", "415 555 0132"),
-            ("+1-415-555-0132", "415-555-0132"),
-            ("+1 (415) 555-0132", "(415) 555-0132"),
-            ("1.415.555.0132", "415.555.0132"),
-            ("+14155550132", "14155550132"),
-            ("14155550132", "14155550132"),
-            ("4155550132", "4155550132"),
-            ("tel:4155550132", "4155550132"),
-            ("415-555-0132x12", "415-555-0132"),
-        ] {
-            assert_eq!(found(text), [(Detector::Phone, stretch)], "{text}");
-        }
-    }
-
-    #[test]
-    fn email_addresses() {
-        for (text, stretch) in [
-            ("peter@example.org", "peter@example.org"),
-            ("mailto:p.j+tag@mail.example.co.uk.", "p.j+tag@mail.example.co.uk"),
-            ("peter @example.org", "peter @example.org"),
-            ("josé@exämple.org", "josé@exämple.org"),
-            ("<peter@example.org>", "peter@example.org"),
-        ] {
-            assert_eq!(found(text), [(Detector::Email, stretch)], "{text}");
-        }
-    }
-
-    #[test]
-    fn medical_record_numbers() {
-        for (text, stretch) in [
-            ("MRN12345", "MRN12345"),
-            ("mrn:12345678", "mrn:12345678"),
-            ("MRN-A12345", "MRN-A12345"),
-            ("MRN #1234567", "MRN #1234567"),
-            ("MRN=1234567", "MRN=1234567"),
-            ("http://hospital.example/mrn|1234567", "mrn|1234567"),
-            ("MRN 123-456-7", "MRN 123-456-7"),
-            ("x_mrn_123456", "mrn_123456"),
-        ] {
-            assert_eq!(found(text), [(Detector::Mrn, stretch)], "{text}");
-        }
-    }
-
-    #[test]
-    fn look_alikes_are_left_alone() {
-        for text in [
-            "",
-            "000-12-3456",
-            "666-12-3456",
-            "900-12-3456",
-            "123-00-4567",
-            "123-45-0000",
-            "000123456",
-            "1512345678",
-            "51234567",
-            "512-34-56789",
-            "1512-34-5678",
-            "5123-45-678",
-            "12345-6789",
-            "512-345-678",
-            "2024-01-15",
-            "2024-01-15T10:30:00.000Z",
-            "20240115103000",
-            "1700000000",
-            "1700000000000",
-            "550e8400-e29b-41d4-a716-446655440000",
-            "123e4567-e89b-12d3-a456-426614174000",
-            "a512345678f",
-            "d41d8cd98f00b204e9800998ecf8427e",
-            "x512345678",
-            "512345678x",
-            "urn:oid:2.16.840.1.113883.4.1",
-            "urn:oid:1.2.512.34.5678.9",
-            "2.16.512.34.5678",
-            "1.2.512345678.4",
-            "192.168.100.200",
-            "10.415.555.0132.7",
-            "v1.2.3",
-            "8867-4",
-            "http://loinc.org|55284-4",
-            "http://snomed.info/sct|271649006",
-            "http://snomed.info/sct|386661006",
-            "http://hl7.org/fhir/sid/us-npi|1234567893",
-            "0002-7597-01",
-            "978-0-13-468599-1",
-            "111-1234567-1234567",
-            "1-800-FLOWERS",
-            "115-555-0132",
-            "411-555-0132",
-            "415-055-0132",
-            "415-911-0132",
-            "490-555-01327",
-            "290-555-0132",
-            "5550132",
-            "555-0132",
-            "@handle",
-            "pkg@1.2.3",
-            "user@localhost",
-            "a@b",
-            "a@b.c",
-            "@example.org",
-            "mrn",
-            "mrn lookup",
-            "mrn-search",
-            "mrn 1234",
-            "MRN:A1234567890B",
-            "charmrn12345",
-            "internal",
-            "ORD-2024-000123",
-        ] {
-            assert_eq!(found(text), [], "{text}");
-        }
-    }
-
-    #[test]
-    fn several_hits_come_in_order_and_apart() {
-        assert_eq!(
-            found("a@b.org 512-34-5678,415-555-0132 mrn:12345"),
-            [
-                (Detector::Email, "a@b.org"),
-                (Detector::Ssn, "512-34-5678"),
-                (Detector::Phone, "415-555-0132"),
-                (Detector::Mrn, "mrn:12345"),
-            ]
-        );
-        assert_eq!(found("mrn:512345678"), [(Detector::Mrn, "mrn:512345678")]);
-        assert_eq!(found("512-34-5678@x.org"), [(Detector::Ssn, "512-34-5678@x.org")]);
-    }
-
-    proptest! {
-        #[test]
-        fn the_quick_look_overlooks_nothing(text in "([0-9]{1,4}|[-. @+()|:]|mrn|Mrn|x\\.org|[a-f]){0,20}") {
-            prop_assert!(may_hold(text.as_bytes()) || scan(&text).is_empty());
-        }
-
-        #[test]
-        fn hits_lie_in_the_text_and_apart(text in "([0-9]{1,4}|[-. @+()|:]|mrn|MRN|x\\.org|é|[a-f]){0,30}") {
-            let hits = scan(&text);
-            let mut last = 0;
-            for hit in hits {
-                prop_assert!(hit.start >= last && hit.start < hit.end);
-                prop_assert!(text.get(hit.start..hit.end).is_some());
-                last = hit.end;
-            }
-        }
-
-        #[test]
-        fn every_issued_ssn_is_found(area in 1u32..900, group in 1u32..100, serial in 1u32..10000, style in 0usize..4, pad in 0usize..3) {
-            prop_assume!(area != 666);
-            let s = ["-", " ", ".", ""][style];
-            let (before, after) = [("", ""), ("a ", " b"), ("x|", ",y")][pad];
-            let text = format!("{before}{area:03}{s}{group:02}{s}{serial:04}{after}");
-            prop_assert_eq!(scan(&text).len(), 1);
-        }
-    }
-}
+mod tests;

@@ -118,7 +118,9 @@ fn compile(source: &str) -> Result<Regex, String> {
         })
     });
     if may_be_empty {
-        return Err("the pattern matches nothing at all; make something in it needed, with `+` in place of `*`".to_owned());
+        return Err(
+            "the pattern matches nothing at all; make something in it needed, with `+` in place of `*`".to_owned(),
+        );
     }
     Ok(regex)
 }
@@ -202,7 +204,9 @@ impl Needs {
                     needs.keep(&mut text);
                 }
                 Atom::Byte(byte) if least > 0 => {
-                    needs.digits = needs.digits.saturating_add(if byte.is_ascii_digit() { least } else { 0 });
+                    needs.digits = needs
+                        .digits
+                        .saturating_add(if byte.is_ascii_digit() { least } else { 0 });
                     // A blank may stand as `+` in raw bytes.
                     if matches!(byte, b' ' | b'+') {
                         needs.keep(&mut text);
@@ -309,7 +313,10 @@ fn after_quantifier(rest: &[u8]) -> (usize, bool, &[u8]) {
         [b'+', after @ ..] => (1, false, after),
         [b'{', after @ ..] => {
             let inside = after.iter().take_while(|&&b| b != b'}').count();
-            let least = after.iter().skip_while(|b| **b == b' ').take_while(|b| b.is_ascii_digit());
+            let least = after
+                .iter()
+                .skip_while(|b| **b == b' ')
+                .take_while(|b| b.is_ascii_digit());
             let least = least.fold(0_usize, |n, &b| {
                 n.saturating_mul(10).saturating_add(usize::from(b.wrapping_sub(b'0')))
             });
@@ -364,10 +371,18 @@ mod tests {
         let detectors = Detectors::new(entries).ok().unwrap();
         let found = |text: &str| -> Vec<(String, usize, usize)> {
             let hits = detectors.scan(text, "");
-            hits.iter().map(|hit| (detectors.code(hit.finder), hit.start, hit.end)).collect()
+            hits.iter()
+                .map(|hit| (detectors.code(hit.finder), hit.start, hit.end))
+                .collect()
         };
-        assert_eq!(found("x MB-123456,MB-654321"), [("member".to_owned(), 2, 11), ("member".to_owned(), 12, 21)]);
-        assert_eq!(found("CH1234567 mrn:12345"), [("mrn".to_owned(), 0, 9), ("mrn".to_owned(), 10, 19)]);
+        assert_eq!(
+            found("x MB-123456,MB-654321"),
+            [("member".to_owned(), 2, 11), ("member".to_owned(), 12, 21)]
+        );
+        assert_eq!(
+            found("CH1234567 mrn:12345"),
+            [("mrn".to_owned(), 0, 9), ("mrn".to_owned(), 10, 19)]
+        );
         assert_eq!(found("C1234"), [("chart".to_owned(), 0, 5)]);
         assert_eq!(found("xC1234 MB-12345 MB-1234567"), []);
         let by = |finder| detectors.action(finder);
@@ -401,7 +416,10 @@ mod tests {
             assert!(!why.contains('\n') && !why.ends_with('.'), "{why}");
         }
         let many: Vec<_> = (0..=MAX_PATTERNS).map(|_| entry("a", "x")).collect();
-        assert!(matches!(Patterns::new(&many), Err(RulesError::Pattern(MAX_PATTERNS, _))));
+        assert!(matches!(
+            Patterns::new(&many),
+            Err(RulesError::Pattern(MAX_PATTERNS, _))
+        ));
     }
 
     #[test]
@@ -429,7 +447,11 @@ mod tests {
             (r"x+yz", 0, "yz"),
         ] {
             let needs = Needs::of(pattern);
-            assert_eq!((needs.digits, &*String::from_utf8(needs.text).unwrap()), (digits, text), "{pattern}");
+            assert_eq!(
+                (needs.digits, &*String::from_utf8(needs.text).unwrap()),
+                (digits, text),
+                "{pattern}"
+            );
         }
     }
 

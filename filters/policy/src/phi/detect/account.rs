@@ -70,7 +70,8 @@ pub(super) fn card(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
         _ => false,
     };
     let next = byte(bytes, place);
-    let goes_on = next.is_ascii_alphanumeric() || (matches!(next, b'-' | b'.') && byte(bytes, place.saturating_add(1)).is_ascii_alphanumeric());
+    let goes_on = next.is_ascii_alphanumeric()
+        || (matches!(next, b'-' | b'.') && byte(bytes, place.saturating_add(1)).is_ascii_alphanumeric());
     let fraction = before(bytes, at, 1) == b'.';
     let number = card.get(..length)?;
     let valid = printed && !goes_on && !fraction && is_issued(number) && luhn(number.iter().copied(), 0);

@@ -2,11 +2,13 @@
 
 use super::text::{byte, digits, number, run};
 
-/// A date that was read: where it ends, and its year.
+/// A date that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Date {
-    pub(crate) end: usize,
-    pub(crate) year: u32,
+pub(in crate::phi) struct Date {
+    /// Where it ends.
+    pub(in crate::phi) end: usize,
+    /// Its year; `None` where it has two digits only.
+    pub(in crate::phi) year: Option<u32>,
 }
 
 static MONTHS: [&[u8]; 12] = [
@@ -34,7 +36,7 @@ fn is_day(month: u32, day: u32) -> bool {
 
 /// A date that starts at `at` and says more than a year: FHIR's `1970-03`, `1970-03-12` (with or without a time), `19700312`, `03/12/1970` and
 /// `12.3.1970` in either order, `03121970`, two-digit years with slashes or dashes, and months by name.
-pub(crate) fn at(bytes: &[u8], at: usize) -> Option<Date> {
+pub(in crate::phi) fn at(bytes: &[u8], at: usize) -> Option<Date> {
     let date = match digits(bytes, at) {
         0 => by_month_name(bytes, at, None),
         1 | 2 => day_or_month_first(bytes, at),
@@ -51,10 +53,16 @@ fn eight_digits(bytes: &[u8], at: usize) -> Option<Date> {
     let four = |from: usize| number(bytes, at.saturating_add(from), 4);
     let end = at.saturating_add(8);
     if is_year(four(0)) && is_day(two(4), two(6)) {
-        return Some(Date { end, year: four(0) });
+        return Some(Date {
+            end,
+            year: Some(four(0)),
+        });
     }
     let either = is_day(two(0), two(2)) || is_day(two(2), two(0));
-    (is_year(four(4)) && either).then(|| Date { end, year: four(4) })
+    (is_year(four(4)) && either).then(|| Date {
+        end,
+        year: Some(four(4)),
+    })
 }
 
 fn year_first(bytes: &[u8], at: usize) -> Option<Date> {
@@ -71,19 +79,45 @@ fn year_first(bytes: &[u8], at: usize) -> Option<Date> {
     let length = digits(bytes, day);
     if byte(bytes, month_end) == mark && (1..=2).contains(&length) {
         let end = time_end(bytes, day.saturating_add(length));
-        return is_day(month, number(bytes, day, length)).then_some(Date { end, year });
+        return is_day(month, number(bytes, day, length)).then_some(Date { end, year: Some(year) });
     }
     let alone = mark == b'-' && !matches!(byte(bytes, month_end), b'-' | b'_');
-    (alone && is_day(month, 1)).then_some(Date { end: month_end, year })
+    (alone && is_day(month, 1)).then_some(Date {
+        end: month_end,
+        year: Some(year),
+    })
 }
 
-/// The end of `T10:30:00.000+01:00` (FHIR R4 dateTime), where it follows.
+/// The end of `T10:30:00.000+01:00` (FHIR R4 dateTime), as far as it follows.
 fn time_end(bytes: &[u8], at: usize) -> usize {
-    if byte(bytes, at) != b'T' || !byte(bytes, at.saturating_add(1)).is_ascii_digit() {
-        return at;
+    let pair = |at: usize| digits(bytes, at) == 2;
+    let mut end = at;
+    for (index, mark) in [b'T', b':', b':'].into_iter().enumerate() {
+        let after = end.saturating_add(1);
+        if byte(bytes, end) != mark || !pair(after) {
+            if index == 0 {
+                return at;
+            }
+            break;
+        }
+        end = after.saturating_add(2);
     }
-    let length = run(bytes, at, 40, |b| b.is_ascii_digit() || b"T:.Z+-".contains(&b));
-    at.saturating_add(length)
+    if byte(bytes, end) == b'.' {
+        end = end
+            .saturating_add(1)
+            .saturating_add(digits(bytes, end.saturating_add(1)));
+    }
+    // A `+` that a query turned into a blank.
+    let zone = end.saturating_add(1);
+    match byte(bytes, end) {
+        b'Z' => zone,
+        b'+' | b'-' | b' '
+            if pair(zone) && byte(bytes, zone.saturating_add(2)) == b':' && pair(zone.saturating_add(3)) =>
+        {
+            zone.saturating_add(5)
+        }
+        _ => end,
+    }
 }
 
 fn day_or_month_first(bytes: &[u8], at: usize) -> Option<Date> {
@@ -102,13 +136,13 @@ fn day_or_month_first(bytes: &[u8], at: usize) -> Option<Date> {
     let year_at = other_end.saturating_add(1);
     let year_length = digits(bytes, year_at);
     let year = match year_length {
-        4 => number(bytes, year_at, 4),
-        2 if matches!(mark, b'/' | b'-' | b'.') => 1900,
+        4 => Some(number(bytes, year_at, 4)),
+        2 if matches!(mark, b'/' | b'-' | b'.') => None,
         _ => return None,
     };
     let day = is_day(one, other) || is_day(other, one);
     let end = year_at.saturating_add(year_length);
-    (byte(bytes, other_end) == mark && day && is_year(year)).then_some(Date { end, year })
+    (byte(bytes, other_end) == mark && day && year.is_none_or(is_year)).then_some(Date { end, year })
 }
 
 /// `12 Mar 1970` after its day, or `March 12th, 1970`.
@@ -118,7 +152,9 @@ fn by_month_name(bytes: &[u8], at: usize, day: Option<u32>) -> Option<Date> {
     let named = |month: &&[u8]| {
         let abbreviated = word.len() == 3 || (word.len() == 4 && month.starts_with(b"sept"));
         (abbreviated || word.len() == month.len())
-            && month.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
+            && month
+                .get(..word.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(word))
     };
     if !MONTHS.iter().any(|month| named(&month)) {
         return None;
@@ -141,7 +177,7 @@ fn by_month_name(bytes: &[u8], at: usize, day: Option<u32>) -> Option<Date> {
     };
     let year = number(bytes, at, 4);
     let end = at.saturating_add(4);
-    (digits(bytes, at) == 4 && is_year(year) && is_day(1, day)).then_some(Date { end, year })
+    (digits(bytes, at) == 4 && is_year(year) && is_day(1, day)).then_some(Date { end, year: Some(year) })
 }
 
 #[cfg(test)]
@@ -160,18 +196,35 @@ mod tests {
             ("31121970", 8, 1970),
             ("3/12/1970", 9, 1970),
             ("31.12.1970", 10, 1970),
-            ("03-12-70", 8, 1900),
+            ("03-12-70", 8, 0),
             ("12 Mar 1970", 11, 1970),
             ("12-MAR-1970", 11, 1970),
             ("12Mar1970", 9, 1970),
             ("March 12th, 1970", 16, 1970),
             ("Sept. 3 1970", 12, 1970),
         ] {
-            assert_eq!(at(text.as_bytes(), 0), Some(Date { end, year }), "{text}");
+            assert_eq!(
+                at(text.as_bytes(), 0),
+                Some(Date {
+                    end,
+                    year: (year > 0).then_some(year)
+                }),
+                "{text}"
+            );
         }
         for text in [
-            "", "1970", "1970-13-01", "1970-00", "99999999", "13/13/1970", "1.2.3", "1970-03-123", "12 Foo 1970",
-            "123456", "Mars 3 1970", "1970-01-01-x".get(..5).unwrap(),
+            "",
+            "1970",
+            "1970-13-01",
+            "1970-00",
+            "99999999",
+            "13/13/1970",
+            "1.2.3",
+            "1970-03-123",
+            "12 Foo 1970",
+            "123456",
+            "Mars 3 1970",
+            "1970-",
         ] {
             assert_eq!(at(text.as_bytes(), 0), None, "{text}");
         }

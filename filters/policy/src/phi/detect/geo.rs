@@ -12,20 +12,45 @@ use super::text::{before, byte, digits, run, starts_word};
 use super::{Detector, Hit};
 
 static STREETS: [&str; 24] = [
-    "street", "str", "st", "avenue", "ave", "av", "road", "rd", "boulevard", "blvd", "lane", "ln", "drive", "terrace", "ter",
-    "highway", "hwy", "parkway", "pkwy", "circle", "turnpike", "tpke", "alley", "crescent",
+    "street",
+    "str",
+    "st",
+    "avenue",
+    "ave",
+    "av",
+    "road",
+    "rd",
+    "boulevard",
+    "blvd",
+    "lane",
+    "ln",
+    "drive",
+    "terrace",
+    "ter",
+    "highway",
+    "hwy",
+    "parkway",
+    "pkwy",
+    "circle",
+    "turnpike",
+    "tpke",
+    "alley",
+    "crescent",
 ];
 static OTHER_STREETS: [&str; 14] = [
     "court", "ct", "dr", "pl", "place", "way", "cir", "square", "sq", "loop", "trail", "trl", "run", "pike",
 ];
-static STATES: &[u8] = b"ALAKAZARCACOCTDEDCFLGAHIIDILINIAKSKYLAMEMDMAMIMNMSMOMTNENVNHNJNMNYNCNDOHOKORPARISCSDTNTXUTVTVAWAWVWIWYPRVIGU";
+static STATES: &[u8] =
+    b"ALAKAZARCACOCTDEDCFLGAHIIDILINIAKSKYLAMEMDMAMIMNMSMOMTNENVNHNJNMNYNCNDOHOKORPARISCSDTNTXUTVTVAWAWVWIWYPRVIGU";
 
 fn is_blank(b: u8) -> bool {
     b" +-_".contains(&b)
 }
 
 fn word(bytes: &[u8], at: usize) -> &[u8] {
-    let length = run(bytes, at, 24, |b| b.is_ascii_alphanumeric() || b == b'\'' || !b.is_ascii());
+    let length = run(bytes, at, 24, |b| {
+        b.is_ascii_alphanumeric() || b == b'\'' || !b.is_ascii()
+    });
     bytes.get(at..at.saturating_add(length)).unwrap_or_default()
 }
 
@@ -53,7 +78,8 @@ pub(super) fn street(bytes: &[u8], at: usize, announced: bool) -> Option<(usize,
         if index > 0 && known {
             return Some((at, end));
         }
-        let ordinal = word.len() > 2 && byte(word, 0).is_ascii_digit() && word.last().is_some_and(u8::is_ascii_alphabetic);
+        let ordinal =
+            word.len() > 2 && byte(word, 0).is_ascii_digit() && word.last().is_some_and(u8::is_ascii_alphabetic);
         if word.is_empty() || !(byte(word, 0).is_ascii_alphabetic() || !byte(word, 0).is_ascii() || ordinal) {
             return None;
         }
@@ -115,7 +141,9 @@ pub(super) fn zip_after_state(bytes: &[u8], at: usize) -> Option<(usize, usize)>
 
 /// A place's name at `at`, up to the end of the element.
 pub(super) fn place(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    let length = run(bytes, at, 40, |b| b.is_ascii_alphabetic() || !b.is_ascii() || b" .-'".contains(&b));
+    let length = run(bytes, at, 40, |b| {
+        b.is_ascii_alphabetic() || !b.is_ascii() || b" .-'".contains(&b)
+    });
     let end = at.saturating_add(length);
     let letters = length > 1 && (byte(bytes, at).is_ascii_alphabetic() || !byte(bytes, at).is_ascii());
     let ends = matches!(byte(bytes, end), 0 | b',' | b'|' | b';' | b'&' | b')' | b']' | b'"');
@@ -139,11 +167,20 @@ pub(super) fn scan_counties(bytes: &[u8], hits: &mut Vec<Hit>) {
         let rest = bytes.get(at..).unwrap_or_default();
         let end = at.saturating_add(6);
         let named = rest.starts_with(b"County") || rest.starts_with(b"Parish");
-        if !named || !starts_word(bytes, at) || byte(bytes, end).is_ascii_alphanumeric() || !is_blank(before(bytes, at, 1)) {
+        if !named
+            || !starts_word(bytes, at)
+            || byte(bytes, end).is_ascii_alphanumeric()
+            || !is_blank(before(bytes, at, 1))
+        {
             continue;
         }
         let head = bytes.get(..at.saturating_sub(1)).unwrap_or_default();
-        let length = head.iter().rev().take(24).take_while(|b| b.is_ascii_alphabetic()).count();
+        let length = head
+            .iter()
+            .rev()
+            .take(24)
+            .take_while(|b| b.is_ascii_alphabetic())
+            .count();
         let start = head.len().saturating_sub(length);
         if length > 2 && byte(bytes, start).is_ascii_uppercase() {
             hits.push(Hit::of(Detector::Geo, start, end));

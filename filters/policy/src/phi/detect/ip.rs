@@ -39,7 +39,16 @@ pub(super) fn v4(bytes: &[u8], at: usize, labelled: bool) -> Option<(usize, usiz
     (!goes_on && !dotted && !version).then_some((at, place))
 }
 
-static VERSIONS: [&[u8]; 8] = [b"v", b"ver", b"version", b"versions", b"release", b"build", b"oid", b"section"];
+static VERSIONS: [&[u8]; 8] = [
+    b"v",
+    b"ver",
+    b"version",
+    b"versions",
+    b"release",
+    b"build",
+    b"oid",
+    b"section",
+];
 
 /// Whether a name is that of a version.
 pub(super) fn is_version(name: &str) -> bool {
@@ -49,11 +58,21 @@ pub(super) fn is_version(name: &str) -> bool {
 
 fn follows_version(bytes: &[u8], at: usize) -> bool {
     let head = bytes.get(..at).unwrap_or_default();
-    let gap = head.iter().rev().take(3).take_while(|b| b" :=/-_+.\"".contains(b)).count();
+    let gap = head
+        .iter()
+        .rev()
+        .take(3)
+        .take_while(|b| b" :=/-_+.\"".contains(b))
+        .count();
     let product = head.last() == Some(&b'/') && before(bytes, at, 2).is_ascii_alphanumeric();
     let end = at.saturating_sub(gap);
     let head = bytes.get(..end).unwrap_or_default();
-    let length = head.iter().rev().take(10).take_while(|b| b.is_ascii_alphabetic()).count();
+    let length = head
+        .iter()
+        .rev()
+        .take(10)
+        .take_while(|b| b.is_ascii_alphabetic())
+        .count();
     let word = head.get(end.saturating_sub(length)..).unwrap_or_default();
     product || VERSIONS.iter().any(|version| version.eq_ignore_ascii_case(word))
 }
@@ -62,7 +81,10 @@ fn follows_version(bytes: &[u8], at: usize) -> bool {
 pub(super) fn scan_v6(bytes: &[u8], hits: &mut Vec<Hit>) {
     let of_address = |b: u8| b.is_ascii_hexdigit() || b == b':' || b == b'.';
     let mut at = 0_usize;
-    while let Some(skip) = bytes.get(at..).and_then(|rest| rest.iter().position(|&b| of_address(b))) {
+    while let Some(skip) = bytes
+        .get(at..)
+        .and_then(|rest| rest.iter().position(|&b| of_address(b)))
+    {
         let mut start = at.saturating_add(skip);
         let length = run(bytes, start, usize::MAX, of_address);
         at = start.saturating_add(length);
@@ -75,7 +97,8 @@ pub(super) fn scan_v6(bytes: &[u8], hits: &mut Vec<Hit>) {
         if byte(bytes, start) == b':' && byte(bytes, start.saturating_add(1)) != b':' {
             start = start.saturating_add(1);
         }
-        while end > start && matches!(byte(bytes, end.saturating_sub(1)), b'.' | b':')
+        while end > start
+            && matches!(byte(bytes, end.saturating_sub(1)), b'.' | b':')
             && !(byte(bytes, end.saturating_sub(1)) == b':' && before(bytes, end, 2) == b':')
         {
             end = end.saturating_sub(1);
@@ -86,7 +109,9 @@ pub(super) fn scan_v6(bytes: &[u8], hits: &mut Vec<Hit>) {
         if !(6..=45).contains(&token.len()) || !told || !apart {
             continue;
         }
-        let parsed = std::str::from_utf8(token).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+        let parsed = std::str::from_utf8(token)
+            .ok()
+            .and_then(|text| text.parse::<Ipv6Addr>().ok());
         if parsed.is_some() {
             hits.push(Hit::of(Detector::Ip, start, end));
         }

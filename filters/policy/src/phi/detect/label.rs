@@ -184,7 +184,18 @@ fn beginning_with(letter: u8) -> &'static [(&'static str, Label)] {
 
 /// Words between a label and what it labels.
 static FILLERS: [&str; 12] = [
-    "number", "numbers", "no", "num", "nbr", "id", "ids", "identifier", "code", "is", "on", "eq",
+    "number",
+    "numbers",
+    "no",
+    "num",
+    "nbr",
+    "id",
+    "ids",
+    "identifier",
+    "code",
+    "is",
+    "on",
+    "eq",
 ];
 
 /// The longest label that starts at `at`, and where it ends.
@@ -287,7 +298,16 @@ mod tests {
         ] {
             assert!(of_name(name).has(label), "{name}");
         }
-        for name in ["", "dobson", "_count", "capacity", "address-state", "account_type", "zipper", "marvin"] {
+        for name in [
+            "",
+            "dobson",
+            "_count",
+            "capacity",
+            "address-state",
+            "account_type",
+            "zipper",
+            "marvin",
+        ] {
             assert!(of_name(name).is_empty(), "{name}");
         }
     }

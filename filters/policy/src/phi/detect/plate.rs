@@ -14,7 +14,11 @@ pub(super) fn body(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     if matches!(byte(bytes, middle), b'-' | b' ') {
         let second = group(middle.saturating_add(1));
         let both = middle.saturating_add(1).saturating_add(second);
-        let told = bytes.get(middle..both).unwrap_or_default().iter().any(u8::is_ascii_digit);
+        let told = bytes
+            .get(middle..both)
+            .unwrap_or_default()
+            .iter()
+            .any(u8::is_ascii_digit);
         let wanted = first < 5 || told;
         if second > 0 && wanted && first.saturating_add(second) <= 8 {
             end = both;

@@ -29,7 +29,9 @@ pub(super) fn may_hold_usual(bytes: &[u8]) -> bool {
             }
             b'm' | b'r' | b'n' | b'M' | b'R' | b'N' => {
                 let start = index.saturating_sub(2);
-                let near = bytes.get(start..bytes.len().min(index.saturating_add(3))).unwrap_or_default();
+                let near = bytes
+                    .get(start..bytes.len().min(index.saturating_add(3)))
+                    .unwrap_or_default();
                 word |= near.windows(3).any(|word| word.eq_ignore_ascii_case(b"mrn"));
             }
             _ => {}
@@ -90,8 +92,12 @@ pub(super) fn may_hold_more(bytes: &[u8], set: Set) -> bool {
         Detector::Url => holds(b"://") || bytes.windows(4).any(|word| word.eq_ignore_ascii_case(b"www.")),
         Detector::Geo => digits >= 1 || holds(b"County") || holds(b"Parish"),
         // Found by their labels alone, or by the usual look.
-        Detector::BirthDate | Detector::Plate | Detector::Ssn | Detector::Email | Detector::Phone | Detector::Mrn => false,
+        Detector::BirthDate | Detector::Plate | Detector::Ssn | Detector::Email | Detector::Phone | Detector::Mrn => {
+            false
+        }
     };
-    Detector::ALL.into_iter().any(|detector| set.has(detector) && could(detector))
+    Detector::ALL
+        .into_iter()
+        .any(|detector| set.has(detector) && could(detector))
         || label::anywhere(bytes).meets(set.labels())
 }

@@ -8,28 +8,49 @@ use super::text::{before, byte, run};
 use super::{Detector, Hit};
 
 static TERMINOLOGIES: [&str; 10] = [
-    "hl7.org", "loinc.org", "snomed.info", "unitsofmeasure.org", "nlm.nih.gov", "fhir.org", "w3.org", "nema.org", "ihe.net",
+    "hl7.org",
+    "loinc.org",
+    "snomed.info",
+    "unitsofmeasure.org",
+    "nlm.nih.gov",
+    "fhir.org",
+    "w3.org",
+    "nema.org",
+    "ihe.net",
     "ama-assn.org",
 ];
 
 pub(super) fn scan(bytes: &[u8], hits: &mut Vec<Hit>) {
     let mut end = 0_usize;
-    for (at, _) in bytes.iter().enumerate().filter(|(_, b)| matches!(b, b':' | b'w' | b'W')) {
+    for (at, _) in bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| matches!(b, b':' | b'w' | b'W'))
+    {
         if at < end {
             continue;
         }
         let rest = bytes.get(at..).unwrap_or_default();
         let (start, host) = if rest.starts_with(b"://") {
             let length = bytes.get(..at).unwrap_or_default();
-            let length = length.iter().rev().take(6).take_while(|b| b.is_ascii_alphabetic()).count();
+            let length = length
+                .iter()
+                .rev()
+                .take(6)
+                .take_while(|b| b.is_ascii_alphabetic())
+                .count();
             let start = at.saturating_sub(length);
             let scheme = bytes.get(start..at).unwrap_or_default();
-            let known = [&b"http"[..], b"https", b"ftp"].iter().any(|known| known.eq_ignore_ascii_case(scheme));
+            let known = [&b"http"[..], b"https", b"ftp"]
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(scheme));
             if !known {
                 continue;
             }
             (start, at.saturating_add(3))
-        } else if rest.get(..4).is_some_and(|w| w.eq_ignore_ascii_case(b"www.")) && !before(bytes, at, 1).is_ascii_alphanumeric() {
+        } else if rest.get(..4).is_some_and(|w| w.eq_ignore_ascii_case(b"www."))
+            && !before(bytes, at, 1).is_ascii_alphanumeric()
+        {
             (at, at)
         } else {
             continue;
@@ -38,7 +59,9 @@ pub(super) fn scan(bytes: &[u8], hits: &mut Vec<Hit>) {
             b.is_ascii_alphanumeric() || b"-._~@[]".contains(&b) || !b.is_ascii()
         });
         let host_end = host.saturating_add(host_length);
-        let length = run(bytes, host_end, usize::MAX, |b| b > b' ' && !b"|,\"'<>()\\^`{}".contains(&b));
+        let length = run(bytes, host_end, usize::MAX, |b| {
+            b > b' ' && !b"|,\"'<>()\\^`{}".contains(&b)
+        });
         end = host_end.saturating_add(length);
         if host_length == 0 || byte(bytes, end) == b'|' {
             continue;
