@@ -12,12 +12,13 @@ mod bodies;
 /// By its name, what a target does with its bytes.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     ("token", bodies::token),
     ("jwks", bodies::jwks),
     ("scopes", bodies::scopes),
     ("dpop", bodies::dpop),
     ("json", bodies::json),
+    ("detect", bodies::detect),
 ];
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {

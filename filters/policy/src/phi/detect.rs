@@ -250,7 +250,7 @@ impl Detectors {
         if mrn::announced_by(context) {
             mrn::announced(text, &mut hits);
         }
-        scan_usual(bytes, &mut hits);
+        scan_usual(bytes, ssn::is_coded(context), &mut hits);
         if !self.set.is_empty() {
             scan_more(bytes, context, self.set, &mut hits);
         }
@@ -324,7 +324,7 @@ pub(super) fn announces_zip(name: &str) -> bool {
 }
 
 /// What is looked for always.
-fn scan_usual(bytes: &[u8], hits: &mut Vec<Hit>) {
+fn scan_usual(bytes: &[u8], coded: bool, hits: &mut Vec<Hit>) {
     // The shortest of all that can be found is `a@b.cd`.
     if bytes.len() < 6 {
         return;
@@ -347,7 +347,7 @@ fn scan_usual(bytes: &[u8], hits: &mut Vec<Hit>) {
                     .filter_map(|at| phone::international(bytes, at)),
             );
         }
-        scan_digits(bytes, hits);
+        scan_digits(bytes, coded, hits);
     }
     if at {
         email::scan(bytes, hits);
@@ -357,7 +357,7 @@ fn scan_usual(bytes: &[u8], hits: &mut Vec<Hit>) {
     }
 }
 
-fn scan_digits(bytes: &[u8], hits: &mut Vec<Hit>) {
+fn scan_digits(bytes: &[u8], coded: bool, hits: &mut Vec<Hit>) {
     let mut at = 0_usize;
     while let Some(skip) = bytes
         .get(at..)
@@ -368,7 +368,7 @@ fn scan_digits(bytes: &[u8], hits: &mut Vec<Hit>) {
         at = start.saturating_add(run);
         let found = match run {
             3 => ssn::separated(bytes, start).or_else(|| phone::separated(bytes, start)),
-            9 => ssn::bare(bytes, start),
+            9 => ssn::bare(bytes, start, coded),
             10 | 11 => phone::bare(bytes, start, run),
             _ => None,
         };
@@ -443,7 +443,12 @@ fn scan_more(bytes: &[u8], context: &str, set: Set, hits: &mut Vec<Hit>) {
         if label == Label::Place && !gap.iter().any(|b| matches!(b, b':' | b'=')) {
             continue;
         }
-        hits.extend(labelled(bytes, value, label));
+        let hit = labelled(bytes, value, label);
+        if label == Label::BirthDate && hit.is_none() {
+            let behind = birth_date::before(bytes, start);
+            hits.extend(behind.map(|(start, end)| Hit::of(Detector::BirthDate, start, end)));
+        }
+        hits.extend(hit);
     }
 }
 

@@ -128,6 +128,15 @@ fn day_or_month_first(bytes: &[u8], at: usize) -> Option<Date> {
     let other_at = after.saturating_add(1);
     let other_length = digits(bytes, other_at);
     if !(1..=2).contains(&other_length) || !b"/-. _".contains(&mark) {
+        let mut after = after;
+        let ordinal = bytes.get(after..after.saturating_add(2)).unwrap_or_default();
+        if [&b"st"[..], b"nd", b"rd", b"th"].contains(&ordinal) {
+            after = after.saturating_add(2);
+        }
+        let of = bytes.get(after..after.saturating_add(4)).unwrap_or_default();
+        if of == b" of " {
+            after = after.saturating_add(3);
+        }
         let gap = run(bytes, after, 2, |b| b" -._".contains(&b) || b == b'/');
         return by_month_name(bytes, after.saturating_add(gap), Some(one));
     }
@@ -200,6 +209,7 @@ mod tests {
             ("12 Mar 1970", 11, 1970),
             ("12-MAR-1970", 11, 1970),
             ("12Mar1970", 9, 1970),
+            ("2nd of March 1970", 17, 1970),
             ("March 12th, 1970", 16, 1970),
             ("Sept. 3 1970", 12, 1970),
         ] {

@@ -3,7 +3,7 @@
 //! 45 CFR 164.514(b)(2)(i)(B) lists street address, city, county, precinct, ZIP code and their equivalent geocodes. No checksum. Found are:
 //! a street: a number, one to four words and a word for a street (`12 Main St`, `12-main-street`); words that mean other things too (`ct`, `dr`,
 //! `pl`, `way` ..) count where `address` or `street` announces them (USPS Publication 28, appendix C1, lists them); a PO box.
-//! a ZIP code: five digits, or nine as 5-4, where `zip` or `postal code` announces it, or after a comma and a state's letters (`, MA 02139`).
+//! a ZIP code: five digits, or nine as 5-4, where `zip` or `postal code` announces it (British and Canadian ones too), or after a comma and a state's letters (`, MA 02139`).
 //! a city or county: letters where `city`, `county`, `town`, `district` and so on is the name, or stands before with `:` or `=`; a capitalised word before
 //! `County` or `Parish`.
 //! a position: a number with three decimals or more, where `lat`, `lon`, `near` and so on announces it; fewer tell no place below a county.
@@ -120,9 +120,30 @@ pub(super) fn zip(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
             }
         }
         9 => at.saturating_add(9),
-        _ => return None,
+        _ => return postcode(bytes, at),
     };
     (!byte(bytes, end).is_ascii_alphanumeric()).then_some((at, end))
+}
+
+/// A British or Canadian code at `at`: letters and digits in two groups, the second `9AA` or `9A9`.
+fn postcode(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let alone = |from: usize| run(bytes, from, 8, |b| b.is_ascii_alphanumeric());
+    let first = alone(at);
+    let middle = at.saturating_add(first);
+    let (outward, inward_at) = match first {
+        2..=4 if byte(bytes, middle) == b' ' => (first, middle.saturating_add(1)),
+        5..=7 => (first.saturating_sub(3), middle.saturating_sub(3)),
+        _ => return None,
+    };
+    let code = bytes.get(at..at.saturating_add(outward)).unwrap_or_default();
+    let kind = |n: usize| byte(bytes, inward_at.saturating_add(n));
+    let told = byte(code, 0).is_ascii_alphabetic() && code.iter().any(u8::is_ascii_digit);
+    let inward = kind(0).is_ascii_digit() && kind(1).is_ascii_alphabetic();
+    let british = kind(2).is_ascii_alphabetic();
+    let canadian = kind(2).is_ascii_digit() && outward == 3 && byte(code, 2).is_ascii_alphabetic();
+    let end = inward_at.saturating_add(3);
+    let fits = told && inward && (british || canadian) && !byte(bytes, end).is_ascii_alphanumeric();
+    fits.then_some((at, end))
 }
 
 /// A ZIP code after the letters of a state that start at `at`.

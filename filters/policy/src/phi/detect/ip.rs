@@ -39,12 +39,16 @@ pub(super) fn v4(bytes: &[u8], at: usize, labelled: bool) -> Option<(usize, usiz
     (!goes_on && !dotted && !version).then_some((at, place))
 }
 
-static VERSIONS: [&[u8]; 8] = [
+static VERSIONS: [&[u8]; 12] = [
     b"v",
     b"ver",
     b"version",
     b"versions",
     b"release",
+    b"releases",
+    b"tag",
+    b"tags",
+    b"builds",
     b"build",
     b"oid",
     b"section",

@@ -157,6 +157,8 @@ fn beginning_with(letter: u8) -> &'static [(&'static str, Label)] {
         ],
         b'p' => &[
             ("provider", Npi),
+            ("practitioner", Npi),
+            ("physician", Npi),
             ("prescriber", Npi),
             ("plate", Plate),
             ("plates", Plate),
@@ -183,7 +185,7 @@ fn beginning_with(letter: u8) -> &'static [(&'static str, Label)] {
 }
 
 /// Words between a label and what it labels.
-static FILLERS: [&str; 12] = [
+static FILLERS: [&str; 13] = [
     "number",
     "numbers",
     "no",
@@ -195,6 +197,7 @@ static FILLERS: [&str; 12] = [
     "code",
     "is",
     "on",
+    "the",
     "eq",
 ];
 
@@ -211,7 +214,7 @@ pub(super) fn at(bytes: &[u8], at: usize) -> Option<(Label, usize)> {
     best
 }
 
-fn matches(bytes: &[u8], start: usize, words: &str) -> Option<usize> {
+pub(super) fn matches(bytes: &[u8], start: usize, words: &str) -> Option<usize> {
     let mut at = start;
     for letter in words.bytes() {
         let this = byte(bytes, at);

@@ -1,18 +1,29 @@
 //! Medical record numbers.
 //!
 //! Format: each hospital's own; 5 to 10 letters and digits, at least 3 of them digits, or 5 to 10 digits with single dashes. No checksum. Context is
-//! asked for: `MRN` before, with up to three of ` :-=#|._/` between, or as the end of the name. Other formats are own patterns under this name.
+//! asked for: `MRN` or `medical record number` before, with up to three of ` :-=#|._/` between, or as the end of the name. Other formats are own patterns
+//! under this name.
 
+use super::label;
 use super::text::{before, byte};
 use super::{Detector, Hit};
+
+/// Written out. A blank stands for none or one of ` _-.+`.
+const LONG: &str = "medical record";
 
 pub(super) fn scan(bytes: &[u8], hits: &mut Vec<Hit>) {
     for start in memchr::memchr2_iter(b'm', b'M', bytes) {
         let word = bytes.get(start..start.saturating_add(3)).unwrap_or_default();
-        if !word.eq_ignore_ascii_case(b"mrn") || before(bytes, start, 1).is_ascii_alphabetic() {
+        if before(bytes, start, 1).is_ascii_alphabetic() {
             continue;
         }
-        let after = start.saturating_add(3);
+        let after = if word.eq_ignore_ascii_case(b"mrn") {
+            start.saturating_add(3)
+        } else if let Some(end) = label::matches(bytes, start, LONG) {
+            label::after(bytes, end)
+        } else {
+            continue;
+        };
         let gap = bytes.get(after..).unwrap_or_default().iter().take(3);
         let gap = gap.take_while(|b| b" :-=#|._/".contains(b)).count();
         if let Some(end) = body(bytes, after.saturating_add(gap)) {
@@ -24,11 +35,15 @@ pub(super) fn scan(bytes: &[u8], hits: &mut Vec<Hit>) {
 /// Whether a parameter's name or a path segment says that a medical record number follows: `mrn`, `patient_mrn`.
 pub(super) fn announced_by(name: &str) -> bool {
     let bytes = name.as_bytes();
-    bytes
+    let short = bytes
         .len()
         .checked_sub(3)
         .and_then(|at| bytes.get(at..))
-        .is_some_and(|end| end.eq_ignore_ascii_case(b"mrn"))
+        .is_some_and(|end| end.eq_ignore_ascii_case(b"mrn"));
+    short
+        || memchr::memchr2_iter(b'm', b'M', bytes)
+            .filter_map(|at| label::matches(bytes, at, LONG))
+            .any(|end| label::after(bytes, end) >= bytes.len())
 }
 
 /// The elements of an announced value, between commas and bars, that could be medical record numbers.
@@ -79,6 +94,11 @@ mod tests {
     #[test]
     fn names_announce_and_values_look_like_one() {
         assert!(announced_by("mrn") && announced_by("patientMRN") && !announced_by("rn") && !announced_by("mrnx"));
+        assert!(
+            announced_by("medicalRecordNumber")
+                && announced_by("medical_record_no")
+                && !announced_by("medical_records_office")
+        );
         assert!(is_body("A123456") && is_body(" 12345 ") && !is_body("1234") && !is_body("lookup"));
     }
 }

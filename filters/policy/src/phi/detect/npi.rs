@@ -1,7 +1,7 @@
 //! National provider identifiers.
 //!
 //! Format: ten digits that begin with 1 or 2; Luhn with the prefix 80840, which may stand before them (45 CFR 162.406; CMS, "Requirements for NPI and NPI
-//! Check Digit"). Bare, they need context, since every tenth number of ten digits passes Luhn, timestamps among them: `npi`, `provider` or `prescriber`
+//! Check Digit"). Bare, they need context, since every tenth number of ten digits passes Luhn, timestamps among them: `npi`, `provider`, `practitioner`, `physician` or `prescriber`
 //! before, in a system (`us-npi|`) or in the name. With the prefix they need none.
 
 use super::checksum::luhn;

@@ -19,6 +19,12 @@ pub(super) fn body(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
             .unwrap_or_default()
             .iter()
             .any(u8::is_ascii_digit);
+        let tail = bytes.get(middle.saturating_add(1)..both).unwrap_or_default();
+        // `96-well` goes on with a word.
+        let number = bytes.get(at..middle).unwrap_or_default().iter().all(u8::is_ascii_digit);
+        if number && tail.len() > 3 && tail.iter().all(u8::is_ascii_lowercase) {
+            return None;
+        }
         let wanted = first < 5 || told;
         if second > 0 && wanted && first.saturating_add(second) <= 8 {
             end = both;

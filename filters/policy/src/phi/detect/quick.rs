@@ -37,7 +37,8 @@ pub(super) fn may_hold_usual(bytes: &[u8]) -> bool {
             _ => {}
         }
     }
-    word && bytes.iter().filter(|b| b.is_ascii_digit()).take(3).count() == 3
+    (word || memchr::memmem::find(bytes, b"ecord").is_some() || memchr::memmem::find(bytes, b"ECORD").is_some())
+        && bytes.iter().filter(|b| b.is_ascii_digit()).take(3).count() == 3
 }
 
 /// Whether a run of so many digits at `start` could be, or begin, an SSN or a phone number.
@@ -68,7 +69,7 @@ fn could_start(bytes: &[u8], start: usize, length: usize) -> bool {
 
 /// What may stand between groups, at most.
 fn gap(bytes: &[u8], at: usize) -> usize {
-    run(bytes, at, 3, |b| b" +-.".contains(&b))
+    run(bytes, at, 3, |b| b" +-._/".contains(&b))
 }
 
 /// Whether what the other recognisers of a set need stands in these bytes.

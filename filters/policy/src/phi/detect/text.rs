@@ -42,7 +42,7 @@ pub(super) fn is_dotted(bytes: &[u8], start: usize, end: usize) -> bool {
         || (byte(bytes, end) == b'.' && byte(bytes, end.saturating_add(1)).is_ascii_digit())
 }
 
-/// A dash or dot, or none, with blanks around it: its end, and whether it is a dot. `None` where nothing separates.
+/// A dash, dot, slash or underscore, or none, with blanks around it: its end, and whether it is a dot. `None` where nothing separates.
 pub(super) fn separator(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     let mut end = at;
     let mut dot = false;
@@ -50,7 +50,7 @@ pub(super) fn separator(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     for &b in bytes.get(at..).unwrap_or_default().iter().take(3) {
         match b {
             b' ' | b'+' => {}
-            b'-' | b'.' if !mark => {
+            b'-' | b'.' | b'_' | b'/' if !mark => {
                 mark = true;
                 dot = b == b'.';
             }
