@@ -673,7 +673,7 @@ proptest! {
         let path: Vec<String> = pieces.iter().map(|(name, value)| format!("{}/{}", name.replace('/', ""), value.replace('/', ""))).collect();
         let raw = format!("/{}?{}", path.join("/"), query.join("&"));
         let Ok(target) = crate::url::Target::parse(raw.as_bytes()) else { return Ok(()) };
-        prop_assume!(target.is_plain());
+        if !target.is_plain() { return Ok(()) }
         let detectors = looking_for(&named);
         let mut found = Vec::new();
         let mut before = "";
