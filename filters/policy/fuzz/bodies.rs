@@ -13,7 +13,7 @@ use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Node, Problems};
 use scrim_policy::head::{RequestHead, ResponseHead};
 use scrim_policy::policy_file::{self, Class};
-use scrim_policy::phi::{Action, DetectEntry, Outcome, PhiPolicy, Preset, Rules, Scene, Secrets};
+use scrim_policy::phi::{Action, DetectEntry, Detector, Outcome, PhiPolicy, Preset, Rules, Scene, Secrets};
 use scrim_policy::scope::{Need, Requirement, ScopeSet};
 use scrim_policy::token::dpop::{self, Claim, ReplayCache};
 use scrim_policy::token::{Algorithm, Issuer, KeySet, TokenCache, TokenPolicy};
@@ -380,3 +380,80 @@ fn policy(keys: KeySet) -> TokenPolicy {
 
 /// The public keys of the example, whose private keys sign nothing with this issuer and audience.
 const KEYS: &[u8] = include_bytes!("../../../examples/fhir-gateway/jwks.json");
+
+/// A name and a text (cut at NUL), in a target: whatever every recogniser and a pattern make of it, what goes on can be read again. The quick look overlooks nothing, and a policy that looks for more lets no more through.
+pub fn detect(bytes: &[u8]) {
+    thread_local! {
+        static POLICIES: Vec<PhiPolicy> = [&Detector::ALL[..], &Detector::ALL[..4], &[]].into_iter().map(looking_for).collect();
+    }
+    let mut parts = bytes.splitn(2, |byte| *byte == 0);
+    let (Some(name), Some(text)) = (parts.next(), parts.next()) else {
+        return;
+    };
+    let mut encoded = b"/x/".to_vec();
+    for (part, after) in [
+        (name, &b"/"[..]),
+        (text, b"?"),
+        (name, b"="),
+        (text, b"&q="),
+        (text, b""),
+    ] {
+        for byte in part {
+            // Escapes stand for more bytes than one: what is found is cut out where it stood.
+            if byte.is_ascii_alphanumeric() {
+                encoded.push(*byte);
+            } else {
+                encoded.extend(format!("%{byte:02x}").bytes());
+            }
+        }
+        encoded.extend(after);
+    }
+    let plain = [b"/x/", name, b"?", name, b"=", text].concat();
+    // One escape, and there is no quick look.
+    let escaped = [b"/%78/", name, b"?", name, b"=", text].concat();
+    POLICIES.with(|policies| {
+        if let (Ok(plain), Ok(escaped)) = (Target::parse(&plain), Target::parse(&escaped)) {
+            for policy in policies {
+                let [quick, slow] = [&plain, &escaped].map(|target| policy.judge(target, Some(2026)));
+                assert_eq!(quick.counts, slow.counts);
+                assert_eq!(quick.log_safe, slow.log_safe);
+            }
+        }
+        for raw in [bytes, &plain, &encoded] {
+            let Ok(target) = Target::parse(raw) else { continue };
+            let mut detected = Vec::new();
+            for policy in policies {
+                let judgement = policy.judge(&target, Some(2026));
+                assert!(judgement.log_safe.is_ascii());
+                detected.push(judgement.counts.detected);
+                let Outcome::Rewrite(sent) = judgement.outcome else {
+                    continue;
+                };
+                assert!(Target::parse(&sent).is_ok());
+            }
+            // One that looks for nothing acts on nothing; one that looks for all misses nothing that four find.
+            assert_eq!(detected.last(), Some(&0));
+            assert!(detected[0] > 0 || detected[1] == 0);
+        }
+    });
+}
+
+fn looking_for(detectors: &[Detector]) -> PhiPolicy {
+    let entry = |name: &str, pattern: Option<&str>| DetectEntry {
+        name: name.to_owned(),
+        pattern: pattern.map(str::to_owned),
+        action: None,
+    };
+    let mut detect: Vec<_> = detectors.iter().map(|detector| entry(detector.code(), None)).collect();
+    if !detect.is_empty() {
+        detect.push(entry("chart", Some(r"\bCH-?[0-9]{4,6}\b")));
+    }
+    let rules = Rules {
+        detect,
+        on_detect: Action::Mask,
+        ..Rules::default()
+    };
+    PhiPolicy::new(rules, Secrets::default())
+        .ok()
+        .expect("the rules are good")
+}

@@ -42,6 +42,7 @@ mod detect;
 mod fhir_r4;
 mod generalize;
 mod names;
+mod pattern;
 mod places;
 mod reference;
 mod rewrite;

@@ -12,7 +12,7 @@ mod bodies;
 /// By its name, what a target does with its bytes.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     ("token", bodies::token),
     ("jwks", bodies::jwks),
     ("scopes", bodies::scopes),
@@ -21,6 +21,7 @@ const TARGETS: [Target; 8] = [
     ("cache_control", bodies::cache_control),
     ("url", bodies::url),
     ("places", bodies::places),
+    ("detect", bodies::detect),
 ];
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
