@@ -208,7 +208,9 @@ fn targeted_forbids_transforming(head: &ResponseHead) -> bool {
             *key == b"no-transform" && *value == structured::Value::Boolean(true)
         };
         // Each line by itself: joined with another that fails it would be lost, and nothing is lost by keeping it.
-        overrides::targets(name) && structured::dictionary(value).is_some_and(|members| members.iter().any(says))
+        overrides::targets(name)
+            && memchr::memmem::find(value, b"no-transform").is_some()
+            && structured::dictionary(value).is_some_and(|members| members.iter().any(says))
     })
 }
 

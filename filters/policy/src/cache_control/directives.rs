@@ -232,22 +232,21 @@ impl<'a> Directives<'a> {
 
     /// Writes it in a fixed order, `private` last.
     pub fn write(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64);
-        let mut put = |text: &[u8]| {
-            if !out.is_empty() {
-                out.extend_from_slice(b", ");
-            }
-            out.extend_from_slice(text);
-        };
+        let mut out = Writer(Vec::with_capacity(96));
         for (stands, word) in [(self.public, "public"), (self.no_store, "no-store")] {
-            if stands {
-                put(word.as_bytes());
-            }
+            out.flag(stands, word);
         }
         match &self.no_cache {
             NoCache::Absent => {}
-            NoCache::Whole => put(b"no-cache"),
-            NoCache::Fields(names) => put(&[b"no-cache=\"", names.join(&b", "[..]).as_slice(), b"\""].concat()),
+            NoCache::Whole => out.flag(true, "no-cache"),
+            NoCache::Fields(names) => {
+                out.put(&[b"no-cache=\""]);
+                for (at, name) in names.iter().enumerate() {
+                    let comma: &[u8] = if at == 0 { b"" } else { b", " };
+                    out.append(&[comma, name]);
+                }
+                out.append(&[b"\""]);
+            }
         }
         for (span, word) in [
             (self.max_age, "max-age"),
@@ -256,7 +255,7 @@ impl<'a> Directives<'a> {
             (self.stale_if_error, "stale-if-error"),
         ] {
             if let Some(span) = span {
-                put(format!("{word}={span}").as_bytes());
+                out.put(&[word.as_bytes(), b"=", span.to_string().as_bytes()]);
             }
         }
         for (stands, word) in [
@@ -266,23 +265,46 @@ impl<'a> Directives<'a> {
             (self.must_understand, "must-understand"),
             (self.no_transform, "no-transform"),
         ] {
-            if stands {
-                put(word.as_bytes());
-            }
+            out.flag(stands, word);
         }
-        for Directive { name, argument } in &self.unknown {
-            match argument {
-                None => put(name),
-                Some(Argument::Token(text)) => put(&[name, &b"="[..], text].concat()),
-                Some(Argument::Quoted(text)) => put(&[name, &b"=\""[..], text, b"\""].concat()),
-            }
+        for directive in &self.unknown {
+            out.directive(*directive);
         }
-        match self.private {
-            Private::Absent => {}
-            // Which fields they are does not matter to what reads this here, so it is all of it.
-            Private::Fields | Private::Whole => put(b"private"),
+        // Which fields `private` is about does not matter to what reads this here, so it is all of them.
+        out.flag(self.private != Private::Absent, "private");
+        out.0
+    }
+}
+
+/// Writes a list.
+pub(super) struct Writer(pub(super) Vec<u8>);
+
+impl Writer {
+    pub(super) fn put(&mut self, parts: &[&[u8]]) {
+        if !self.0.is_empty() {
+            self.0.extend_from_slice(b", ");
         }
-        out
+        self.append(parts);
+    }
+
+    pub(super) fn flag(&mut self, stands: bool, word: &str) {
+        if stands {
+            self.put(&[word.as_bytes()]);
+        }
+    }
+
+    pub(super) fn directive(&mut self, Directive { name, argument }: Directive<'_>) {
+        match argument {
+            None => self.put(&[name]),
+            Some(Argument::Token(text)) => self.put(&[name, b"=", text]),
+            Some(Argument::Quoted(text)) => self.put(&[name, b"=\"", text, b"\""]),
+        }
+    }
+
+    fn append(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.0.extend_from_slice(part);
+        }
     }
 }
 

@@ -14,7 +14,7 @@
 //!
 //! Of other methods than GET and HEAD nothing stored may be the answer (RFC 9111 4), so they get no `no-cache` of ours; what asks for stored copies goes there too.
 
-use super::directives::{Argument, Directive, Next, Reader};
+use super::directives::{Directive, Next, Reader, Writer};
 use crate::head::RequestHead;
 
 /// The most directives that are looked at; with more it counts as none that is understood.
@@ -66,32 +66,15 @@ fn judge(head: &RequestHead, reads: bool) -> Verdict {
     if !changed && !reads {
         return Verdict::Keep;
     }
-    let mut value = Vec::with_capacity(32);
-    if reads || no_cache {
-        value.extend_from_slice(b"no-cache");
+    let mut value = Writer(Vec::with_capacity(32));
+    value.flag(reads || no_cache, "no-cache");
+    for directive in kept {
+        value.directive(directive);
     }
-    for Directive { name, argument } in kept {
-        if !value.is_empty() {
-            value.extend_from_slice(b", ");
-        }
-        value.extend_from_slice(name);
-        match argument {
-            None => {}
-            Some(Argument::Token(text)) => {
-                value.push(b'=');
-                value.extend_from_slice(text);
-            }
-            Some(Argument::Quoted(text)) => {
-                value.extend_from_slice(b"=\"");
-                value.extend_from_slice(text);
-                value.push(b'"');
-            }
-        }
-    }
-    if value.is_empty() {
+    if value.0.is_empty() {
         Verdict::Remove
     } else {
-        Verdict::Set(value)
+        Verdict::Set(value.0)
     }
 }
 

@@ -98,6 +98,15 @@ fn authenticated_is_private_and_keeps_what_is_strict() {
         assert_eq!(kept(came), format!("cache-control: {goes}"));
     }
     assert_eq!(applied(&policy, 200, &[]), ["cache-control: no-cache, private"]);
+    // A cache that reads one line only must find it all there.
+    assert_eq!(
+        applied(
+            &policy,
+            200,
+            &[("cache-control", "private"), ("cache-control", "max-age=5")]
+        ),
+        ["cache-control: max-age=5, private"]
+    );
     assert_eq!(
         applied(&policy, 200, &[("cdn-cache-control", "max-age=1")]),
         ["cache-control: no-cache, private"]
