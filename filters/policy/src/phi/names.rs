@@ -98,6 +98,20 @@ pub(super) fn is_type(text: &str) -> bool {
     resource(text).is_some_and(|resource| resource.name == text)
 }
 
+/// Whether a path below an unknown base shows by itself where FHIR's part of it begins, so that its first segment is no person's id: a type follows. Not where
+/// that could be the search of a person's compartment, `7/Observation` below `/Patient/` (FHIR R4 search, 3.1.1.2).
+pub(super) fn shows_its_base(target: &Target<'_>) -> bool {
+    let mut segments = target.segments().iter().map(|segment| segment.text());
+    let before = segments.clone().take_while(|text| !is_type(text));
+    let length = before.clone().count();
+    let Some(found) = segments.nth(length).and_then(resource) else {
+        return false;
+    };
+    let searches = segments.next().is_none_or(|next| next.is_empty() || next == "_search");
+    let words = before.clone().any(|text| text.starts_with(['$', '_']));
+    !words && !(length < 2 && searches && found.in_compartment)
+}
+
 /// The resource type at the end of the path, before an id or what is done with it: that is what a search would be about.
 pub(super) fn searched(target: &Target<'_>) -> Option<&'static str> {
     let mut segments = target.segments().iter().rev();

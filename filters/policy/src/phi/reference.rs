@@ -200,7 +200,12 @@ impl PhiPolicy {
             return judged.after(dots);
         }
         let first = rest.split(['/', '?']).next().unwrap_or_default();
-        let known = self.rules.preset.is_none() || first.is_empty() || names::is_word(first);
+        let shown = || {
+            Target::parse([b"/", rest.as_bytes()].concat().as_slice())
+                .is_ok_and(|target| names::shows_its_base(&target))
+        };
+        let known =
+            self.rules.preset.is_none() || first.is_empty() || names::is_word(first) || (way == Way::Out && shown());
         let before = if known { "/" } else { UNKNOWN_BASE };
         self.judge_behind(before, rest, way, scene).after(dots)
     }
