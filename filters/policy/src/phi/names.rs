@@ -109,7 +109,8 @@ pub(super) fn shows_its_base(target: &Target<'_>) -> bool {
     };
     let searches = segments.next().is_none_or(|next| next.is_empty() || next == "_search");
     let words = before.clone().any(|text| text.starts_with(['$', '_']));
-    !words && !(length < 2 && searches && found.in_compartment)
+    let may_be_compartment = length < 2 && searches && found.in_compartment;
+    !words && !may_be_compartment
 }
 
 /// The resource type at the end of the path, before an id or what is done with it: that is what a search would be about.
