@@ -345,7 +345,7 @@ fn shows(bytes: &[u8]) -> bool {
 fn phi(action: Action) -> &'static PhiPolicy {
     thread_local! {
         static POLICIES: [&'static PhiPolicy; 2] = HIDING.map(|action| {
-            let entry = |name: &str| DetectEntry { name: name.to_owned(), pattern: None, action: None };
+            let entry = |name: &str| DetectEntry { name: name.to_owned(), pattern: None, action: None, except: Vec::new() };
             let rules = Rules {
                 preset: Some(Preset::FhirR4),
                 on_query: action,
@@ -443,6 +443,7 @@ fn looking_for(detectors: &[Detector]) -> PhiPolicy {
         name: name.to_owned(),
         pattern: pattern.map(str::to_owned),
         action: None,
+        except: Vec::new(),
     };
     let mut detect: Vec<_> = detectors.iter().map(|detector| entry(detector.code(), None)).collect();
     if !detect.is_empty() {

@@ -240,6 +240,8 @@ record! {
         pub pattern: Option<At<String>>,
         /// What becomes of what it finds. Absent: `on_detect`.
         pub action: Option<At<Action>>,
+        /// Parameters by base name, and path segments, whose values (the segment after) are let alone; logs hide what is found there all the same.
+        pub except: Option<Vec<At<String>>>,
     }
 
     /// No PHI in shared caches.

@@ -260,7 +260,9 @@ impl Detectors {
     }
 
     /// What the policy does with what was found: `None` where only logs hide it, `Some(None)` where `on_detect` says.
-    pub(super) fn action(&self, finder: Finder) -> Option<Option<Action>> {
+    /// So it is in the contexts that an entry excepts.
+    pub(super) fn action(&self, finder: Finder, context: &str) -> Option<Option<Action>> {
+        let excepts = |entry: &DetectEntry| entry.except.iter().any(|name| name.eq_ignore_ascii_case(context));
         match finder {
             Finder::Known(detector) => {
                 let mut named = self
@@ -269,9 +271,19 @@ impl Detectors {
                     .filter(|entry| entry.name == detector.code())
                     .peekable();
                 named.peek()?;
+                if self
+                    .entries
+                    .iter()
+                    .any(|entry| entry.name == detector.code() && excepts(entry))
+                {
+                    return None;
+                }
                 Some(named.find_map(|entry| entry.action))
             }
-            Finder::Own(index) => self.entries.get(usize::from(index)).map(|entry| entry.action),
+            Finder::Own(index) => {
+                let entry = self.entries.get(usize::from(index)).filter(|entry| !excepts(entry));
+                entry.map(|entry| entry.action)
+            }
         }
     }
 
@@ -306,7 +318,7 @@ impl Detectors {
     fn weightier(&self, first: Finder, second: Finder) -> Finder {
         // An action that is left to `on_detect` counts as the strictest, as it usually is.
         let strict = |action: Option<Action>| action.unwrap_or(Action::Reject);
-        match (self.action(first), self.action(second)) {
+        match (self.action(first, ""), self.action(second, "")) {
             (None, Some(_)) => second,
             (Some(one), Some(other))
                 if strict(one) != strict(other) && PhiPolicy::stricter(strict(one), strict(other)) == strict(other) =>

@@ -347,6 +347,7 @@ mod tests {
             name: name.to_owned(),
             pattern: Some(pattern.to_owned()),
             action: Some(Action::Mask),
+            except: Vec::new(),
         }
     }
 
@@ -366,6 +367,7 @@ mod tests {
                 name: "chart".to_owned(),
                 pattern: Some(r"^C[0-9]{4}$".to_owned()),
                 action: None,
+                except: Vec::new(),
             },
         ];
         let detectors = Detectors::new(entries).ok().unwrap();
@@ -385,7 +387,7 @@ mod tests {
         );
         assert_eq!(found("C1234"), [("chart".to_owned(), 0, 5)]);
         assert_eq!(found("xC1234 MB-12345 MB-1234567"), []);
-        let by = |finder| detectors.action(finder);
+        let by = |finder| detectors.action(finder, "");
         assert_eq!(by(Finder::Own(0)), Some(Some(Action::Mask)));
         assert_eq!(by(Finder::Own(2)), Some(None));
         assert_eq!(by(Finder::Known(Detector::Mrn)), Some(Some(Action::Mask)));

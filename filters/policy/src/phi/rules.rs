@@ -67,6 +67,8 @@ pub struct DetectEntry {
     pub pattern: Option<String>,
     /// For what it finds; `None`: `on_detect`.
     pub action: Option<Action>,
+    /// Base names of parameters, and path segments before the one in question, whose values are not acted on; logs hide what is found there all the same.
+    pub except: Vec<String>,
 }
 
 /// Which segments of a path are meant: `/members/{id}/claims/*` means the second of each path that begins so.

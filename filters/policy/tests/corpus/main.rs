@@ -42,6 +42,7 @@ fn policy(detector: Detector) -> PhiPolicy {
             name: detector.code().to_owned(),
             pattern: None,
             action: None,
+            except: Vec::new(),
         }],
         on_detect: Action::Mask,
         ..Rules::default()

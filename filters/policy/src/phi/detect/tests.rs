@@ -8,6 +8,7 @@ fn entries(detectors: &[Detector]) -> Vec<DetectEntry> {
         name: detector.code().to_owned(),
         pattern: None,
         action: None,
+        except: Vec::new(),
     };
     detectors.iter().map(entry).collect()
 }

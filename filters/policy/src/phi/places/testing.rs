@@ -21,6 +21,7 @@ pub(in super::super) fn policy(action: Action, edit: impl FnOnce(&mut Rules)) ->
         name: detector.code().to_owned(),
         pattern: None,
         action: None,
+        except: Vec::new(),
     };
     let mut rules = Rules {
         preset: Some(Preset::FhirR4),
