@@ -294,7 +294,7 @@ pub fn places(bytes: &[u8]) {
             ]);
             let target = Target::parse(path.as_bytes()).expect("a target");
             assert!(policy.wants_body(&head, &target));
-            let _ = policy.open_body(&body, &head, &target);
+            let _ = policy.open_body(&body, &head, &target, &scene);
             if let Ok((sent, _)) = policy.judge_body(&body, &head, &target, &scene) {
                 assert!(!shows(&sent.unwrap_or(body)) || path == "/fhir");
             }
