@@ -172,6 +172,7 @@ fn look_alikes_are_left_alone() {
         "@handle",
         "pkg@1.2.3",
         "user@localhost",
+        "logo@2x.png",
         "a@b",
         "a@b.c",
         "@example.org",
