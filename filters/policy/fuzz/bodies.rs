@@ -355,7 +355,7 @@ fn phi(action: Action) -> &'static PhiPolicy {
                 on_body: action,
                 ..Rules::default()
             };
-            let policy = PhiPolicy::new(rules, Secrets::default()).ok().expect("the rules are good");
+            let policy = PhiPolicy::new(rules, Secrets::default()).unwrap_or_else(|why| panic!("{why}"));
             &*Box::leak(Box::new(policy))
         });
     }
@@ -454,7 +454,5 @@ fn looking_for(detectors: &[Detector]) -> PhiPolicy {
         on_detect: Action::Mask,
         ..Rules::default()
     };
-    PhiPolicy::new(rules, Secrets::default())
-        .ok()
-        .expect("the rules are good")
+    PhiPolicy::new(rules, Secrets::default()).unwrap_or_else(|why| panic!("{why}"))
 }

@@ -63,7 +63,10 @@ fn only_forms_and_bundles_are_wanted_and_only_to_act() {
     let opening = policy(Action::Seal, |rules| rules.on_body = Action::Pass);
     assert!(wants(&opening, "POST", "/fhir", Some(JSON)), "there is what to open");
     let passing = policy(Action::Mask, |rules| rules.on_body = Action::Pass);
-    assert!(!wants(&passing, "POST", "/fhir", Some(JSON)), "a key alone makes no body wait");
+    assert!(
+        !wants(&passing, "POST", "/fhir", Some(JSON)),
+        "a key alone makes no body wait"
+    );
     let idle = PhiPolicy::new(super::super::Rules::default(), super::super::Secrets::default());
     assert!(!wants(&idle.ok().unwrap(), "POST", "/x/_search", Some(FORM)));
 }
