@@ -206,7 +206,5 @@ fn looking_for(detectors: &[Detector]) -> PhiPolicy {
         on_detect: Action::Mask,
         ..Rules::default()
     };
-    PhiPolicy::new(rules, Secrets::default())
-        .ok()
-        .expect("the rules are good")
+    PhiPolicy::new(rules, Secrets::default()).expect("the rules are good")
 }
