@@ -255,6 +255,9 @@ impl PhiPolicy {
         rules::check(&rules, on_path, &secrets)?;
         let any_case = rules.query.iter().any(|(_, action)| *action != Action::Pass);
         let known = Known::with(rules.query.iter().map(|(name, _)| name.as_str()));
+        for entry in &mut rules.detect {
+            entry.action.get_or_insert(rules.on_detect);
+        }
         let detectors = Detectors::new(std::mem::take(&mut rules.detect))?;
         Ok(Self {
             rules,
@@ -661,7 +664,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         if let Some(range) = parameter.value_range()
             && !self.opened(place.0, range.clone(), place.1, value)
         {
-            self.detect(place, parameter.base_name(), range, value, Some(index));
+            self.detect(place, parameter.name(), range, value, Some(index));
         }
         true
     }
@@ -735,13 +738,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
             self.masks.whole(piece);
         } else if parameter.has_value() && !self.opened(value_place.0, range.clone(), value_place.1, parameter.value())
         {
-            self.detect(
-                value_place,
-                parameter.base_name(),
-                range,
-                parameter.value(),
-                Some(index),
-            );
+            self.detect(value_place, parameter.name(), range, parameter.value(), Some(index));
         }
     }
 
@@ -771,9 +768,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         if self.way == Way::Out {
             return false;
         }
-        let hits = policy
-            .detectors
-            .scan(&fold(parameter.value()), &fold(parameter.base_name()));
+        let hits = policy.detectors.scan(&fold(parameter.value()), &fold(parameter.name()));
         let rejects = |hit: &&Hit| self.detected_action(hit, parameter.base_name()) == Some(Action::Reject);
         let Some(hit) = hits.iter().find(rejects) else {
             return false;
@@ -799,7 +794,9 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         if self.quiet || text.is_empty() || self.policy.is_pseudonym(text) {
             return;
         }
-        let (piece, _) = at;
+        let (piece, (what, name)) = at;
+        // The words of a chain say what a value is; a policy names the base.
+        let excepted = if what == PARAMETER { name } else { context };
         let folded = fold(text);
         let mut hits = self.policy.detectors.scan(&folded, &fold(context));
         if hits.is_empty() {
@@ -814,7 +811,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
             self.masks.whole(piece);
         }
         let found = hits.len();
-        hits.retain(|hit| self.detected_action(hit, context).is_some());
+        hits.retain(|hit| self.detected_action(hit, excepted).is_some());
         self.shows |= hits.len() < found;
         let Some(first) = hits.first().copied() else {
             return;
@@ -823,7 +820,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         self.counts.detected = self.counts.detected.saturating_add(count);
         let actions: Vec<Action> = hits
             .iter()
-            .filter_map(|hit| self.detected_action(hit, context))
+            .filter_map(|hit| self.detected_action(hit, excepted))
             .collect();
         let strictest = actions.iter().copied().fold(Action::Pass, PhiPolicy::stricter);
         let name = parameter.and_then(|index| self.known_name(index));
@@ -848,7 +845,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
             None => {
                 let worst = hits
                     .iter()
-                    .find(|hit| self.detected_action(hit, context) == Some(strictest));
+                    .find(|hit| self.detected_action(hit, excepted) == Some(strictest));
                 let kind = code(worst.unwrap_or(&first));
                 self.act(strictest, kind, name, at, range, text);
             }
