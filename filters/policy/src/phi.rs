@@ -255,6 +255,10 @@ impl PhiPolicy {
         rules::check(&rules, on_path, &secrets)?;
         let any_case = rules.query.iter().any(|(_, action)| *action != Action::Pass);
         let known = Known::with(rules.query.iter().map(|(name, _)| name.as_str()));
+        // The more a template says, the earlier it comes.
+        rules
+            .path
+            .sort_by_key(|(template, _)| std::cmp::Reverse(template.exactness()));
         for entry in &mut rules.detect {
             entry.action.get_or_insert(rules.on_detect);
         }

@@ -215,7 +215,7 @@ record! {
         /// What becomes of a path segment that carries PHI. Absent: tokenize where there is a key, else reject.
         pub on_path: Option<At<Action>>,
         /// What becomes of single path segments, whatever the table says, by how the path begins: of those that the template names in braces, as in
-        /// `/members/{id}/claims`; `*` stands for any one segment.
+        /// `/members/{id}/claims`; `*` stands for any one segment. Of several that fit the longest counts, and of these the one with the most literal segments.
         pub path: Named<At<QueryAction>>,
         /// Recognisers over what remains of path and query.
         pub detect: Option<Vec<Detect>>,

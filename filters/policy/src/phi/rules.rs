@@ -42,7 +42,7 @@ pub struct Rules {
     pub query: Vec<(String, Action)>,
     /// For a path id that the preset says carries PHI. `None`: tokenize where there is a key, else reject.
     pub on_path: Option<Action>,
-    /// For path segments by template, before the preset.
+    /// For path segments by template, before the preset; the most exact one counts, whatever the order.
     pub path: Vec<(PathTemplate, Action)>,
     /// Recognisers over what is left.
     pub detect: Vec<DetectEntry>,
@@ -116,6 +116,12 @@ impl PathTemplate {
             ));
         }
         Ok(PathTemplate { segments })
+    }
+
+    /// How much it says: of two templates that fit, the one with more segments counts, and of these the one with more literal ones.
+    pub(super) fn exactness(&self) -> (usize, usize) {
+        let literal = |segment: &&TemplateSegment| matches!(segment, TemplateSegment::Literal(_));
+        (self.segments.len(), self.segments.iter().filter(literal).count())
     }
 
     /// Whether the segment at `index` is meant, in a path of these segments.

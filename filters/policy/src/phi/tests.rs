@@ -462,8 +462,9 @@ fn segments_are_meant_by_template() {
     let template = |text: &str| PathTemplate::parse(text).unwrap();
     let policy = policy(|r| {
         r.path = vec![
-            (template("/members/{id}/claims/*/{line}"), Action::Mask),
             (template("/members/{id}"), Action::Tokenize),
+            (template("/members/{id}/claims/*/{line}"), Action::Mask),
+            (template("/members/{id}/*/*/*"), Action::Reject),
             (template("/fhir/Patient/{id}/photo"), Action::Pass),
             (template("/vault/{card}"), Action::Reject),
         ];
