@@ -108,7 +108,12 @@ fn nothing_leaves_but_what_the_policy_lets_through() {
     }
     let told: String = leaks
         .iter()
-        .map(|leak| format!("  {}, {}, {} listener: {}\n", leak.action, leak.plant, leak.listener, leak.sink))
+        .map(|leak| {
+            format!(
+                "  {}, {}, {} listener: {}\n",
+                leak.action, leak.plant, leak.listener, leak.sink
+            )
+        })
         .collect();
     assert!(
         observed > 100,

@@ -24,7 +24,9 @@
 //  6. Of the parameters of all resources: `_content` and `_text` (words of the record) and `_filter` (an expression over
 //     any parameter) on persons and compartment types; `_id` on persons only. `_lastUpdated`, `_profile`, `_query`,
 //     `_security`, `_source`, `_tag` and the result parameters (`_count`, `_sort` ..) are not PHI.
-//  7. Path ids: the id of a person (`/Patient/{id}`) is PHI. The ids of other compartment resources are not, by default:
+//  7. A name that carries PHI on any type is harmless on a type only where that type defines a parameter of this name that carries none (`name` on
+//     Practitioner). The names of rule 6 are defined on all types and not listed.
+//  8. Path ids: the id of a person (`/Patient/{id}`) is PHI. The ids of other compartment resources are not, by default:
 //     they are the server's own and say nothing without access to it.
 
 import {createHash} from 'node:crypto';
@@ -72,8 +74,12 @@ const resources = sorted(links.keys()).map((type) => {
   return {type, inCompartment, person: PERSONS.has(type), phi: sorted(phi), own};
 });
 const any = sorted(resources.flatMap((resource) => resource.phi));
+for (const resource of resources) {
+  resource.harmless = sorted(resource.own.filter((code) => any.includes(code) && !code.startsWith('_') && !resource.phi.includes(code)));
+}
+const harmlessPairs = resources.reduce((sum, {harmless}) => sum + harmless.length, 0);
 const pairs = resources.reduce((sum, {phi, own}) => sum + phi.filter((code) => own.includes(code)).length, 0);
-const digest = sha256(resources.map(({type, inCompartment, person, phi}) => `${type} ${inCompartment} ${person} ${phi.join(' ')}\n`).join(''));
+const digest = sha256(resources.map(({type, inCompartment, person, phi, harmless}) => `${type} ${inCompartment} ${person} ${phi.join(' ')} but ${harmless.join(' ')}\n`).join(''));
 const quoted = (names) => `&[${names.map((each) => JSON.stringify(each)).join(', ')}]`;
 
 const source = `//! Which search parameters and path ids of FHIR R4 carry PHI.
@@ -95,7 +101,7 @@ pub(super) const DIGEST: &str = "${digest}";
 
 /// Every resource type, sorted without regard to case.
 pub(super) static RESOURCES: &[Resource] = &[
-${resources.map(({type, inCompartment, person, phi}) => `Resource { name: "${type}", in_compartment: ${inCompartment}, is_person: ${person}, phi: ${quoted(phi)} },`).join('\n')}
+${resources.map(({type, inCompartment, person, phi, harmless}) => `Resource { name: "${type}", in_compartment: ${inCompartment}, is_person: ${person}, phi: ${quoted(phi)}, harmless: ${quoted(harmless)} },`).join('\n')}
 ];
 
 /// Every parameter that carries PHI on some resource type, sorted without regard to case.
@@ -103,7 +109,7 @@ pub(super) static ANY: &[&str] = ${quoted(any)};
 `;
 
 const tables = [
-  ['phi/fhir_r4.rs', source, `${resources.length} types, ${resources.filter((each) => each.inCompartment).length} in the compartment, ${pairs} pairs, ${any.length} names`],
+  ['phi/fhir_r4.rs', source, `${resources.length} types, ${resources.filter((each) => each.inCompartment).length} in the compartment, ${pairs} pairs, ${any.length} names, ${harmlessPairs} harmless pairs`],
   ['fhir/fhir_r4.rs', ...smart({read, sha256, parameters, compartment, sources, made: `${name} ${version} (${license})`})],
 ];
 for (const [path, text, summary] of tables) {

@@ -861,7 +861,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         for _ in 0..4 {
             let mut rest = text.as_bytes().to_vec();
             for hit in hits.iter() {
-                rest.get_mut(hit.start..hit.end).unwrap_or_default().fill(b'*');
+                rest.get_mut(hit.start..hit.end).unwrap_or_default().fill(0);
             }
             // Hits begin and end where characters do.
             let more = self.policy.detectors.scan(&String::from_utf8_lossy(&rest), context);

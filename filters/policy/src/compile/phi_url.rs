@@ -38,6 +38,13 @@ impl Section<'_> {
         }
         let mut headers = Vec::new();
         for (name, action) in &section.headers.entries {
+            if action.value == QueryAction::Seal {
+                self.problems.error(
+                    action.span,
+                    "`seal` lets no header through, since nothing is ever sealed for one; use `reject`, `tokenize` or `mask` (what is sealed within `if-none-exist` is opened where that stands alone)",
+                );
+                continue;
+            }
             headers.push((self.header(name), self.keyed(query_rule(action.value), action.span)));
         }
         let on_body = section
@@ -96,7 +103,45 @@ impl Section<'_> {
             let span = place_of(section, &warning.key).unwrap_or(at.span);
             self.problems.warn(span, format!("`{}`: {}", warning.key, warning.text));
         }
+        self.stripping(section);
         Some(compiled)
+    }
+
+    /// Warns of recognisers that strip, and of what is said to be safe to strip and is not stripped.
+    fn stripping(&mut self, section: &PhiUrl) {
+        let safe = || section.strip_safe.iter().flatten();
+        let own = section.detect.iter().flatten().filter_map(|detect| match detect {
+            Detect::Rule(rule) => rule.action.as_ref().map(|action| (rule.name.value.as_str(), action)),
+            Detect::Named(_) => None,
+        });
+        let own: Vec<_> = own.filter(|(_, action)| action.value == Action::Strip).collect();
+        if !safe().any(|safe| safe.value == "*") {
+            for (name, action) in &own {
+                self.problems.warn(
+                    action.span,
+                    format!("`detect.{name}`: `strip` widens a search or a read where the value filters; use `reject` or `mask`"),
+                );
+            }
+        }
+        let strips = |action: &Option<At<Action>>| action.as_ref().is_some_and(|action| action.value == Action::Strip);
+        // What the preset knows, or a recogniser finds, may stand in any parameter.
+        let any = !own.is_empty() || strips(&section.on_detect) || strips(&section.on_query);
+        let strip = |(_, action): &&(_, At<QueryAction>)| action.value == QueryAction::Strip;
+        let paths = strips(&section.on_path) || section.path.entries.iter().any(|entry| strip(&entry));
+        let query = section.query.entries.iter().filter(strip);
+        for safe in safe() {
+            let all = safe.value == "*";
+            let named = query.clone().any(|(name, _)| all || name.value == safe.value);
+            if !(any || named || (all && paths)) {
+                self.problems.warn(
+                    safe.span,
+                    format!(
+                        "`{}` under `strip_safe` has no effect, since no rule strips it; remove it",
+                        safe.value
+                    ),
+                );
+            }
+        }
     }
 
     /// What is looked for, and where each entry stands in the document.
@@ -130,6 +175,11 @@ impl Section<'_> {
                         self.problems.error(
                             rule.name.span,
                             format!("`{name}` is no name for a recogniser; use small letters, digits, `-` and `_`, at most 40"),
+                        );
+                    } else if DETAILS.contains(&name) {
+                        self.problems.error(
+                            rule.name.span,
+                            format!("`{name}` is what answers and records say of other rules, call the recogniser something else, such as `own-{name}`"),
                         );
                     } else if rule.pattern.is_none() && !known {
                         self.problems.error(
@@ -219,6 +269,12 @@ impl Section<'_> {
                 format!("`{lower}` is what others go by and can't be changed here, remove it"),
             );
         }
+        if REMOVED.contains(&lower.as_str()) {
+            self.problems.error(
+                name.span,
+                format!("`{lower}` has no effect: it is removed from every request before, since an upstream could serve another URL by it; remove it here"),
+            );
+        }
         lower
     }
 
@@ -245,6 +301,23 @@ impl Section<'_> {
         }
     }
 }
+
+/// The details of reasons that are no recognisers (`Kind::code`).
+const DETAILS: [&str; 5] = ["path", "query", "header", "sealed", "unreadable"];
+
+/// Request headers that the chain removes whatever the policy: by them an upstream may serve another URL than the one that was judged.
+const REMOVED: [&str; 10] = [
+    "x-envoy-original-path",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+    "x-forwarded-uri",
+    "x-forwarded-url",
+    "x-forwarded-path",
+    "x-request-uri",
+    "x-request-url",
+    "x-replaced-path",
+];
 
 /// Where a key of the section stands in the document.
 fn place_of(section: &PhiUrl, key: &str) -> Option<Span> {
@@ -305,6 +378,7 @@ mod tests {
     use super::super::Compiled;
     use crate::chain::ALL;
     use crate::document::{Node, Problems, Severity};
+    use crate::phi::Kind;
     use base64::Engine as _;
     use serde_json::{Value as Json, json};
 
@@ -399,6 +473,21 @@ mod tests {
             ),
             (both(), fhir(json!({"detect": ["snn"]})), "`ssn`"),
             (
+                both(),
+                fhir(json!({"detect": [{"name": "sealed", "pattern": "x[0-9]"}]})),
+                "call the recogniser something else",
+            ),
+            (
+                both(),
+                fhir(json!({"headers": {"x-patient": "seal"}})),
+                "`seal` lets no header through",
+            ),
+            (
+                both(),
+                fhir(json!({"headers": {"X-Rewrite-Url": "mask"}})),
+                "`x-rewrite-url` has no effect",
+            ),
+            (
                 json!({"old_sealing": [{"env": "D"}]}),
                 fhir(json!({})),
                 "an old key without a current one",
@@ -428,6 +517,64 @@ mod tests {
                 matches!(errors.as_slice(), [(_, message)] if message.contains(part)),
                 "{section}: {told:?}"
             );
+        }
+    }
+
+    #[test]
+    fn names_of_other_reasons_are_taken() {
+        for kind in [Kind::Path, Kind::Query, Kind::Header, Kind::Sealed, Kind::Unreadable] {
+            assert!(super::DETAILS.contains(&kind.code()), "{}", kind.code());
+        }
+    }
+
+    #[test]
+    fn what_widens_and_what_does_nothing_is_warned_of() {
+        for (section, parts) in [
+            (
+                json!({"detect": [{"name": "ssn", "action": "strip"}]}),
+                &["`detect.ssn`: `strip` widens"][..],
+            ),
+            (
+                json!({"detect": ["ssn", {"name": "x", "pattern": "x[0-9]", "action": "strip"}, {"name": "x", "pattern": "y[0-9]", "action": "strip"}]}),
+                &["`detect.x`: `strip` widens", "`detect.x`: `strip` widens"],
+            ),
+            (
+                json!({"detect": [{"name": "ssn", "action": "strip"}], "strip_safe": ["*"]}),
+                &[],
+            ),
+            (
+                json!({"detect": [{"name": "ssn", "action": "strip"}], "strip_safe": ["tab"]}),
+                &["`detect.ssn`: `strip` widens"],
+            ),
+            (
+                json!({"detect": ["ssn"], "on_detect": "strip", "strip_safe": ["*"]}),
+                &[],
+            ),
+            (
+                json!({"query": {"session": "strip", "tab": "mask"}, "strip_safe": ["session", "tab", "other"]}),
+                &[
+                    "`tab` under `strip_safe` has no effect",
+                    "`other` under `strip_safe` has no effect",
+                ],
+            ),
+            (json!({"query": {"session": "strip"}, "strip_safe": ["*"]}), &[]),
+            (
+                json!({"detect": ["ssn"], "strip_safe": ["*"]}),
+                &["`*` under `strip_safe` has no effect"],
+            ),
+            (json!({"path": {"/a/{b}": "strip"}, "strip_safe": ["*"]}), &[]),
+            (
+                json!({"headers": {"x-a": "strip"}, "strip_safe": ["x-a"]}),
+                &["`x-a` under `strip_safe` has no effect"],
+            ),
+        ] {
+            let told = problems(json!({}), section.clone());
+            let as_said = told.len() == parts.len()
+                && parts
+                    .iter()
+                    .zip(&told)
+                    .all(|(part, (severity, message))| *severity == Severity::Warning && message.contains(part));
+            assert!(as_said, "{section}: {told:?}");
         }
     }
 }

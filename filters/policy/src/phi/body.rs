@@ -26,13 +26,10 @@ use crate::url::Target;
 const LINK: u8 = 0;
 const TEXT: u8 = 1;
 
-/// Where URLs stand in a Bundle, below it and below a Bundle that is an entry's resource (FHIR R4 2.36, as batches answer).
-const LINKS: [&str; 4] = [
-    "link[*].url",
-    "entry[*].fullUrl",
-    "entry[*].link[*].url",
-    "entry[*].response.location",
-];
+/// Where URLs stand in a Bundle, below it and below a Bundle that is an entry's resource (FHIR R4 2.36, as batches answer). `fullUrl` is none of them: it names the
+/// resource, whose `id` stands beside it (FHIR R4 bundle 2.36.4), and references within the Bundle resolve by it. Changed, it would part from both, and where several
+/// become `***`, a client that finds entries by it takes one patient for another. `request.url` of a history repeats that same id, and who applies the entries goes by it.
+const LINKS: [&str; 3] = ["link[*].url", "entry[*].link[*].url", "entry[*].response.location"];
 
 /// Where an OperationOutcome says what it says to people (FHIR R4 2.31): below itself, and as an entry's resource or outcome.
 const TEXTS: [&str; 6] = [

@@ -2,12 +2,17 @@
 //!
 //! 45 CFR 164.514(b)(2)(i) lets both stand, within bounds:
 //!
-//! 1. A date (FHIR's date and dateTime, `19700312`, `03/12/1970`) becomes its year, with FHIR's prefix kept (`ge1970-03-12` is `ge1970`). A year before
-//!    the current one by 90 or more tells an age over 89, and is not told (C). Where the current year is not known, no year is. The year of a date that is
-//!    not one of birth is bounded alike: what it belongs to is not known here.
+//! 1. A date (FHIR's date and dateTime, `19700312`, `03/12/1970`) becomes its year. A year before the current one by 90 or more tells an age over 89, and
+//!    is not told (C). Where the current year is not known, no year is. The year of a date that is not one of birth is bounded alike: what it belongs to
+//!    is not known here.
 //! 2. A ZIP code of five or nine digits becomes its first three, or `000` where the area of those has 20,000 people or fewer (B). Nine bare digits may be an
 //!    SSN and five any number: they are ZIP codes where the name says so, else `12345` and `12345-6789` alone are.
 //! 3. A list with commas becomes the list of its elements' coarser forms, if each has one.
+//!
+//! A coarser search finds all that the finer one does, by FHIR's prefixes (FHIR R4 search, 3.1.1.4.6): what begins or ends within the year must be in it, so
+//! `gt` and `sa` become `ge`, `lt` and `eb` become `le` (`lt1970-03-12` is `le1970`), `ge`, `le`, `eq`, `ap` stay. `ne1970-03-12` has no coarser form: it
+//! finds all the rest of 1970, and no year alone does. A time with a zone within two days of the turn of the year may stand in the other year where the server
+//! is, so `ge` and `le` take that one.
 //!
 //! What is coarse already comes back as it is where the name says what it is (`birthdate=1970`, `address-postalcode=021`), or FHIR's prefix does. Four digits
 //! or three under another name may be an id that happens to be short: they are no coarser form of anything.
@@ -56,14 +61,29 @@ fn coarse_date(text: &str, name: &str, now: Option<u16>) -> Option<String> {
     let date = text.strip_prefix(prefix)?;
     let bytes = date.as_bytes();
     let alone = bytes.len() == 4 && bytes.iter().all(u8::is_ascii_digit);
-    let year = if alone && (!prefix.is_empty() || tells_time(name)) {
-        date.parse::<u32>().ok()?
+    let (prefix, year) = if alone && (!prefix.is_empty() || tells_time(name)) {
+        (prefix, date.parse::<u32>().ok()?)
     } else {
         let read = date_at(bytes, 0).filter(|read| read.end == bytes.len())?;
-        read.year?
+        widened(prefix, date, read.year?)?
     };
     let years_ago = u32::from(now?).saturating_sub(year);
     ((1800..2200).contains(&year) && years_ago < 90).then(|| format!("{prefix}{year}"))
+}
+
+/// The prefix and the year that find whatever the prefix and the date find; `None` where none do.
+fn widened(prefix: &'static str, date: &str, year: u32) -> Option<(&'static str, u32)> {
+    // Zones are 14 hours ahead at most and 12 behind, the date's as well as the server's.
+    let zoned = date.ends_with('Z') || date.get(19..).is_some_and(|rest| rest.contains(['+', '-', ' ']));
+    let turns = |days: [&str; 2]| zoned && days.iter().any(|day| date.get(5..10) == Some(day));
+    match prefix {
+        "ge" | "gt" | "sa" if turns(["01-01", "01-02"]) => Some(("ge", year.saturating_sub(1))),
+        "ge" | "gt" | "sa" => Some(("ge", year)),
+        "le" | "lt" | "eb" if turns(["12-30", "12-31"]) => Some(("le", year.saturating_add(1))),
+        "le" | "lt" | "eb" => Some(("le", year)),
+        "ne" => None,
+        other => Some((other, year)),
+    }
 }
 
 /// Whether a name is that of a date: those of FHIR R4's date parameters hold one of these.
@@ -114,7 +134,7 @@ mod tests {
             ("3/12/1970", "1970"),
             ("19700312", "1970"),
             ("ge1970", "ge1970"),
-            ("ge1970-01-01,lt1980-01-01", "ge1970,lt1980"),
+            ("ge1970-01-01,lt1980-01-01", "ge1970,le1980"),
             ("1937-01-01", "1937"),
         ] {
             assert_eq!(
@@ -141,6 +161,48 @@ mod tests {
             assert_eq!(generalize(text, "birthdate", Some(2026)), None, "{text}");
         }
         assert_eq!(generalize("1970-03-12", "birthdate", None), None);
+    }
+
+    #[test]
+    fn coarser_searches_lose_nothing() {
+        for (text, coarse) in [
+            ("gt1970-03-04", "ge1970"),
+            ("sa1970-03-04", "ge1970"),
+            ("ge1970-03-04", "ge1970"),
+            ("lt1970-03-04", "le1970"),
+            ("eb1970-03-04", "le1970"),
+            ("le1970-03-04", "le1970"),
+            ("eq1970-03-04", "eq1970"),
+            ("ap1970-03-04", "ap1970"),
+            ("gt1970-03", "ge1970"),
+            // What is a year already loses nothing by staying one.
+            ("gt1970", "gt1970"),
+            ("ne1970", "ne1970"),
+            // In the west it was still 1969, in the east it was already 1971.
+            ("ge1970-01-01T00:30:00+01:00", "ge1969"),
+            ("gt1970-01-02T00:30:00Z", "ge1969"),
+            ("lt1970-12-31T23:30:00-05:00", "le1971"),
+            ("lt1970-01-01T00:30:00Z", "le1970"),
+            ("ge1970-01-01", "ge1970"),
+            ("ge1970-01-01T00:30:00", "ge1970"),
+            // The year that is told is the one that counts.
+            ("lt1936-12-31T23:30:00Z", "le1937"),
+        ] {
+            assert_eq!(
+                generalize(text, "birthdate", Some(2026)).as_deref(),
+                Some(coarse),
+                "{text}"
+            );
+        }
+        for text in [
+            "ne1970-03-04",
+            "ge1970-03-04,ne1970-03-04",
+            "lt1936-12-30",
+            "le1936-01-01",
+            "ge1937-01-01T00:30:00Z",
+        ] {
+            assert_eq!(generalize(text, "birthdate", Some(2026)), None, "{text}");
+        }
     }
 
     #[test]
@@ -174,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_coarse_stays(text in "(ge|lt)?[0-9]{1,4}([-/][0-9]{1,2}){0,2}(,[0-9]{3,9}(-[0-9]{4})?)?|[0-9]{3,9}", name in "zip|birthdate|postalCode|q") {
+        fn what_is_coarse_stays(text in "(ge|gt|lt|eb|ne)?[0-9]{1,4}([-/][0-9]{1,2}){0,2}(,[0-9]{3,9}(-[0-9]{4})?)?|[0-9]{3,9}", name in "zip|birthdate|postalCode|q") {
             if let Some(once) = generalize(&text, &name, Some(2026)) {
                 let again = generalize(&once, &name, Some(2026));
                 // Under another name, what is coarse may be taken for nothing, but for nothing else.

@@ -13,6 +13,16 @@ pub(super) struct Resource {
     pub(super) in_compartment: bool,
     pub(super) is_person: bool,
     pub(super) phi: &'static [&'static str],
+    /// Those that carry none, though others of their names do; without the ones that all types have (`_id`, `_text`), sorted alike.
+    pub(super) harmless: &'static [&'static str],
+}
+
+impl Resource {
+    /// Whether the type defines a parameter of this name that carries no PHI. The name is one that carries PHI on some type.
+    fn is_harmless(&self, name: &str) -> bool {
+        let defined = name.starts_with('_') || find(self.harmless, name).is_some();
+        defined && find(self.phi, name).is_none()
+    }
 }
 
 /// Parameters that say how to answer and not what to search for (FHIR R4 search, 3.1.1.5 and on; bulk data).
@@ -41,8 +51,9 @@ static FREE_TEXT: &[&str] = &["_content", "_filter", "_text"];
 
 static PERSONS: &[&str] = &["Patient", "Person", "RelatedPerson"];
 
-/// The resource types that a path names. A parameter carries PHI when it does on any of them; where the path names
-/// none, or an operation (`$everything`) that has parameters of its own, when it does on any type at all.
+/// The resource types that a path names. A parameter carries PHI when it does on any of them. Where none of them defines it, an upstream may still know it
+/// (FHIR R4 search, 3.1.1.3, lets servers add some), and it goes on and is logged: so it carries PHI when it does on any type at all. So it does where the path
+/// names no type, or an operation (`$everything`) that has parameters of its own.
 pub(super) struct Scope {
     types: [Option<&'static Resource>; 4],
     any: bool,
@@ -75,10 +86,10 @@ impl Scope {
         if self.any {
             return Some(known);
         }
-        self.types
-            .iter()
-            .flatten()
-            .find_map(|resource| find(resource.phi, token))
+        let mut types = self.types.iter().flatten();
+        let harmless = types.clone().any(|resource| resource.is_harmless(known))
+            && types.all(|resource| find(resource.phi, known).is_none());
+        (!harmless).then_some(known)
     }
 }
 
@@ -105,7 +116,7 @@ pub(super) fn phi_name(name: &str, scope: &Scope, after_first: bool) -> Option<&
         return if after_first { None } else { scope.find(&folded) };
     }
     let mut chained: Option<Option<&'static Resource>> = None;
-    let mut after_type = false;
+    let (mut after_type, mut reverse) = (false, false);
     for (index, (before, token)) in tokens(&folded).enumerate() {
         if index > 0 && before == b'.' && !after_type {
             chained = Some(None);
@@ -120,22 +131,24 @@ pub(super) fn phi_name(name: &str, scope: &Scope, after_first: bool) -> Option<&
             after_type = true;
             continue;
         }
-        // `organization:identifier=..` is a modifier: an identifier of what is referred to (FHIR R4 search, 3.1.1.5.8).
-        let modifier = before == b':' && !after_type && token == "identifier";
-        after_type = false;
+        // `organization:identifier=..` is a modifier: an identifier of what is referred to (FHIR R4 search, 3.1.1.5.8). Behind `_has` it is a parameter.
+        reverse |= token.eq_ignore_ascii_case("_has");
+        let modifier = before == b':' && !after_type && !reverse && token == "identifier";
+        let follows_type = std::mem::replace(&mut after_type, false);
         if modifier || (after_first && index == 0) {
             continue;
         }
         let found = match chained {
             None => scope.find(token),
             Some(None) => any(token),
-            Some(Some(resource)) => find(resource.phi, token),
+            Some(Some(resource)) => any(token).filter(|known| !resource.is_harmless(known)),
         };
         if found.is_some() {
             return found;
         }
-        // A type in another case (`_has:observation:..`), since it is not the parameter of that name.
-        if type_named.is_some() {
+        // A type in another case (`_has:observation:..`), since it is not the parameter of that name. What follows a type is its
+        // parameter: `_has:Encounter:location:identifier` asks for the encounter's.
+        if type_named.is_some() && !follows_type {
             chained = Some(type_named);
             after_type = true;
         }
@@ -415,7 +428,10 @@ mod tests {
     fn the_table_is_what_the_generator_wrote() {
         let lines: String = RESOURCES
             .iter()
-            .map(|r| format!("{} {} {} {}\n", r.name, r.in_compartment, r.is_person, r.phi.join(" ")))
+            .map(|r| {
+                let (phi, harmless) = (r.phi.join(" "), r.harmless.join(" "));
+                format!("{} {} {} {phi} but {harmless}\n", r.name, r.in_compartment, r.is_person)
+            })
             .collect();
         let digest: String = Sha256::digest(lines).iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(
@@ -435,12 +451,18 @@ mod tests {
         assert!(RESOURCES.is_sorted_by(|a, b| compare(a.name, b.name) == Ordering::Less));
         for list in RESOURCES
             .iter()
-            .map(|r| r.phi)
+            .flat_map(|r| [r.phi, r.harmless])
             .chain([ANY, FREE_TEXT, RESULT_PARAMETERS])
         {
             assert!(list.is_sorted_by(|a, b| compare(a, b) == Ordering::Less), "{list:?}");
         }
-        assert!(RESOURCES.iter().flat_map(|r| r.phi).all(|name| is_phi_anywhere(name)));
+        let all = |r: &Resource| [r.phi, r.harmless].concat();
+        assert!(RESOURCES.iter().flat_map(all).all(is_phi_anywhere));
+        assert!(
+            RESOURCES
+                .iter()
+                .all(|r| r.harmless.iter().all(|name| r.is_harmless(name)))
+        );
         assert!(ANY.iter().all(|name| any(&name.to_ascii_uppercase()) == Some(name)));
         assert!(
             RESOURCES
@@ -478,16 +500,27 @@ mod tests {
             ),
             (
                 "/Observation",
-                "code category status value-quantity device _id _include name",
+                "code category status value-quantity device _id _include",
                 false,
             ),
             ("/Encounter", "patient subject date identifier", true),
+            // Defined on other types alone: an upstream that knows them here too would be asked in the clear.
+            ("/Observation", "name birthdate", true),
+            ("/Medication", "patient subject name", true),
+            ("/Organization", "birthdate gender family telecom", true),
+            ("/Practitioner", "birthdate patient period", true),
+            ("/metadata/Binary", "name", true),
             ("/Encounter", "status class type location service-provider", false),
             ("/Device", "patient", true),
             ("/Device", "identifier model", false),
-            ("/Practitioner", "name identifier phone _id _content", false),
+            (
+                "/Practitioner",
+                "name family gender identifier phone _id _content",
+                false,
+            ),
             ("/Organization", "name address identifier", false),
-            ("/ValueSet", "url name date", false),
+            ("/ValueSet", "url name date title description _text", false),
+            ("/Medication", "identifier lot-number expiration-date code", false),
         ] {
             for name in names.split(' ') {
                 assert_eq!(carries(path, name).is_some(), phi, "{path}?{name}");
@@ -518,6 +551,15 @@ mod tests {
             ("/Practitioner", "_has:Observation:performer:code", Some("performer")),
             ("/Practitioner", "_has:PractitionerRole:practitioner:specialty", None),
             ("/Encounter", "location:Location.name", None),
+            ("/Encounter", "location:Location.birthdate", Some("birthdate")),
+            ("/Observation", "encounter:Encounter.name", Some("name")),
+            ("/Observation", "encounter:encounter.name", Some("name")),
+            ("/Location", "_has:PractitionerRole:location:date", None),
+            ("/Location", "_has:PractitionerRole:location:name", Some("name")),
+            ("/Location", "_has:Encounter:location:identifier", Some("identifier")),
+            ("/Location", "_has:encounter:location:identifier", Some("identifier")),
+            ("/Organization", "_has:HealthcareService:organization:name", None),
+            ("/Organization", "_has:medication:manufacturer:patient", Some("patient")),
             ("/Encounter", "location.name", Some("name")),
             ("/Patient", "organization:identifier", None),
             ("/Patient", "organization:missing", None),
@@ -527,6 +569,10 @@ mod tests {
             ("/Practitioner/$everything", "patient", Some("patient")),
             ("/Patient/7/Observation", "date", Some("date")),
             ("/Patient/Practitioner", "name", Some("name")),
+            ("/Practitioner/Patient", "name", Some("name")),
+            ("/Practitioner/7/Medication", "name", None),
+            ("/Practitioner/7/Medication", "birthdate", Some("birthdate")),
+            ("/Observation/7/Practitioner", "_text", Some("_text")),
             ("/fhir/Patient/_search", "name", Some("name")),
             ("/Practitioner", "", None),
         ] {

@@ -531,6 +531,7 @@ fn what_is_found_hides_nothing_beside_it() {
     let policy = policy(|r| r.detect = looking_for(&[Detector::Ssn, Detector::Email]));
     assert_eq!(upstream(&policy, "/a@b.org512-34-5678/"), "/******/");
     assert_eq!(upstream(&policy, "/x?q=a@b.org512-34-5678"), "/x?q=******");
+    assert_eq!(upstream(&policy, "/512-34-5678a@b.org512-34-5678"), "/*********");
 }
 
 #[test]

@@ -29,8 +29,7 @@ pub(super) fn before(bytes: &[u8], label: usize) -> Option<(usize, usize)> {
     })
 }
 
-/// Where a labelled date at `at` starts and ends.
+/// Where a labelled date at `at` starts and ends, with its prefix: a coarser date may need another.
 pub(super) fn body(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    let start = after_prefix(bytes, at);
-    date::at(bytes, start).map(|date| (start, date.end))
+    date::at(bytes, after_prefix(bytes, at)).map(|date| (at, date.end))
 }

@@ -285,15 +285,18 @@ fn trimmed(policy: &PhiPolicy, body: &str, size: usize) -> String {
     String::from_utf8(out).unwrap()
 }
 
+/// A Bundle with this URL wherever one is judged, and with those that name what stands beside them.
 fn searchset(url: &str, text: &str) -> Value {
+    const NAME: &str = "https://h/fhir/Patient/7";
     let outcome = json!({"resourceType": "OperationOutcome", "issue": [
         {"diagnostics": text, "details": {"text": text, "coding": [{"code": "x"}]}, "expression": ["Patient.name"]}]});
     json!({"resourceType": "Bundle", "link": [{"relation": "self", "url": url}, {"url": url}],
         "entry": [
-            {"fullUrl": url, "link": [{"url": url}], "resource": {"resourceType": "Patient", "name": [{"family": "Shown"}]},
+            {"fullUrl": NAME, "link": [{"url": url}], "resource": {"resourceType": "Patient", "id": "7", "name": [{"family": "Shown"}]},
+             "request": {"method": "PUT", "url": "Patient/7"},
              "response": {"status": "201", "location": url, "outcome": outcome}},
             {"resource": outcome},
-            {"resource": {"resourceType": "Bundle", "link": [{"url": url}], "entry": [{"fullUrl": url, "resource": outcome}]}}],
+            {"resource": {"resourceType": "Bundle", "link": [{"url": url}], "entry": [{"fullUrl": NAME, "resource": outcome}]}}],
         "issue": [{"diagnostics": text, "details": {"text": text}}]})
 }
 
