@@ -12,8 +12,8 @@ use scrim_policy::chain::ALL;
 use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Node, Problems};
 use scrim_policy::head::{RequestHead, ResponseHead};
-use scrim_policy::policy_file::{self, Class};
 use scrim_policy::phi::{Action, DetectEntry, Detector, Outcome, PhiPolicy, Preset, Rules, Scene, Secrets};
+use scrim_policy::policy_file::{self, Class};
 use scrim_policy::scope::{Need, Requirement, ScopeSet};
 use scrim_policy::token::dpop::{self, Claim, ReplayCache};
 use scrim_policy::token::{Algorithm, Issuer, KeySet, TokenCache, TokenPolicy};
@@ -294,7 +294,7 @@ pub fn places(bytes: &[u8]) {
             ]);
             let target = Target::parse(path.as_bytes()).expect("a target");
             assert!(policy.wants_body(&head, &target));
-            let _ = policy.open_body(&body, &head, &target);
+            let _ = policy.open_body(&body, &head, &target, &scene);
             if let Ok((sent, _)) = policy.judge_body(&body, &head, &target, &scene) {
                 assert!(!shows(&sent.unwrap_or(body)) || path == "/fhir");
             }
@@ -345,7 +345,7 @@ fn shows(bytes: &[u8]) -> bool {
 fn phi(action: Action) -> &'static PhiPolicy {
     thread_local! {
         static POLICIES: [&'static PhiPolicy; 2] = HIDING.map(|action| {
-            let entry = |name: &str| DetectEntry { name: name.to_owned(), pattern: None, action: None };
+            let entry = |name: &str| DetectEntry { name: name.to_owned(), pattern: None, action: None, except: Vec::new() };
             let rules = Rules {
                 preset: Some(Preset::FhirR4),
                 on_query: action,
@@ -355,7 +355,7 @@ fn phi(action: Action) -> &'static PhiPolicy {
                 on_body: action,
                 ..Rules::default()
             };
-            let policy = PhiPolicy::new(rules, Secrets::default()).ok().expect("the rules are good");
+            let policy = PhiPolicy::new(rules, Secrets::default()).unwrap_or_else(|why| panic!("{why}"));
             &*Box::leak(Box::new(policy))
         });
     }
@@ -443,6 +443,7 @@ fn looking_for(detectors: &[Detector]) -> PhiPolicy {
         name: name.to_owned(),
         pattern: pattern.map(str::to_owned),
         action: None,
+        except: Vec::new(),
     };
     let mut detect: Vec<_> = detectors.iter().map(|detector| entry(detector.code(), None)).collect();
     if !detect.is_empty() {
@@ -453,7 +454,5 @@ fn looking_for(detectors: &[Detector]) -> PhiPolicy {
         on_detect: Action::Mask,
         ..Rules::default()
     };
-    PhiPolicy::new(rules, Secrets::default())
-        .ok()
-        .expect("the rules are good")
+    PhiPolicy::new(rules, Secrets::default()).unwrap_or_else(|why| panic!("{why}"))
 }

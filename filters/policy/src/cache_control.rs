@@ -147,11 +147,16 @@ impl CacheControl {
                 set(head, "cache-control", NO_STORE_PRIVATE);
             }
             Class::Authenticated => {
-                let elsewhere = Elsewhere {
-                    no_transform: targeted_forbids_transforming(head),
-                    expires: head.has("expires"),
-                };
-                head.remove_where(|name| overrides(name) && name != b"age");
+                let mut elsewhere = Elsewhere::default();
+                let mut overridden = false;
+                for (name, value) in head.lines().filter(|(name, _)| overrides(name) && *name != b"age") {
+                    overridden = true;
+                    elsewhere.expires |= name == b"expires";
+                    elsewhere.no_transform |= overrides::targets(name) && forbids_transforming(value);
+                }
+                if overridden {
+                    head.remove_where(|name| overrides(name) && name != b"age");
+                }
                 match Directives::read(head.all("cache-control")) {
                     None => {
                         let worst = worst(head);
@@ -201,17 +206,15 @@ fn worst(head: &ResponseHead) -> &'static str {
     }
 }
 
-/// Whether a targeted field (RFC 9213) says `no-transform`, which has nothing to do with storing, so it must outlive the field.
-fn targeted_forbids_transforming(head: &ResponseHead) -> bool {
-    head.lines().any(|(name, value)| {
-        let says = |(key, value): &(&[u8], structured::Value<'_>)| {
-            *key == b"no-transform" && *value == structured::Value::Boolean(true)
-        };
-        // Each line by itself: joined with another that fails it would be lost, and nothing is lost by keeping it.
-        overrides::targets(name)
-            && memchr::memmem::find(value, b"no-transform").is_some()
-            && structured::dictionary(value).is_some_and(|members| members.iter().any(says))
-    })
+/// Whether a line of a targeted field (RFC 9213) says `no-transform`, which has nothing to do with storing, so it must outlive the field. Each line is read by
+/// itself: joined with another that fails it would be lost, and nothing is lost by keeping it.
+fn forbids_transforming(value: &[u8]) -> bool {
+    memchr::memmem::find(value, b"no-transform").is_some()
+        && structured::dictionary(value).is_some_and(|members| {
+            members
+                .iter()
+                .any(|(key, value)| *key == b"no-transform" && *value == structured::Value::Boolean(true))
+        })
 }
 
 #[cfg(test)]

@@ -70,6 +70,9 @@ pub const MAX_REQUEST_BODY: usize = 1024 * 1024;
 /// and the next piece may be large.
 const MAX_BODY_IN_SHADOW: usize = MAX_REQUEST_BODY / 2;
 
+/// The header that the proxy's default log and its traces print in the place of `:path`.
+pub const LOGGED_PATH: &str = "x-envoy-original-path";
+
 /// What the proxy says of a request beyond its head.
 #[derive(Default)]
 pub struct RequestFacts {
@@ -213,6 +216,8 @@ pub struct Opening {
     pub handover: Option<String>,
     /// What the request's body becomes, where it becomes another: it came with [`RequestFacts::body`].
     pub body: Option<Vec<u8>>,
+    /// What the proxy's own logs are to show while the request waits, in [`LOGGED_PATH`], should it never go on.
+    pub meanwhile: Option<String>,
     /// The verdict is what it is because keys are being fetched: whoever can wait for them judges the head anew with a new stream.
     pub awaits_keys: bool,
 }
@@ -245,6 +250,8 @@ pub struct Stream<const FILTERS: u8> {
     counters: Vec<Counter>,
     /// Whether the request's proof of possession was taken, before its body was awaited.
     proof_seen: bool,
+    /// Whether it waits, or did, with a [`LOGGED_PATH`] of ours.
+    waited: bool,
     /// What the request's body becomes, where it becomes another.
     form: Option<Vec<u8>>,
     /// How many bytes of the request's body may pile up while it waits.
@@ -327,6 +334,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             form_suffix: Vec::new(),
             counters: Vec::new(),
             proof_seen: false,
+            waited: false,
             form: None,
             patience: usize::MAX,
             shadow_awaits_keys: false,
@@ -347,9 +355,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
 
     /// Judges the request head. After [`Verdict::AwaitBody`] it is called again, with the head as it first was and the body.
     pub fn request_head(&mut self, head: &mut RequestHead, facts: &RequestFacts, vault: &mut Vault) -> Opening {
-        let proof_seen = self.proof_seen;
+        let (proof_seen, waited) = (self.proof_seen, self.waited);
         *self = Self::new(Rc::clone(&self.compiled));
-        self.proof_seen = proof_seen;
+        (self.proof_seen, self.waited) = (proof_seen, waited);
         self.audit.time = facts.now;
         self.audit.request_id = head.first("x-request-id").and_then(RequestId::parse);
         self.format = Format::of(head);
@@ -360,6 +368,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         // What stands there behind a module of ours is ours.
         if facts.handover.is_none() {
             head.remove_where(names_another_url);
+        } else if self.waited {
+            head.remove(LOGGED_PATH);
         }
         let asked = if Self::has(OAUTH_SCOPE) {
             compiled.reserved.take(head)
@@ -400,14 +410,13 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             (sent, appended) = (&third, suffix);
         }
         let policy = self.policy.and_then(|index| compiled.policies.get(index));
-        let judgement = match policy.and_then(|policy| policy.phi_url.as_ref()) {
-            Some(phi) if facts.handover.is_none() || Self::has(PHI_URL) => Some(phi.judge(sent, facts.now.year())),
-            _ => None,
-        };
         let section = policy.and_then(|policy| policy.phi_url.as_ref());
         if section.is_some() {
             self.called = head.authority().to_vec();
         }
+        let judgement = section
+            .filter(|_| facts.handover.is_none() || Self::has(PHI_URL))
+            .map(|phi| self.in_scene(|scene| phi.judge_request(sent, scene)));
         let judged = judgement
             .as_ref()
             .map(|judgement| judgement.log_safe.clone().into_owned());
@@ -421,10 +430,10 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let (mut open, mut open_body, fourth) = (None, None, None);
         let mut unopened = Ok(());
         if let Some(phi) = section.filter(|_| Self::has(OAUTH_SCOPE)) {
-            let opened = phi.open(target).and_then(|raw| {
-                open = raw;
+            let opened = self.in_scene(|scene| {
+                open = phi.open(target, scene)?;
                 if let Some(body) = facts.body.as_deref().filter(|_| looks_into_body) {
-                    open_body = phi.open_body(body, head, sent)?;
+                    open_body = phi.open_body(body, head, sent, scene)?;
                 }
                 Ok(())
             });
@@ -470,6 +479,10 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                         self.appended = suffix.len();
                         if path != head.target() {
                             head.set(":path", path);
+                        }
+                        // Whose record it is stands in what was appended.
+                        if !suffix.is_empty() && !head.has(LOGGED_PATH) {
+                            head.set(LOGGED_PATH, log_safe());
                         }
                         self.finish_form(head, facts);
                         if Self::has(RESPONSE_TRIM)
@@ -722,16 +735,12 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             return Ok(None);
         };
         self.audit.count_urls(judgement.counts);
-        let scene = Scene {
-            year: self.year,
-            authority: &self.called,
-            opens: &|_| None,
-        };
-        let counts = phi.request_headers(head, target, &scene).map_err(phi_in_url)?;
+        let counts = self
+            .in_scene(|scene| phi.request_headers(head, target, scene))
+            .map_err(phi_in_url)?;
         self.audit.count_urls(counts);
-        // The proxy's default log and its traces print this header in the place of `:path`.
         if judgement.shows {
-            head.set("x-envoy-original-path", judgement.log_safe.as_bytes().to_vec());
+            head.set(LOGGED_PATH, judgement.log_safe.as_bytes().to_vec());
         }
         let path = match judgement.outcome {
             Outcome::Pass => None,
@@ -770,16 +779,13 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let Some(phi) = &policy.phi_url else {
             return Ok(());
         };
-        let scene = Scene {
-            year: self.year,
-            authority: &self.called,
-            opens: &|_| None,
-        };
         // What a module before appended is the policy's.
         let (own, appended) = body
             .split_at_checked(body.len().saturating_sub(self.appended_to_form))
             .unwrap_or((body, b""));
-        let (judged, counts) = phi.judge_body(own, head, target, &scene).map_err(phi_in_url)?;
+        let (judged, counts) = self
+            .in_scene(|scene| phi.judge_body(own, head, target, scene))
+            .map_err(phi_in_url)?;
         self.audit.count_urls(counts);
         self.form = judged.map(|judged| [&judged, appended].concat());
         Ok(())
@@ -828,13 +834,19 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 let mut denial = self.deny(reason);
                 let shown = log_safe();
                 head.set(":path", if shown == "-" { "/-".to_owned() } else { shown });
-                for name in ["referer", "if-none-exist", "x-envoy-original-path"] {
+                for name in ["referer", "origin", "forwarded", "if-none-exist", LOGGED_PATH] {
                     head.remove(name);
                 }
                 denial.edits = head.take_edits();
                 Verdict::Deny(denial)
             }
         };
+        let waits = awaits_keys || matches!(verdict, Verdict::AwaitBody);
+        let meanwhile = waits.then(|| match log_safe().as_str() {
+            "-" => "/-".to_owned(),
+            shown => shown.to_owned(),
+        });
+        self.waited |= waits;
         let handover = (FILTERS != ALL && matches!(verdict, Verdict::Continue(_))).then(|| self.handover().render());
         // A module before has published it already.
         let log_safe = facts.handover.is_none().then(log_safe);
@@ -843,6 +855,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             log_safe,
             handover,
             body: self.form.take(),
+            meanwhile,
             awaits_keys,
         }
     }
@@ -897,6 +910,15 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 || (Self::has(PHI_URL) && policy.phi_url.is_some())
                 || (Self::has(RESPONSE_TRIM) && policy.response_trim.is_some())
                 || (Self::has(OAUTH_SCOPE) && (self.bound.is_some() || policy.answers_preflights()))
+        })
+    }
+
+    /// Judges URLs where and when this stream is.
+    fn in_scene<T>(&self, judge: impl FnOnce(&Scene<'_>) -> T) -> T {
+        judge(&Scene {
+            year: self.year,
+            authority: &self.called,
+            opens: &|target| self.opens(target),
         })
     }
 
@@ -990,12 +1012,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if Self::has(PHI_URL)
             && let Some(phi) = &policy.phi_url
         {
-            let scene = Scene {
-                year: self.year,
-                authority: &self.called,
-                opens: &|target| self.opens(target),
-            };
-            let counts = phi.response_headers(head, &scene);
+            let counts = self.in_scene(|scene| phi.response_headers(head, scene));
             self.audit.count_urls(counts);
         }
         if Self::has(OAUTH_SCOPE) && policy.answers_preflights() {
@@ -1074,17 +1091,12 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             BodyState::Trimming { trimmer, held } => (trimmer, held),
         };
         let mut out = Vec::with_capacity(piece.len());
-        let pushed = {
-            let scene = Scene {
-                year: self.year,
-                authority: &self.called,
-                opens: &|target| self.opens(target),
-            };
-            let phi = self.policy().and_then(|policy| policy.phi_url.as_ref());
-            let rewrite = phi.map(|phi| |by: u8, text: &str| phi.rewrite(by, text, &scene));
+        let phi = self.policy().and_then(|policy| policy.phi_url.as_ref());
+        let pushed = self.in_scene(|scene| {
+            let rewrite = phi.map(|phi| |by: u8, text: &str| phi.rewrite(by, text, scene));
             let rewrite = rewrite.as_ref().map(|rewrite| rewrite as &Rewrite<'_>);
             trimmer.push_with(rewrite, piece, end_of_stream, &mut out)
-        };
+        });
         let counts = trimmer.counts();
         self.body = BodyState::Trimming { trimmer, held: false };
         self.audit.counts.removed = counts.removed;
@@ -1206,6 +1218,7 @@ fn names_another_url(name: &[u8]) -> bool {
     matches!(
         name,
         b"x-envoy-original-path"
+            | b"x-envoy-original-url"
             | b"x-original-url"
             | b"x-original-uri"
             | b"x-rewrite-url"

@@ -255,6 +255,13 @@ impl PhiPolicy {
         rules::check(&rules, on_path, &secrets)?;
         let any_case = rules.query.iter().any(|(_, action)| *action != Action::Pass);
         let known = Known::with(rules.query.iter().map(|(name, _)| name.as_str()));
+        // The more a template says, the earlier it comes.
+        rules
+            .path
+            .sort_by_key(|(template, _)| std::cmp::Reverse(template.exactness()));
+        for entry in &mut rules.detect {
+            entry.action.get_or_insert(rules.on_detect);
+        }
         let detectors = Detectors::new(std::mem::take(&mut rules.detect))?;
         Ok(Self {
             rules,
@@ -279,7 +286,12 @@ impl PhiPolicy {
             authority: b"",
             opens: &|_| None,
         };
-        self.judge_target(target, Way::In, &scene)
+        self.judge_request(target, &scene)
+    }
+
+    /// The same, where other policies may have sealed what this target holds.
+    pub fn judge_request<'t>(&self, target: &'t Target<'_>, scene: &Scene<'_>) -> Judgement<'t> {
+        self.judge_target(target, Way::In, scene)
     }
 
     /// What becomes of a target, whichever way it goes.
@@ -306,33 +318,35 @@ impl PhiPolicy {
     ///
     /// # Errors
     /// What is sealed does not open.
-    pub fn open(&self, target: &Target<'_>) -> Result<Option<Vec<u8>>, Rejection> {
-        let Some(sealer) = &self.secrets.sealer else {
+    pub fn open(&self, target: &Target<'_>, scene: &Scene<'_>) -> Result<Option<Vec<u8>>, Rejection> {
+        if self.secrets.sealer.is_none() {
             return Ok(None);
-        };
+        }
         if memchr::memmem::find(target.raw(), Sealer::PREFIX.as_bytes()).is_none() && target.is_plain() {
             return Ok(None);
         }
         let mut edits = Edits::new(target);
-        let mut open = |piece, range, place: (&str, &str), text: &str, part| match sealer
-            .open(&[&self.secrets.policy, place.0, place.1], text)
-        {
-            Opened::NotSealed => Ok(()),
-            Opened::Forged => Err(Rejection {
-                kind: Kind::Sealed,
-                parameter: None,
-                resource: None,
-            }),
-            Opened::Value(value) => {
-                let mut raw = String::new();
-                crate::url::push_encoded(&mut raw, &value, part);
-                edits.replace(piece, range, Cow::Owned(raw));
-                Ok(())
-            }
-        };
-        let mut before = "";
+        let mut open =
+            |piece, range, place: (&str, &str), text: &str, part| match self.unseal(target, scene, place, text) {
+                Opened::NotSealed => Ok(()),
+                Opened::Forged => Err(Rejection {
+                    kind: Kind::Sealed,
+                    parameter: None,
+                    resource: None,
+                }),
+                Opened::Value(value) => {
+                    let mut raw = String::new();
+                    crate::url::push_encoded(&mut raw, &value, part);
+                    edits.replace(piece, range, Cow::Owned(raw));
+                    Ok(())
+                }
+            };
+        let (mut before, mut anchor) = ("", "");
         for (index, segment) in target.segments().iter().enumerate() {
-            let place = (SEGMENT, before);
+            let place = (SEGMENT, anchor);
+            if self.segment_action(target, index, before).is_none() && !Sealer::is_sealed(segment.text()) {
+                anchor = segment.text();
+            }
             open(
                 Piece::Segment(index),
                 segment.range(),
@@ -349,6 +363,32 @@ impl PhiPolicy {
         }
         let rewritten = !edits.is_empty();
         Ok(rewritten.then(|| edits.apply()))
+    }
+
+    /// Opens what is sealed for this policy, or for the one that governs a GET of the target: that is for whom it was sealed on its way out.
+    fn unseal(&self, target: &Target<'_>, scene: &Scene<'_>, place: (&str, &str), text: &str) -> Opened {
+        let Some(sealer) = &self.secrets.sealer else {
+            return Opened::NotSealed;
+        };
+        match sealer.open(&[&self.secrets.policy, place.0, place.1], text) {
+            Opened::Forged => match (scene.opens)(target) {
+                Some(name) => sealer.open(&[&name, place.0, place.1], text),
+                None => Opened::Forged,
+            },
+            opened => opened,
+        }
+    }
+
+    /// What becomes of a segment, by template or preset; `before` is the one before it.
+    fn segment_action(&self, target: &Target<'_>, index: usize, before: &str) -> Option<Action> {
+        let segments = target.segments();
+        let meant = |(template, _): &&(PathTemplate, Action)| template.means(index, segments.iter().map(Segment::text));
+        let by_template = self.rules.path.iter().find(meant).map(|(_, action)| *action);
+        let by_preset = || {
+            let text = segments.get(index).map_or("", Segment::text);
+            (self.rules.preset.is_some() && names::is_id(before, text, self.strict)).then_some(self.on_path)
+        };
+        by_template.or_else(by_preset).filter(|action| *action != Action::Pass)
     }
 
     /// The rule for a parameter by name, with the rule's spelling of it.
@@ -395,6 +435,11 @@ impl PhiPolicy {
         Some(Cow::Owned(key.pseudonym(value.as_bytes()).as_str().to_owned()))
     }
 
+    /// Whether a text is a pseudonym of ours.
+    fn is_pseudonym(&self, text: &str) -> bool {
+        self.secrets.pseudonyms.as_ref().is_some_and(|key| key.recognises(text))
+    }
+
     /// The same for a search parameter's value, part by part, so that it goes on filtering and agrees with the pseudonym that a body shows: each of a
     /// comma list, the value after `system|`, the id after `Type/` (FHIR R4 search 3.1.1.4.8, 3.1.1.4.10, 3.1.1.4.12).
     fn pseudonyms(&self, value: &str) -> Option<String> {
@@ -433,6 +478,26 @@ impl PhiPolicy {
             }
         }
         ("", element)
+    }
+
+    /// Whether a rule says to seal. Where only the key is there, what is rejected goes out sealed too, but clients that write forms and bundles have no use for it.
+    fn seals(&self) -> bool {
+        let rules = &self.rules;
+        let single = [
+            rules.on_query,
+            self.on_path,
+            rules.on_detect,
+            rules.on_body,
+            rules.on_response.unwrap_or(Action::Pass),
+        ];
+        let named = rules.query.iter().chain(&rules.headers).map(|(_, action)| *action);
+        let by_path = rules.path.iter().map(|(_, action)| *action);
+        self.secrets.sealer.is_some()
+            && single
+                .into_iter()
+                .chain(named)
+                .chain(by_path)
+                .any(|action| action == Action::Seal)
     }
 
     /// Whether a parameter may go without widening a search.
@@ -482,6 +547,15 @@ fn elements(value: &str) -> Vec<String> {
     elements
 }
 
+/// A host without the port that is its scheme's own (RFC 9110 4.2.1, 4.2.2).
+fn without_port(authority: &[u8], secure: bool) -> &[u8] {
+    let port: &[u8] = if secure { b":443" } else { b":80" };
+    authority.strip_suffix(port).unwrap_or(authority)
+}
+
+/// A piece, and what a value that is sealed there is bound to.
+type At<'b> = (Piece, (&'b str, &'b str));
+
 /// One judgement under way.
 struct Pass<'p, 't, 'a> {
     policy: &'p PhiPolicy,
@@ -518,26 +592,24 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
     }
 
     fn path(&mut self) {
-        let policy = self.policy;
-        let preset = policy.rules.preset.is_some();
-        let mut before = "";
-        let segments: &'t [Segment<'a>] = self.target.segments();
-        for (index, segment) in segments.iter().enumerate() {
+        let target = self.target;
+        // What is sealed is bound to the last segment that nothing becomes of: it is the same on both ways.
+        let (mut before, mut anchor) = ("", "");
+        for (index, segment) in target.segments().iter().enumerate() {
             let text = segment.text();
             let piece = Piece::Segment(index);
-            let place = (SEGMENT, before);
-            let meant =
-                |(template, _): &&(PathTemplate, Action)| template.means(index, segments.iter().map(|s| s.text()));
-            let by_template = policy.rules.path.iter().find(meant).map(|(_, action)| *action);
-            let by_preset = || (preset && names::is_id(before, text, policy.strict)).then_some(policy.on_path);
-            let action = by_template.or_else(by_preset).filter(|action| *action != Action::Pass);
+            let place = (SEGMENT, anchor);
+            let action = self.policy.segment_action(target, index, before);
+            if action.is_none() && !Sealer::is_sealed(text) {
+                anchor = text;
+            }
             if self.opened(piece, segment.range(), place, text) {
                 // The upstream gets what stands behind it.
             } else if let Some(action) = action {
                 self.masks.whole(piece);
                 self.act(action, Kind::Path, None, (piece, place), segment.range(), text);
             } else {
-                self.detect((piece, place), segment.range(), text, None);
+                self.detect((piece, place), before, segment.range(), text, None);
             }
             before = text;
         }
@@ -545,18 +617,20 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
 
     /// Opens a piece that is sealed; `false` where it is not.
     fn opened(&mut self, piece: Piece, range: Range<usize>, place: (&str, &str), text: &str) -> bool {
-        let secrets = &self.policy.secrets;
-        let Some(sealer) = &secrets.sealer else {
+        let policy = self.policy;
+        let Some(sealer) = policy.secrets.sealer.as_ref().filter(|_| Sealer::is_sealed(text)) else {
             return false;
         };
-        if !Sealer::is_sealed(text) {
-            return false;
+        if self.way == Way::Out {
+            // What only looks sealed is looked through as any text.
+            let sealed = sealer.knows(text);
+            if sealed {
+                self.masks.whole(piece);
+            }
+            return sealed;
         }
         self.masks.whole(piece);
-        if self.way == Way::Out {
-            return true;
-        }
-        match sealer.open(&[&secrets.policy, place.0, place.1], text) {
+        match policy.unseal(self.target, self.scene, place, text) {
             Opened::Value(value) => {
                 let mut raw = String::new();
                 crate::url::push_encoded(&mut raw, &value, piece.part());
@@ -590,11 +664,11 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         }
         let place = (Piece::Value(index), (PARAMETER, parameter.base_name()));
         let name_place = (Piece::Name(index), (PARAMETER, ""));
-        self.detect(name_place, parameter.name_range(), parameter.name(), Some(index));
+        self.detect(name_place, "", parameter.name_range(), parameter.name(), Some(index));
         if let Some(range) = parameter.value_range()
             && !self.opened(place.0, range.clone(), place.1, value)
         {
-            self.detect(place, range, value, Some(index));
+            self.detect(place, parameter.name(), range, value, Some(index));
         }
         true
     }
@@ -608,6 +682,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         let policy = self.policy;
         if names::is_secret(parameter.name()) {
             self.masks.whole(Piece::Value(index));
+            self.shows = true;
         }
         let rule = policy.rule(parameter);
         let passed = matches!(rule, Some((_, Action::Pass)));
@@ -632,7 +707,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
                 return;
             }
             let name = (!name.is_empty()).then_some(name);
-            self.detect(name_place, parameter.name_range(), parameter.name(), Some(index));
+            self.detect(name_place, "", parameter.name_range(), parameter.name(), Some(index));
             match parameter.value_range() {
                 Some(range) if !parameter.value().is_empty() => {
                     if self.opened(value_place.0, range.clone(), value_place.1, parameter.value()) {
@@ -656,7 +731,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
             }
             return;
         }
-        self.detect(name_place, parameter.name_range(), parameter.name(), Some(index));
+        self.detect(name_place, "", parameter.name_range(), parameter.name(), Some(index));
         let range = parameter.value_range().unwrap_or_default();
         if policy.strict && !names::is_result_parameter(parameter) {
             let piece = if parameter.has_value() {
@@ -667,7 +742,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
             self.masks.whole(piece);
         } else if parameter.has_value() && !self.opened(value_place.0, range.clone(), value_place.1, parameter.value())
         {
-            self.detect(value_place, range, parameter.value(), Some(index));
+            self.detect(value_place, parameter.name(), range, parameter.value(), Some(index));
         }
     }
 
@@ -697,10 +772,8 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         if self.way == Way::Out {
             return false;
         }
-        let hits = policy
-            .detectors
-            .scan(&fold(parameter.value()), &fold(parameter.base_name()));
-        let rejects = |hit: &&Hit| self.detected_action(hit) == Some(Action::Reject);
+        let hits = policy.detectors.scan(&fold(parameter.value()), &fold(parameter.name()));
+        let rejects = |hit: &&Hit| self.detected_action(hit, parameter.base_name()) == Some(Action::Reject);
         let Some(hit) = hits.iter().find(rejects) else {
             return false;
         };
@@ -711,8 +784,8 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
     }
 
     /// What becomes of what was found; `None` where it only has no place in logs.
-    fn detected_action(&self, hit: &Hit) -> Option<Action> {
-        let own = self.policy.detectors.action(hit.finder)?;
+    fn detected_action(&self, hit: &Hit, context: &str) -> Option<Action> {
+        let own = self.policy.detectors.action(hit.finder, context)?;
         let action = own.unwrap_or(self.policy.rules.on_detect);
         Some(match self.way {
             Way::Body => self.policy.in_body(action),
@@ -721,32 +794,38 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
     }
 
     /// Looks through one piece. What any detector finds is masked in the log; what the policy's detectors find is acted on.
-    fn detect(&mut self, at: (Piece, (&str, &str)), range: Range<usize>, text: &str, parameter: Option<usize>) {
-        if self.quiet || text.is_empty() {
+    fn detect(&mut self, at: At<'_>, context: &str, range: Range<usize>, text: &str, parameter: Option<usize>) {
+        if self.quiet || text.is_empty() || self.policy.is_pseudonym(text) {
             return;
         }
-        let (piece, (_, context)) = at;
+        let (piece, (what, name)) = at;
+        // The words of a chain say what a value is; a policy names the base.
+        let excepted = if what == PARAMETER { name } else { context };
         let folded = fold(text);
         let mut hits = self.policy.detectors.scan(&folded, &fold(context));
         if hits.is_empty() {
             return;
         }
         self.look_again(&folded, &fold(context), &mut hits);
-        let same = matches!(folded, Cow::Borrowed(_));
+        // What is left of a name could be another name.
+        let same = matches!(folded, Cow::Borrowed(_)) && !matches!(piece, Piece::Name(_));
         if same {
             self.masks.stretches(piece, &hits);
         } else {
             self.masks.whole(piece);
         }
         let found = hits.len();
-        hits.retain(|hit| self.detected_action(hit).is_some());
+        hits.retain(|hit| self.detected_action(hit, excepted).is_some());
         self.shows |= hits.len() < found;
         let Some(first) = hits.first().copied() else {
             return;
         };
         let count = u32::try_from(hits.len()).unwrap_or(u32::MAX);
         self.counts.detected = self.counts.detected.saturating_add(count);
-        let actions: Vec<Action> = hits.iter().filter_map(|hit| self.detected_action(hit)).collect();
+        let actions: Vec<Action> = hits
+            .iter()
+            .filter_map(|hit| self.detected_action(hit, excepted))
+            .collect();
         let strictest = actions.iter().copied().fold(Action::Pass, PhiPolicy::stricter);
         let name = parameter.and_then(|index| self.known_name(index));
         let whole = !same
@@ -768,7 +847,9 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
                 }
             }
             None => {
-                let worst = hits.iter().find(|hit| self.detected_action(hit) == Some(strictest));
+                let worst = hits
+                    .iter()
+                    .find(|hit| self.detected_action(hit, excepted) == Some(strictest));
                 let kind = code(worst.unwrap_or(&first));
                 self.act(strictest, kind, name, at, range, text);
             }
@@ -780,7 +861,7 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         for _ in 0..4 {
             let mut rest = text.as_bytes().to_vec();
             for hit in hits.iter() {
-                rest.get_mut(hit.start..hit.end).unwrap_or_default().fill(b'*');
+                rest.get_mut(hit.start..hit.end).unwrap_or_default().fill(0);
             }
             // Hits begin and end where characters do.
             let more = self.policy.detectors.scan(&String::from_utf8_lossy(&rest), context);
@@ -881,7 +962,10 @@ impl<'p, 't, 'a> Pass<'p, 't, 'a> {
         }
         let (target, scene) = (self.target, self.scene);
         let local = || {
-            let ours = |authority: &str| authority.as_bytes().eq_ignore_ascii_case(scene.authority);
+            let secure = target.raw().get(4).is_some_and(|byte| byte.eq_ignore_ascii_case(&b's'));
+            let ours = |authority: &str| {
+                without_port(authority.as_bytes(), secure).eq_ignore_ascii_case(without_port(scene.authority, secure))
+            };
             if policy.secrets.sealer.is_none() || !target.authority().is_none_or(ours) {
                 return None;
             }

@@ -215,7 +215,7 @@ record! {
         /// What becomes of a path segment that carries PHI. Absent: tokenize where there is a key, else reject.
         pub on_path: Option<At<Action>>,
         /// What becomes of single path segments, whatever the table says, by how the path begins: of those that the template names in braces, as in
-        /// `/members/{id}/claims`; `*` stands for any one segment.
+        /// `/members/{id}/claims`; `*` stands for any one segment. Of several that fit the longest counts, and of these the one with the most literal segments.
         pub path: Named<At<QueryAction>>,
         /// Recognisers over what remains of path and query.
         pub detect: Option<Vec<Detect>>,
@@ -240,6 +240,8 @@ record! {
         pub pattern: Option<At<String>>,
         /// What becomes of what it finds. Absent: `on_detect`.
         pub action: Option<At<Action>>,
+        /// Parameters by base name, and path segments, whose values (the segment after) are let alone; logs hide what is found there all the same.
+        pub except: Option<Vec<At<String>>>,
     }
 
     /// No PHI in shared caches.

@@ -14,6 +14,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::pseudonym::{MIN_KEY_BYTES, derive};
 
+/// The bytes of the key's id and of the synthetic initialization vector.
+const OVERHEAD: usize = 3 + 16;
 /// Longer values are not sealed: a URL has no room for them.
 const MAX_VALUE: usize = 4096;
 
@@ -61,6 +63,17 @@ impl Sealer {
     /// Whether a text claims to be sealed.
     pub fn is_sealed(text: &str) -> bool {
         text.starts_with(Self::PREFIX)
+    }
+
+    /// Whether a text is sealed as far as can be told without knowing for what: with one of our keys, and long enough.
+    pub fn knows(&self, text: &str) -> bool {
+        let bytes = text
+            .strip_prefix(Self::PREFIX)
+            .filter(|rest| rest.len() <= MAX_VALUE.saturating_mul(2))
+            .and_then(|rest| URL_SAFE_NO_PAD.decode(rest).ok())
+            .unwrap_or_default();
+        let ours = |key: &Key| bytes.starts_with(&key.id);
+        bytes.len() >= OVERHEAD && std::iter::once(&self.current).chain(&self.old).any(ours)
     }
 
     /// Seals a value; `None` where it is too long.
@@ -146,6 +159,10 @@ mod tests {
             assert!(matches!(sealer.open(&elsewhere, &sealed), Opened::Forged));
         }
         assert!(matches!(sealer.open(&["clinician"], "pat-7"), Opened::NotSealed));
+        assert!(sealer.knows(&sealed));
+        for other in ["", "sl1_", "sl1_512-34-5678", "sl1_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+            assert!(!sealer.knows(other), "{other}");
+        }
         for forged in [
             "sl1_",
             "sl1_AAAA",

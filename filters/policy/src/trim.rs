@@ -23,9 +23,8 @@
 //!    numbers (as written); of other values, `null` stays and all else is masked. What is replaced is not looked into.
 //! 9. `year` keeps the first four characters if they are digits and end the value or a dash follows, `last4` writes `***` before the last four characters if
 //!    there are more; else both mask.
-//! 10. A string or number longer than [`Limits::max_value`] is masked.
-//! 10a. A rewriter that the caller gives ([`Trimmer::push_with`]) gets strings, unescaped; where it changes nothing they keep their bytes. Of other
-//!     values `null` stays and all else is masked.
+//! 10. A string or number longer than [`Limits::max_value`] is masked. A rewriter that the caller gives ([`Trimmer::push_with`]) gets strings, unescaped; where it
+//!     changes nothing they keep their bytes. Of other values `null` stays and all else is masked.
 //!
 //! What is refused, in what stays and in what goes alike:
 //!

@@ -43,6 +43,7 @@ fn where_nothing_changes_nothing_is_allocated() {
         name: detector.code().to_owned(),
         pattern: None,
         action: None,
+        except: Vec::new(),
     };
     let rules = Rules {
         preset: Some(Preset::FhirR4),

@@ -36,7 +36,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use scrim_policy::answer::Answer;
 use scrim_policy::audit::{self, Timestamp};
-use scrim_policy::chain::{BodyVerdict, Denial, MAX_REQUEST_BODY, RequestFacts, Stream, Vault, Verdict};
+use scrim_policy::chain::{BodyVerdict, Denial, LOGGED_PATH, MAX_REQUEST_BODY, RequestFacts, Stream, Vault, Verdict};
 use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Node, Problems, Severity};
 use scrim_policy::head::{Edit, RequestHead, ResponseHead};
@@ -370,6 +370,13 @@ impl<const FILTERS: u8> Live<FILTERS> {
                 {
                     return Some(fail());
                 }
+            }
+            // Should the client leave before it goes on, this is what the proxy logs.
+            if let Some(shown) = &opening.meanwhile
+                && (may_wait || !opening.awaits_keys)
+                && ffi::set_header(Map::Request, LOGGED_PATH, shown.as_bytes()).is_err()
+            {
+                return Some(fail());
             }
             if opening.awaits_keys && may_wait {
                 return None;

@@ -215,6 +215,103 @@ fn scopes_are_judged_for_what_is_sealed() {
 }
 
 #[test]
+fn while_a_request_waits_its_url_is_hidden_too() {
+    let compiled = sections(json!({"preset": "fhir-r4", "on_query": "reject", "on_body": "reject"}));
+    let mut request = head(
+        "/fhir/Patient/_search?_format=512-34-5678",
+        &[
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("x-envoy-original-path", "/canary"),
+        ],
+    );
+    request.set(":method", "POST");
+    let mut stream: Stream<ALL> = Stream::new(Rc::clone(&compiled));
+    let first = stream.request_head(&mut request, &facts(None), &mut Vault::default());
+    assert!(matches!(first.verdict, Verdict::AwaitBody));
+    assert_eq!(first.meanwhile.as_deref(), Some("/fhir/Patient/_search?_format=***"));
+    // The shell sets it; it is none of the request's own.
+    for handover in [None, Some(policy_p())] {
+        let mut head = request.clone();
+        head.set(LOGGED_PATH, "/fhir/Patient/_search?_format=***");
+        let facts = RequestFacts {
+            body: Some(b"_count=1".to_vec()),
+            ..facts(handover)
+        };
+        let opening = stream.request_head(&mut head, &facts, &mut Vault::default());
+        assert!(matches!(opening.verdict, Verdict::Continue(_)));
+        assert_eq!(
+            head.first(LOGGED_PATH).map(text).as_deref(),
+            Some("/fhir/Patient/_search?_format=***")
+        );
+    }
+    let mut head = head("/fhir/Patient/_search", &[(LOGGED_PATH, "/fhir/Patient/_search")]);
+    head.set(":method", "POST");
+    let facts = RequestFacts {
+        body: Some(b"_count=1".to_vec()),
+        ..facts(Some(policy_p()))
+    };
+    stream.request_head(&mut head, &facts, &mut Vault::default());
+    assert!(!head.has(LOGGED_PATH));
+}
+
+/// What a module before hands over.
+fn policy_p() -> String {
+    json!({
+        "policy": "p", "by_file": true, "view": null, "issuer": null, "subject": null, "bound": null, "appended": 0, "appended_to_form": 0,
+    })
+    .to_string()
+}
+
+#[test]
+fn what_the_policy_appends_is_hidden_from_the_proxys_own_logs() {
+    for more in [
+        json!({}),
+        json!({"policies": {"p": {"phi_url": {"preset": "fhir-r4"}}}}),
+    ] {
+        let compiled = with_oauth(json!({"require": {"smart": "auto"}}), more);
+        let bearer = token(json!({"scope": "patient/*.rs", "patient": "pat-7"}));
+        for run in RUNS {
+            let passed = run(
+                &compiled,
+                head("/fhir/Observation?_count=1", &[("authorization", &bearer)]),
+            );
+            assert!(text(passed.request.target()).contains("pat-7"));
+            assert_eq!(
+                passed.request.first(LOGGED_PATH).map(text).as_deref(),
+                Some("/fhir/Observation?_count=1")
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_sealed_under_the_policy_of_reads_opens_under_that_of_writes() {
+    let compiled = compiled(json!({
+        "version": "1", "keys": {"sealing": {"env": "S"}},
+        "policies": {"reads": {"phi_url": {"preset": "fhir-r4"}}, "writes": {"phi_url": {"preset": "fhir-r4"}}},
+        "routes": [
+            {"match": {"path_prefix": "/fhir", "methods": ["GET"]}, "policy": "reads"},
+            {"match": {"path_prefix": "/fhir"}, "policy": "writes"},
+        ],
+    }));
+    for run in RUNS {
+        let mut post = head("/fhir/Patient", &[]);
+        post.set(":method", "POST");
+        let sealed = location(&mut run(&compiled, post), "/fhir/Patient/pat-7").unwrap();
+        for method in ["GET", "PUT"] {
+            let mut again = head(&sealed, &[]);
+            again.set(":method", method);
+            let passed = run(&compiled, again);
+            assert_eq!(
+                (passed.denied, text(passed.request.target())),
+                (None, "/fhir/Patient/pat-7".to_owned()),
+                "{method}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_rejection_names_the_type_and_the_parameter_and_no_value() {
     let compiled = sections(json!({"preset": "fhir-r4"}));
     let mut request = head(

@@ -84,6 +84,7 @@ fn headers_that_name_another_url_go_and_another_method_is_refused() {
     let facts = RequestFacts::default();
     for name in [
         "x-envoy-original-path",
+        "x-envoy-original-url",
         "x-original-url",
         "x-original-uri",
         "x-rewrite-url",

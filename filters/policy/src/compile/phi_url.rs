@@ -147,11 +147,12 @@ impl Section<'_> {
     /// What is looked for, and where each entry stands in the document.
     fn detect(&mut self, section: &PhiUrl) -> (Vec<DetectEntry>, Vec<Span>) {
         let (mut entries, mut places) = (Vec::new(), Vec::new());
-        let mut add = |name: &str, pattern: Option<String>, action, span| {
+        let mut add = |name: &str, pattern: Option<String>, action, except: Vec<String>, span| {
             entries.push(DetectEntry {
                 name: name.to_owned(),
                 pattern,
                 action,
+                except,
             });
             places.push(span);
         };
@@ -159,10 +160,10 @@ impl Section<'_> {
             match detect {
                 Detect::Named(named) if named.value == policy_file::Detector::SafeHarbor => {
                     for detector in Detector::ALL {
-                        add(detector.code(), None, None, named.span);
+                        add(detector.code(), None, None, Vec::new(), named.span);
                     }
                 }
-                Detect::Named(named) => add(named.value.as_str(), None, None, named.span),
+                Detect::Named(named) => add(named.value.as_str(), None, None, Vec::new(), named.span),
                 Detect::Rule(rule) => {
                     let name = rule.name.value.as_str();
                     let own = name
@@ -195,6 +196,7 @@ impl Section<'_> {
                         name,
                         rule.pattern.as_ref().map(|pattern| pattern.value.clone()),
                         action,
+                        rule.except.iter().flatten().map(|name| name.value.clone()).collect(),
                         place,
                     );
                 }

@@ -1,7 +1,7 @@
 //! URLs and search forms in bodies.
 //!
 //! 1. Of requests two kinds of bodies are looked into: the form of POST `_search` (FHIR R4 3.1.1.1), and under the preset a JSON bundle that is POSTed to
-//!    a path without a resource type (FHIR R4 3.1.0.11). And that only where `on_body` says to act, or a sealing key is there to open with.
+//!    a path without a resource type (FHIR R4 3.1.0.11). And that only where `on_body` says to act, or a rule says to seal, so that there is what to open.
 //! 2. In a form, and in `entry.request.url` and `entry.request.ifNoneExist`, `on_body` is done to whatever the preset, the policy's `query` and `path`
 //!    (but for `pass`) and the detectors say carries PHI. What is sealed is opened in any case.
 //! 3. Only the bytes concerned change. `fullUrl`, references and resources are left alone, and so is every other body.
@@ -122,6 +122,7 @@ impl PhiPolicy {
         body: &[u8],
         head: &RequestHead,
         target: &Target<'_>,
+        scene: &Scene<'_>,
     ) -> Result<Option<Vec<u8>>, Rejection> {
         if self.secrets.sealer.is_none() || !may_be_sealed(body) {
             return Ok(None);
@@ -135,7 +136,7 @@ impl PhiPolicy {
             };
             let whole = [&before, text.as_bytes()].concat();
             let parsed = Target::parse(&whole).map_err(|_| unreadable())?;
-            let Some(opened) = self.open(&parsed)? else {
+            let Some(opened) = self.open(&parsed, scene)? else {
                 return Ok(None);
             };
             let kept = opened.strip_prefix(before.as_slice()).map(<[u8]>::to_vec);
@@ -164,7 +165,7 @@ impl PhiPolicy {
     }
 
     fn acts_on_bodies(&self) -> bool {
-        self.rules.on_body != Action::Pass || self.secrets.sealer.is_some()
+        self.rules.on_body != Action::Pass || self.seals()
     }
 
     fn format(&self, head: &RequestHead, target: &Target<'_>) -> Option<Format> {

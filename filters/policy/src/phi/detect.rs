@@ -34,7 +34,7 @@ use super::PhiPolicy;
 use super::pattern::Patterns;
 use super::rules::{Action, DetectEntry, RulesError};
 use label::{Label, Labels};
-use text::{before, byte, run, starts_word};
+use text::{byte, run};
 
 pub(super) use date::at as date_at;
 
@@ -260,7 +260,9 @@ impl Detectors {
     }
 
     /// What the policy does with what was found: `None` where only logs hide it, `Some(None)` where `on_detect` says.
-    pub(super) fn action(&self, finder: Finder) -> Option<Option<Action>> {
+    /// So it is in the contexts that an entry excepts.
+    pub(super) fn action(&self, finder: Finder, context: &str) -> Option<Option<Action>> {
+        let excepts = |entry: &DetectEntry| entry.except.iter().any(|name| name.eq_ignore_ascii_case(context));
         match finder {
             Finder::Known(detector) => {
                 let mut named = self
@@ -269,9 +271,19 @@ impl Detectors {
                     .filter(|entry| entry.name == detector.code())
                     .peekable();
                 named.peek()?;
+                if self
+                    .entries
+                    .iter()
+                    .any(|entry| entry.name == detector.code() && excepts(entry))
+                {
+                    return None;
+                }
                 Some(named.find_map(|entry| entry.action))
             }
-            Finder::Own(index) => self.entries.get(usize::from(index)).map(|entry| entry.action),
+            Finder::Own(index) => {
+                let entry = self.entries.get(usize::from(index)).filter(|entry| !excepts(entry));
+                entry.map(|entry| entry.action)
+            }
         }
     }
 
@@ -306,7 +318,7 @@ impl Detectors {
     fn weightier(&self, first: Finder, second: Finder) -> Finder {
         // An action that is left to `on_detect` counts as the strictest, as it usually is.
         let strict = |action: Option<Action>| action.unwrap_or(Action::Reject);
-        match (self.action(first), self.action(second)) {
+        match (self.action(first, ""), self.action(second, "")) {
             (None, Some(_)) => second,
             (Some(one), Some(other))
                 if strict(one) != strict(other) && PhiPolicy::stricter(strict(one), strict(other)) == strict(other) =>
@@ -396,40 +408,20 @@ fn scan_more(bytes: &[u8], context: &str, set: Set, hits: &mut Vec<Hit>) {
     if set.has(Detector::Ip) && memchr::memchr_iter(b':', bytes).take(2).count() == 2 {
         ip::scan_v6(bytes, hits);
     }
-    let address = announced.has(Label::Address);
     let version = set.has(Detector::Ip) && ip::is_version(context);
-    for start in 0..bytes.len() {
-        if !starts_word(bytes, start) || !byte(bytes, start).is_ascii_alphanumeric() {
+    let mut last = 0_u8;
+    for (start, &this) in bytes.iter().enumerate() {
+        let apart = !last.is_ascii_alphanumeric();
+        // As `starts_word` has it.
+        let starts = apart
+            || (last.is_ascii_lowercase() && this.is_ascii_uppercase())
+            || (last.is_ascii_digit() && this.is_ascii_alphabetic());
+        last = this;
+        if !starts || !this.is_ascii_alphanumeric() {
             continue;
         }
-        if !before(bytes, start, 1).is_ascii_alphanumeric() {
-            let length = run(bytes, start, 20, |b| b.is_ascii_alphanumeric());
-            let mut look = |detector: Detector, lengths: &[usize], body: &dyn Fn() -> Option<(usize, usize)>| {
-                if set.has(detector)
-                    && (lengths.is_empty() || lengths.contains(&length))
-                    && let Some((start, end)) = body()
-                {
-                    hits.push(Hit::of(detector, start, end));
-                }
-            };
-            look(Detector::Npi, &[15], &|| npi::body(bytes, start));
-            look(Detector::Dea, &[9], &|| dea::body(bytes, start, false));
-            look(Detector::Mbi, &[4, 11], &|| mbi::body(bytes, start));
-            look(Detector::Mac, &[2, 4], &|| mac::body(bytes, start, false));
-            look(Detector::Vin, &[17], &|| vin::body(bytes, start));
-            if byte(bytes, start).is_ascii_digit() {
-                look(Detector::Ip, &[1, 2, 3], &|| {
-                    ip::v4(bytes, start, announced.has(Label::Ip)).filter(|_| !version)
-                });
-                look(Detector::Account, &[4, 13, 14, 15, 16, 17, 18, 19], &|| {
-                    account::card(bytes, start)
-                });
-                look(Detector::Geo, &[], &|| geo::street(bytes, start, address));
-            } else {
-                look(Detector::Account, &[], &|| account::iban(bytes, start));
-                look(Detector::Geo, &[1, 2, 5], &|| geo::box_number(bytes, start));
-                look(Detector::Geo, &[2], &|| geo::zip_after_state(bytes, start));
-            }
+        if apart {
+            scan_word(bytes, start, set, (announced, version), hits);
         }
         if set.labels.is_empty() {
             continue;
@@ -449,6 +441,49 @@ fn scan_more(bytes: &[u8], context: &str, set: Set, hits: &mut Vec<Hit>) {
             hits.extend(behind.map(|(start, end)| Hit::of(Detector::BirthDate, start, end)));
         }
         hits.extend(hit);
+    }
+}
+
+/// What begins with the word at `start` and needs no label; what is `announced`, and whether it is a `version`, bears on some.
+fn scan_word(bytes: &[u8], start: usize, set: Set, (announced, version): (Labels, bool), hits: &mut Vec<Hit>) {
+    let length = run(bytes, start, 20, |b| b.is_ascii_alphanumeric());
+    let mut add = |detector: Detector, found: Option<(usize, usize)>| {
+        hits.extend(found.map(|(start, end)| Hit::of(detector, start, end)));
+    };
+    let wanted = |detector: Detector, fits: bool| fits && set.has(detector);
+    if wanted(Detector::Npi, length == 15) {
+        add(Detector::Npi, npi::body(bytes, start));
+    }
+    if wanted(Detector::Dea, length == 9) {
+        add(Detector::Dea, dea::body(bytes, start, false));
+    }
+    if wanted(Detector::Mbi, length == 4 || length == 11) {
+        add(Detector::Mbi, mbi::body(bytes, start));
+    }
+    if wanted(Detector::Mac, length == 2 || length == 4) {
+        add(Detector::Mac, mac::body(bytes, start, false));
+    }
+    if wanted(Detector::Vin, length == 17) {
+        add(Detector::Vin, vin::body(bytes, start));
+    }
+    let numeric = byte(bytes, start).is_ascii_digit();
+    if wanted(Detector::Ip, numeric && length <= 3 && !version) {
+        add(Detector::Ip, ip::v4(bytes, start, announced.has(Label::Ip)));
+    }
+    if wanted(Detector::Account, numeric && matches!(length, 4 | 13..=19)) {
+        add(Detector::Account, account::card(bytes, start));
+    }
+    if wanted(Detector::Geo, numeric) {
+        add(Detector::Geo, geo::street(bytes, start, announced.has(Label::Address)));
+    }
+    if wanted(Detector::Account, !numeric && length >= 4) {
+        add(Detector::Account, account::iban(bytes, start));
+    }
+    if wanted(Detector::Geo, matches!(length, 1 | 2 | 5)) {
+        add(Detector::Geo, geo::box_number(bytes, start));
+    }
+    if wanted(Detector::Geo, length == 2) {
+        add(Detector::Geo, geo::zip_after_state(bytes, start));
     }
 }
 

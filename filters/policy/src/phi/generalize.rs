@@ -100,13 +100,10 @@ fn zip(text: &str, announced: bool) -> Option<String> {
     let bytes = text.as_bytes();
     let digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
     let whole = match bytes {
-        [five @ ..] if five.len() == 5 => digits(five),
-        [three @ ..] if three.len() == 3 => announced && digits(three),
-        [nine @ ..] if nine.len() == 9 => announced && digits(nine),
-        [five @ .., b'-', _, _, _, _] if five.len() == 5 => {
-            digits(five) && bytes.iter().skip(6).all(u8::is_ascii_digit)
-        }
-        _ => false,
+        [_, _, _, _, _] => digits(bytes),
+        [_, _, _] => announced && digits(bytes),
+        [five @ .., b'-', a, b, c, d] if five.len() == 5 => digits(five) && digits(&[*a, *b, *c, *d]),
+        _ => announced && bytes.len() == 9 && digits(bytes),
     };
     let area = text.get(..3)?;
     whole.then(|| {

@@ -163,6 +163,10 @@ impl Needs {
     /// Reads a pattern that compiles, outside of its groups only. Where it has alternatives there, nothing is known.
     fn of(source: &str) -> Self {
         let mut needs = Self::default();
+        // `[[:alpha:])]`: a class within a class hides where it ends.
+        if source.contains("[[") || source.contains("[:") {
+            return needs;
+        }
         let mut text: Vec<u8> = Vec::new();
         let mut rest = source.as_bytes();
         while let [first, tail @ ..] = rest {
@@ -189,8 +193,8 @@ impl Needs {
                         (Atom::Byte(*sign), after)
                     }
                     [b'w' | b'W' | b's' | b'S' | b'D', after @ ..] => (Atom::Other, after),
-                    // Escapes by number or name: nothing is known of what follows either.
-                    _ => return Self::default().max(needs, text),
+                    // Escapes by number or name.
+                    _ => return Self::default(),
                 },
                 b'^' | b'$' => (Atom::Border, tail),
                 b'.' => (Atom::Other, tail),
@@ -222,11 +226,6 @@ impl Needs {
             }
             rest = after;
         }
-        needs.keep(&mut text);
-        needs
-    }
-
-    fn max(self, mut needs: Self, mut text: Vec<u8>) -> Self {
         needs.keep(&mut text);
         needs
     }
@@ -281,22 +280,14 @@ fn after_group(mut rest: &[u8]) -> &[u8] {
 
 /// The inside of a class, of which the opening bracket is read, and what follows it.
 fn after_class(rest: &[u8]) -> (&[u8], &[u8]) {
-    let mut at = 0_usize;
-    let mut depth = 1_usize;
     // `[]a]` and `[^]a]` hold the bracket.
     let start = usize::from(rest.first() == Some(&b'^'));
-    if rest.get(start) == Some(&b']') {
-        at = start.saturating_add(1);
-    }
+    let mut at = start.saturating_add(usize::from(rest.get(start) == Some(&b']')));
     while let Some(&byte) = rest.get(at) {
         match byte {
             b'\\' => at = at.saturating_add(1),
-            b'[' => depth = depth.saturating_add(1),
-            b']' => depth = depth.saturating_sub(1),
+            b']' => break,
             _ => {}
-        }
-        if depth == 0 {
-            break;
         }
         at = at.saturating_add(1);
     }
@@ -347,6 +338,7 @@ mod tests {
             name: name.to_owned(),
             pattern: Some(pattern.to_owned()),
             action: Some(Action::Mask),
+            except: Vec::new(),
         }
     }
 
@@ -366,6 +358,7 @@ mod tests {
                 name: "chart".to_owned(),
                 pattern: Some(r"^C[0-9]{4}$".to_owned()),
                 action: None,
+                except: Vec::new(),
             },
         ];
         let detectors = Detectors::new(entries).ok().unwrap();
@@ -385,7 +378,7 @@ mod tests {
         );
         assert_eq!(found("C1234"), [("chart".to_owned(), 0, 5)]);
         assert_eq!(found("xC1234 MB-12345 MB-1234567"), []);
-        let by = |finder| detectors.action(finder);
+        let by = |finder| detectors.action(finder, "");
         assert_eq!(by(Finder::Own(0)), Some(Some(Action::Mask)));
         assert_eq!(by(Finder::Own(2)), Some(None));
         assert_eq!(by(Finder::Known(Detector::Mrn)), Some(Some(Action::Mask)));
@@ -445,6 +438,9 @@ mod tests {
             (r"\d{2,4}-\d*\.5", 3, ".5"),
             (r"[]a]bc", 0, "bc"),
             (r"x+yz", 0, "yz"),
+            (r"a\x41|b", 0, ""),
+            (r"[[:alpha:]]b|c", 0, ""),
+            (r"([[:digit:])]x)yz", 0, ""),
         ] {
             let needs = Needs::of(pattern);
             assert_eq!(

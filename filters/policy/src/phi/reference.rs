@@ -313,7 +313,7 @@ impl PhiPolicy {
         let folded = fold(host);
         self.detectors.scan(&folded, "").iter().any(|hit| {
             let code = self.detectors.code(hit.finder);
-            let acts = match self.detectors.action(hit.finder) {
+            let acts = match self.detectors.action(hit.finder, "") {
                 Some(action) => self.on_text(action.unwrap_or(self.rules.on_detect), way) != Action::Observe,
                 None => false,
             };

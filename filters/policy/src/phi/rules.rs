@@ -42,7 +42,7 @@ pub struct Rules {
     pub query: Vec<(String, Action)>,
     /// For a path id that the preset says carries PHI. `None`: tokenize where there is a key, else reject.
     pub on_path: Option<Action>,
-    /// For path segments by template, before the preset.
+    /// For path segments by template, before the preset; the most exact one counts, whatever the order.
     pub path: Vec<(PathTemplate, Action)>,
     /// Recognisers over what is left.
     pub detect: Vec<DetectEntry>,
@@ -67,6 +67,8 @@ pub struct DetectEntry {
     pub pattern: Option<String>,
     /// For what it finds; `None`: `on_detect`.
     pub action: Option<Action>,
+    /// Base names of parameters, and path segments before the one in question, whose values are not acted on; logs hide what is found there all the same.
+    pub except: Vec<String>,
 }
 
 /// Which segments of a path are meant: `/members/{id}/claims/*` means the second of each path that begins so.
@@ -114,6 +116,12 @@ impl PathTemplate {
             ));
         }
         Ok(PathTemplate { segments })
+    }
+
+    /// How much it says: of two templates that fit, the one with more segments counts, and of these the one with more literal ones.
+    pub(super) fn exactness(&self) -> (usize, usize) {
+        let literal = |segment: &&TemplateSegment| matches!(segment, TemplateSegment::Literal(_));
+        (self.segments.len(), self.segments.iter().filter(literal).count())
     }
 
     /// Whether the segment at `index` is meant, in a path of these segments.

@@ -23,6 +23,7 @@ fn looking_for(detectors: &[Detector]) -> Vec<DetectEntry> {
         name: detector.code().to_owned(),
         pattern: None,
         action: None,
+        except: Vec::new(),
     };
     detectors.iter().map(entry).collect()
 }
@@ -255,7 +256,7 @@ fn detectors_look_at_what_is_left() {
         ("/mrn/A123456", "/mrn/***"),
         ("/x?q=MRN%20A123456.", "/x?q=***."),
         ("/x?512-34-5678", "/x?***"),
-        ("/x?a-512-34-5678=1", "/x?a-***=1"),
+        ("/x?a-512-34-5678=1", "/x?***=1"),
         ("/x?q=512%E2%80%8B34%E2%80%8B5678", "/x?q=***"),
         (
             "/x?order=20240115103000&id=550e8400-e29b-41d4-a716-446655440000",
@@ -461,8 +462,9 @@ fn segments_are_meant_by_template() {
     let template = |text: &str| PathTemplate::parse(text).unwrap();
     let policy = policy(|r| {
         r.path = vec![
-            (template("/members/{id}/claims/*/{line}"), Action::Mask),
             (template("/members/{id}"), Action::Tokenize),
+            (template("/members/{id}/claims/*/{line}"), Action::Mask),
+            (template("/members/{id}/*/*/*"), Action::Reject),
             (template("/fhir/Patient/{id}/photo"), Action::Pass),
             (template("/vault/{card}"), Action::Reject),
         ];
@@ -529,6 +531,7 @@ fn what_is_found_hides_nothing_beside_it() {
     let policy = policy(|r| r.detect = looking_for(&[Detector::Ssn, Detector::Email]));
     assert_eq!(upstream(&policy, "/a@b.org512-34-5678/"), "/******/");
     assert_eq!(upstream(&policy, "/x?q=a@b.org512-34-5678"), "/x?q=******");
+    assert_eq!(upstream(&policy, "/512-34-5678a@b.org512-34-5678"), "/*********");
 }
 
 #[test]
@@ -608,7 +611,7 @@ fn what_is_sealed_opens_on_its_way_in() {
             "the log-safe path goes where logs look"
         );
         assert_eq!(
-            policy.open(&target).ok().flatten().unwrap(),
+            policy.open(&target, &places::testing::scene()).ok().flatten().unwrap(),
             b"/fhir/Patient/pat%207%2F8?name:exact=Ch%C3%A1lmers%26Co&_count=1"
         );
         // Elsewhere, or made up, it does not.
@@ -622,11 +625,87 @@ fn what_is_sealed_opens_on_its_way_in() {
         ] {
             assert_eq!(upstream(&policy, &elsewhere), "400 sealed -", "{elsewhere}");
             let target = Target::parse(elsewhere.as_bytes()).ok().unwrap();
-            assert!(policy.open(&target).is_err(), "{elsewhere}");
+            assert!(policy.open(&target, &places::testing::scene()).is_err(), "{elsewhere}");
         }
     }
     let keyless = PhiPolicy::new(Rules::default(), Secrets::default()).ok().unwrap();
     assert_eq!(upstream(&keyless, "/x/sl1_AAAA"), "/x/sl1_AAAA");
+}
+
+#[test]
+fn neighbours_that_are_sealed_open_both() {
+    for first in [Action::Seal, Action::Tokenize, Action::Mask, Action::Observe] {
+        let template = |text: &str| PathTemplate::parse(text).unwrap();
+        let policy = policy(|r| {
+            r.path = vec![
+                (template("/members/{m}"), first),
+                (template("/members/*/{c}"), Action::Seal),
+            ];
+        });
+        let out = outward(&policy, "/members/mem-7/claim-8");
+        assert!(!out.contains("claim-8"), "{out}");
+        let back = upstream(&policy, &out);
+        assert!(back.ends_with("/claim-8"), "{}: {out} {back}", first.code());
+        let target = Target::parse(out.as_bytes()).ok().unwrap();
+        let opened = policy.open(&target, &places::testing::scene()).ok().flatten().unwrap();
+        assert!(opened.ends_with(b"/claim-8"));
+    }
+}
+
+#[test]
+fn what_only_looks_sealed_hides_nothing_on_its_way_out() {
+    let policy = policy(|_| {});
+    assert_eq!(outward(&policy, "/fhir/x/sl1_512-34-5678"), "/fhir/x/sl1_***");
+    assert_eq!(outward(&policy, "/fhir/x?q=sl1_512-34-5678"), "/fhir/x?q=sl1_***");
+}
+
+#[test]
+fn a_recogniser_leaves_alone_what_is_excepted_but_for_logs() {
+    let policy = policy(|r| {
+        r.detect = looking_for(&[Detector::Ssn]);
+        r.detect[0].except = vec!["code".to_owned(), "Observation".to_owned()];
+        r.on_detect = Action::Reject;
+    });
+    for (raw, expected) in [
+        ("/fhir/Observation/512345678", "/fhir/Observation/512345678"),
+        ("/fhir/Observation?code=512345678", "/fhir/Observation?code=512345678"),
+        (
+            "/fhir/Observation?code:not=512345678",
+            "/fhir/Observation?code:not=512345678",
+        ),
+        ("/fhir/Observation?category=512345678", "400 ssn -"),
+        ("/fhir/Location/512345678", "400 ssn -"),
+    ] {
+        assert_eq!(upstream(&policy, raw), expected, "{raw}");
+    }
+    let target = Target::parse(b"/fhir/Observation/512345678").ok().unwrap();
+    let judgement = policy.judge(&target, None);
+    assert_eq!(judgement.log_safe, "/fhir/Observation/***");
+    assert!(judgement.shows);
+}
+
+#[test]
+fn a_default_port_is_no_other_host() {
+    let policy = policy(|r| r.on_path = Some(Action::Reject));
+    for raw in [
+        "https://fhir.example.org:443/Patient/7",
+        "http://fhir.example.org:80/Patient/7",
+    ] {
+        assert!(outward(&policy, raw).contains("sl1_"), "{raw}");
+    }
+    for raw in [
+        "https://fhir.example.org:80/Patient/7",
+        "https://fhir.example.org:8443/Patient/7",
+    ] {
+        assert!(outward(&policy, raw).ends_with("***"), "{raw}");
+    }
+}
+
+#[test]
+fn secrets_are_hidden_from_the_proxys_own_logs() {
+    let policy = policy(|_| {});
+    let target = Target::parse(b"/x?code_verifier=canary").ok().unwrap();
+    assert!(policy.judge(&target, None).shows);
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use scrim_policy::phi::Detector;
 
 /// How many URLs with an identifier each recogniser gets.
-pub const POSITIVES: usize = 360;
+pub const POSITIVES: usize = 300;
 /// How many harmless URLs of each kind there are.
-pub const HARMLESS: usize = 60;
+pub const HARMLESS: usize = 40;
 
 /// SplitMix64 (Steele, Lea, Flood, 2014).
 pub struct Random(u64);
@@ -1278,6 +1278,68 @@ const KINDS: &[Kind] = &[
             "/search?q={}+{}",
             r.pick(&["city", "county", "street", "born", "account", "zip"]),
             r.pick(&["hall", "jail", "art", "again", "closed", "lining"])
+        )
+    }),
+    ("address of a service", |r| {
+        format!("/login?redirect_uri=https://app{}.example.org/callback", r.from(1, 9))
+    }),
+    ("address of a picture", |r| {
+        format!("/proxy?src=https://cdn.example.net/img/{}.webp", r.hex(8))
+    }),
+    ("picture for dense screens", |r| {
+        format!("/static/logo{}@{}x.png", r.from(1, 99), r.from(2, 3))
+    }),
+    ("repository over SSH", |r| {
+        format!("/import?from=git@git.example.org:team/repo{}.git", r.from(1, 99))
+    }),
+    ("id of a provider, ten digits", |r| {
+        format!("/directory?provider=1{}", r.digits(9))
+    }),
+    ("party", |r| {
+        format!(
+            "/search?q=birthday+{}-{:02}-{:02}",
+            r.from(2024, 2026),
+            r.from(1, 12),
+            r.from(1, 28)
+        )
+    }),
+    ("fingerprint", |r| {
+        format!("/keys/{}", (0..20).map(|_| r.hex(2)).collect::<Vec<_>>().join(":"))
+    }),
+    ("number of a policy", |r| {
+        format!("/rules?policy=pol-{}-{}", r.from(2015, 2026), r.digits(4))
+    }),
+    ("cloud account", |r| {
+        format!("/roles?arn=arn:aws:iam::{}:role/reader", r.of("123456789", 12))
+    }),
+    ("software licence", |r| {
+        format!(
+            "/packages?license={}",
+            r.pick(&["MIT", "Apache-2.0", "BSD-3-Clause", "MPL-2.0", "CC-BY-4.0"])
+        )
+    }),
+    ("number and road", |r| {
+        format!(
+            "/search?q={}+{}",
+            r.from(2, 6),
+            r.pick(&["lane+road+closure", "mile+road+race", "phase+street+works"])
+        )
+    }),
+    ("every city", |r| {
+        format!(
+            "/stats?city={}&year={}",
+            r.pick(&["all", "any", "none"]),
+            r.from(2000, 2026)
+        )
+    }),
+    ("laboratory plate, bar code", |r| {
+        format!("/lab?plate=PL{}", r.digits(5))
+    }),
+    ("medicare plan", |r| {
+        format!(
+            "/plans?medicare=part-{}&year={}",
+            r.pick(&["a", "b", "c", "d"]),
+            r.from(2015, 2026)
         )
     }),
     ("telephone hotline in letters", |r| {

@@ -65,10 +65,10 @@ pub(super) fn card(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
         mark = next;
         place = place.saturating_add(1);
     }
-    let printed = match groups {
-        [13..=19, 0, ..] | [4, 4, 4, 4, 0] | [4, 4, 4, 1..=4, _] | [4, 6, 4 | 5, 0, 0] => true,
-        _ => false,
-    };
+    let printed = matches!(
+        groups,
+        [13..=19, 0, ..] | [4, 4, 4, 4, 0] | [4, 4, 4, 1..=4, _] | [4, 6, 4 | 5, 0, 0]
+    );
     let next = byte(bytes, place);
     let goes_on = next.is_ascii_alphanumeric()
         || (matches!(next, b'-' | b'.') && byte(bytes, place.saturating_add(1)).is_ascii_alphanumeric());

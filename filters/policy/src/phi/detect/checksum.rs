@@ -8,7 +8,7 @@ pub(super) fn luhn(digits: impl DoubleEndedIterator<Item = u8>, sum_before: u32)
         let value = if place & 1 == 0 { value } else { value.saturating_mul(2) };
         sum = sum.saturating_add(value / 10).saturating_add(value % 10);
     }
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// ISO 7064's MOD 97-10 as an IBAN has it (ISO 13616-1): the first four characters at the end, letters as 10 to 35.

@@ -158,14 +158,14 @@ fn day_or_month_first(bytes: &[u8], at: usize) -> Option<Date> {
 fn by_month_name(bytes: &[u8], at: usize, day: Option<u32>) -> Option<Date> {
     let length = run(bytes, at, 10, |b| b.is_ascii_alphabetic());
     let word = bytes.get(at..at.saturating_add(length)).unwrap_or_default();
-    let named = |month: &&[u8]| {
+    let named = |month: &[u8]| {
         let abbreviated = word.len() == 3 || (word.len() == 4 && month.starts_with(b"sept"));
         (abbreviated || word.len() == month.len())
             && month
                 .get(..word.len())
                 .is_some_and(|head| head.eq_ignore_ascii_case(word))
     };
-    if !MONTHS.iter().any(|month| named(&month)) {
+    if !MONTHS.iter().any(|month| named(month)) {
         return None;
     }
     let gap = |at: usize| at.saturating_add(run(bytes, at, 2, |b| b" -._,/".contains(&b)));

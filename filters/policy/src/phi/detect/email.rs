@@ -40,8 +40,11 @@ pub(super) fn scan(bytes: &[u8], hits: &mut Vec<Hit>) {
         let Some(dot) = memchr::memrchr(b'.', domain) else {
             continue;
         };
+        // `logo@2x.png`: no domain ends so (IANA, root zone database).
+        const PICTURES: [&[u8]; 6] = [b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp"];
         let top = domain.get(dot.saturating_add(1)..).unwrap_or_default();
-        if local == 0 || dot == 0 || top.len() < 2 || top.iter().any(u8::is_ascii_digit) {
+        let picture = PICTURES.iter().any(|end| end.eq_ignore_ascii_case(top));
+        if picture || local == 0 || dot == 0 || top.len() < 2 || top.iter().any(u8::is_ascii_digit) {
             continue;
         }
         hits.push(Hit::of(Detector::Email, start, domain_start.saturating_add(length)));

@@ -184,7 +184,7 @@ pub(super) fn coordinate(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
 
 /// Every capitalised word before `County` or `Parish`.
 pub(super) fn scan_counties(bytes: &[u8], hits: &mut Vec<Hit>) {
-    for (at, _) in bytes.iter().enumerate().filter(|(_, b)| matches!(b, b'C' | b'P')) {
+    for at in memchr::memchr2_iter(b'C', b'P', bytes) {
         let rest = bytes.get(at..).unwrap_or_default();
         let end = at.saturating_add(6);
         let named = rest.starts_with(b"County") || rest.starts_with(b"Parish");

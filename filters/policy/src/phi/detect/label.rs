@@ -204,7 +204,12 @@ static FILLERS: [&str; 13] = [
 /// The longest label that starts at `at`, and where it ends.
 pub(super) fn at(bytes: &[u8], at: usize) -> Option<(Label, usize)> {
     let mut best: Option<(Label, usize)> = None;
+    let second = byte(bytes, at.saturating_add(1)) | 0x20;
     for (words, label) in beginning_with(byte(bytes, at)) {
+        let is = byte(words.as_bytes(), 1);
+        if is.is_ascii_alphabetic() && is != second {
+            continue;
+        }
         if let Some(end) = matches(bytes, at, words)
             && best.is_none_or(|(_, longest)| end > longest)
         {
@@ -268,10 +273,13 @@ pub(super) fn of_name(name: &str) -> Labels {
 /// Every label in raw bytes of a target, whatever follows it.
 pub(super) fn anywhere(bytes: &[u8]) -> Labels {
     let mut labels = Labels::NONE;
-    for start in 0..bytes.len() {
-        if starts_word(bytes, start)
-            && let Some((label, _)) = at(bytes, start)
-        {
+    let mut last = 0_u8;
+    for (start, &this) in bytes.iter().enumerate() {
+        // As `starts_word` has it.
+        let starts = this.is_ascii_alphabetic()
+            && (!last.is_ascii_alphabetic() || (last.is_ascii_lowercase() && this.is_ascii_uppercase()));
+        last = this;
+        if starts && let Some((label, _)) = at(bytes, start) {
             labels = labels.with(Labels::of(label));
         }
     }

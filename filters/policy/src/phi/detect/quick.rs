@@ -6,7 +6,7 @@ use super::{Detector, Set};
 
 /// Whether an SSN, a phone number, an e-mail address or a labelled medical record number could stand in these bytes.
 ///
-/// Each of them begins with a run of three digits or more, or with the three letters of `mrn`: a look at every third byte meets them all.
+/// Numbers begin with a run of three digits or more: a look at every third byte meets them all.
 pub(super) fn may_hold_usual(bytes: &[u8]) -> bool {
     // An `@` may be an address; a `+` before a digit a phone number, where no letter or digit stands before.
     let marks = memchr::memchr2_iter(b'@', b'+', bytes).any(|at| {
@@ -16,29 +16,26 @@ pub(super) fn may_hold_usual(bytes: &[u8]) -> bool {
     if marks {
         return true;
     }
-    let mut word = false;
-    for (index, &b) in bytes.iter().enumerate().skip(2).step_by(3) {
-        match b {
-            b'0'..=b'9' => {
-                let behind = bytes.get(..index).unwrap_or_default();
-                let behind = behind.iter().rev().take(12).take_while(|b| b.is_ascii_digit()).count();
-                let length = behind.saturating_add(digits(bytes, index));
-                if could_start(bytes, index.saturating_sub(behind), length) {
-                    return true;
-                }
+    let mut index = 2_usize;
+    while let Some(&b) = bytes.get(index) {
+        if b.is_ascii_digit() {
+            let behind = bytes.get(..index).unwrap_or_default();
+            let behind = behind.iter().rev().take(12).take_while(|b| b.is_ascii_digit()).count();
+            let ahead = digits(bytes, index);
+            if could_start(bytes, index.saturating_sub(behind), behind.saturating_add(ahead)) {
+                return true;
             }
-            b'm' | b'r' | b'n' | b'M' | b'R' | b'N' => {
-                let start = index.saturating_sub(2);
-                let near = bytes
-                    .get(start..bytes.len().min(index.saturating_add(3)))
-                    .unwrap_or_default();
-                word |= near.windows(3).any(|word| word.eq_ignore_ascii_case(b"mrn"));
-            }
-            _ => {}
+            // Past the run, whose end is no part of the next one.
+            index = index.saturating_add(ahead.saturating_sub(1));
         }
+        index = index.saturating_add(3);
     }
-    (word || memchr::memmem::find(bytes, b"ecord").is_some() || memchr::memmem::find(bytes, b"ECORD").is_some())
-        && bytes.iter().filter(|b| b.is_ascii_digit()).take(3).count() == 3
+    // `mrn` and `medical record`.
+    let word = memchr::memchr2_iter(b'm', b'M', bytes).any(|at| {
+        let near = |offset: usize| byte(bytes, at.saturating_add(offset)) | 0x20;
+        matches!((near(1), near(2)), (b'r', b'n') | (b'e', b'd'))
+    });
+    word && bytes.iter().filter(|b| b.is_ascii_digit()).take(3).count() == 3
 }
 
 /// Whether a run of so many digits at `start` could be, or begin, an SSN or a phone number.
@@ -83,7 +80,7 @@ pub(super) fn may_hold_more(bytes: &[u8], set: Set) -> bool {
     }
     let holds = |text: &[u8]| memchr::memmem::find(bytes, text).is_some();
     let could = |detector| match detector {
-        Detector::Npi => digits >= 15,
+        Detector::Npi => digits >= 15 && holds(b"80840"),
         Detector::Dea => digits >= 7,
         Detector::Mbi => digits >= 5,
         Detector::Ip => (digits >= 4 && dots >= 3) || (digits >= 1 && colons >= 2),

@@ -8,6 +8,7 @@ fn entries(detectors: &[Detector]) -> Vec<DetectEntry> {
         name: detector.code().to_owned(),
         pattern: None,
         action: None,
+        except: Vec::new(),
     };
     detectors.iter().map(entry).collect()
 }
@@ -171,6 +172,7 @@ fn look_alikes_are_left_alone() {
         "@handle",
         "pkg@1.2.3",
         "user@localhost",
+        "logo@2x.png",
         "a@b",
         "a@b.c",
         "@example.org",

@@ -22,11 +22,7 @@ static TERMINOLOGIES: [&str; 10] = [
 
 pub(super) fn scan(bytes: &[u8], hits: &mut Vec<Hit>) {
     let mut end = 0_usize;
-    for (at, _) in bytes
-        .iter()
-        .enumerate()
-        .filter(|(_, b)| matches!(b, b':' | b'w' | b'W'))
-    {
+    for at in memchr::memchr3_iter(b':', b'w', b'W', bytes) {
         if at < end {
             continue;
         }

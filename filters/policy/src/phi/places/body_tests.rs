@@ -28,7 +28,9 @@ fn judged(policy: &PhiPolicy, path: &str, kind: &str, body: &str) -> String {
 
 fn opened(policy: &PhiPolicy, path: &str, kind: &str, body: &str) -> Option<Option<String>> {
     let target = Target::parse(path.as_bytes()).ok().unwrap();
-    let opened = policy.open_body(body.as_bytes(), &post(Some(kind)), &target).ok()?;
+    let opened = policy
+        .open_body(body.as_bytes(), &post(Some(kind)), &target, &scene())
+        .ok()?;
     Some(opened.map(|bytes| String::from_utf8(bytes).unwrap()))
 }
 
@@ -58,10 +60,12 @@ fn only_forms_and_bundles_are_wanted_and_only_to_act() {
         assert_eq!(wants(&acting, "POST", path, kind), wanted, "{path} {kind:?}");
         assert!(!wants(&acting, "GET", path, kind) && !wants(&acting, "PUT", path, kind));
     }
+    let opening = policy(Action::Seal, |rules| rules.on_body = Action::Pass);
+    assert!(wants(&opening, "POST", "/fhir", Some(JSON)), "there is what to open");
     let passing = policy(Action::Mask, |rules| rules.on_body = Action::Pass);
     assert!(
-        wants(&passing, "POST", "/fhir", Some(JSON)),
-        "there is a key to open with"
+        !wants(&passing, "POST", "/fhir", Some(JSON)),
+        "a key alone makes no body wait"
     );
     let idle = PhiPolicy::new(super::super::Rules::default(), super::super::Secrets::default());
     assert!(!wants(&idle.ok().unwrap(), "POST", "/x/_search", Some(FORM)));
@@ -381,6 +385,6 @@ proptest! {
         judged(&policy, path, kind, &body);
         let target = Target::parse(path.as_bytes()).ok().unwrap();
         let _ = policy.judge_body(&bytes, &post(Some(kind)), &target, &scene());
-        let _ = policy.open_body(&bytes, &post(Some(kind)), &target);
+        let _ = policy.open_body(&bytes, &post(Some(kind)), &target, &scene());
     }
 }

@@ -15,12 +15,13 @@ pub(in super::super) const HIDING: [Action; 5] = [
     Action::Seal,
 ];
 
-/// A policy with keys, the preset and the detectors that every policy has, which does `action` to everything.
+/// A policy with keys, the preset and the detectors of usual logs, which does `action` to everything.
 pub(in super::super) fn policy(action: Action, edit: impl FnOnce(&mut Rules)) -> PhiPolicy {
     let entry = |detector: &Detector| DetectEntry {
         name: detector.code().to_owned(),
         pattern: None,
         action: None,
+        except: Vec::new(),
     };
     let mut rules = Rules {
         preset: Some(Preset::FhirR4),

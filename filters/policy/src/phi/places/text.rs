@@ -131,10 +131,10 @@ impl PhiPolicy {
     fn found(&self, text: &str, way: Way) -> Vec<(Range<usize>, Action, Kind)> {
         let folded = fold(text);
         let mut hits = self.detectors.scan(&folded, "");
-        hits.retain(|hit| self.detectors.action(hit.finder).is_some());
+        hits.retain(|hit| self.detectors.action(hit.finder, "").is_some());
         let places = unfolded(text, &hits);
         let told = |(hit, place): (&Hit, Range<usize>)| {
-            let own = self.detectors.action(hit.finder).flatten();
+            let own = self.detectors.action(hit.finder, "").flatten();
             let action = self.on_text(own.unwrap_or(self.rules.on_detect), way);
             (place, action, Kind::Detect(self.detectors.code(hit.finder)))
         };
