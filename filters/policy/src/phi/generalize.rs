@@ -74,7 +74,7 @@ fn coarse_date(text: &str, name: &str, now: Option<u16>) -> Option<String> {
 /// The prefix and the year that find whatever the prefix and the date find; `None` where none do.
 fn widened(prefix: &'static str, date: &str, year: u32) -> Option<(&'static str, u32)> {
     // Zones are 14 hours ahead at most and 12 behind, the date's as well as the server's.
-    let zoned = date.ends_with('Z') || date.get(19..).is_some_and(|rest| rest.contains(['+', '-', ' ']));
+    let zoned = date.get(11..).is_some_and(|time| time.contains(['Z', '+', '-', ' ']));
     let turns = |days: [&str; 2]| zoned && days.iter().any(|day| date.get(5..10) == Some(day));
     match prefix {
         "ge" | "gt" | "sa" if turns(["01-01", "01-02"]) => Some(("ge", year.saturating_sub(1))),
@@ -180,6 +180,7 @@ mod tests {
             ("ne1970", "ne1970"),
             // In the west it was still 1969, in the east it was already 1971.
             ("ge1970-01-01T00:30:00+01:00", "ge1969"),
+            ("ge1970-01-01T00:30+01:00", "ge1969"),
             ("gt1970-01-02T00:30:00Z", "ge1969"),
             ("lt1970-12-31T23:30:00-05:00", "le1971"),
             ("lt1970-01-01T00:30:00Z", "le1970"),
