@@ -1214,7 +1214,7 @@ fn demand_strict_handling(head: &mut RequestHead) {
 
 /// Headers by which an upstream may serve another URL than the one that was judged. Access logs prefer the first to `:path`; only the
 /// proxy's own router, behind the filters, may set it.
-fn names_another_url(name: &[u8]) -> bool {
+pub(crate) fn names_another_url(name: &[u8]) -> bool {
     matches!(
         name,
         b"x-envoy-original-path"

@@ -1,6 +1,7 @@
 //! Compiles `phi_url` sections.
 
 use super::Section;
+use crate::chain::names_another_url;
 use crate::document::{At, Span};
 use crate::phi::{self, DetectEntry, Detector, PathTemplate, PhiPolicy, RulesError, Secrets};
 use crate::policy_file::{self, Action, Detect, PhiUrl, Preset, QueryAction, ResponseAction};
@@ -269,7 +270,7 @@ impl Section<'_> {
                 format!("`{lower}` is what others go by and can't be changed here, remove it"),
             );
         }
-        if REMOVED.contains(&lower.as_str()) {
+        if names_another_url(lower.as_bytes()) {
             self.problems.error(
                 name.span,
                 format!("`{lower}` has no effect: it is removed from every request before, since an upstream could serve another URL by it; remove it here"),
@@ -304,20 +305,6 @@ impl Section<'_> {
 
 /// The details of reasons that are no recognisers (`Kind::code`).
 const DETAILS: [&str; 5] = ["path", "query", "header", "sealed", "unreadable"];
-
-/// Request headers that the chain removes whatever the policy: by them an upstream may serve another URL than the one that was judged.
-const REMOVED: [&str; 10] = [
-    "x-envoy-original-path",
-    "x-original-url",
-    "x-original-uri",
-    "x-rewrite-url",
-    "x-forwarded-uri",
-    "x-forwarded-url",
-    "x-forwarded-path",
-    "x-request-uri",
-    "x-request-url",
-    "x-replaced-path",
-];
 
 /// Where a key of the section stands in the document.
 fn place_of(section: &PhiUrl, key: &str) -> Option<Span> {
