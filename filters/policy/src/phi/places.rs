@@ -35,7 +35,6 @@ use std::borrow::Cow;
 use super::reference::Fate;
 use super::{Action, Counts, Kind, PhiPolicy, Rejection, Scene, Way, generalize};
 use crate::head::{Head, RequestHead, ResponseHead};
-use crate::seal::Opened;
 use crate::url::Target;
 use text::Found;
 
@@ -45,9 +44,6 @@ enum Line {
     Replace(String),
     Remove,
 }
-
-/// What a header's whole value was sealed for.
-const HEADER: &str = "header";
 
 /// Request headers by which proxies tell the URL that they got; sorted.
 const TOLD_URLS: [&str; 19] = [
@@ -199,7 +195,8 @@ impl PhiPolicy {
             resource: None,
         };
         match action {
-            Action::Reject => return Err(refuse(Kind::Header)),
+            // Nothing is ever sealed for a header.
+            Action::Reject | Action::Seal => return Err(refuse(Kind::Header)),
             Action::Strip => {
                 remove(head, name, counts);
                 return Ok(());
@@ -222,20 +219,6 @@ impl PhiPolicy {
                 Action::Generalize => {
                     let coarse = generalize::generalize(text?, name, scene.year);
                     (&mut counts.generalized, coarse.ok_or_else(|| refuse(Kind::Header))?)
-                }
-                Action::Seal => {
-                    let opened = self
-                        .secrets
-                        .sealer
-                        .as_ref()
-                        .map(|sealer| Ok(sealer.open(&[&self.secrets.policy, HEADER, name], text?)));
-                    match opened.transpose()? {
-                        Some(Opened::Value(value)) if !value.bytes().any(|b| b.is_ascii_control()) => {
-                            (&mut counts.opened, value)
-                        }
-                        Some(Opened::Value(_) | Opened::Forged) => return Err(refuse(Kind::Sealed)),
-                        Some(Opened::NotSealed) | None => return Err(refuse(Kind::Header)),
-                    }
                 }
                 // `pass`: the detectors alone.
                 _ => {
