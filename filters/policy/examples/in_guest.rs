@@ -27,7 +27,7 @@ use scrim_policy::url::Target;
 const NOW: u64 = 1_800_000_000;
 
 /// 200 bytes each.
-const HARMLESS: &str = "/fhir/Observation?code=8867-4,8480-6,8462-4&encounter.status=finished&category=vital-signs&status=final,amended&_lastUpdated=ge2024-01-01T00:00:00Z&_include=Observation:device&_sort=-date&_count=50&_page=7";
+const HARMLESS: &str = "/fhir/Observation?code=8867-4,8480-6,8462-4&encounter.status=finished&category=vital-signs&status=final,amended&_lastUpdated=ge2024-01-01T00:00:00Z&_include=Observation:device&_sort=-date,_id&_count=50";
 const ESCAPED: &str = "/fhir/Observation?code=http%3A%2F%2Floinc.org%7C8867-4&category=vital-signs&status=final%2Camended&_lastUpdated=ge2024-01-01T00%3A00%3A00Z&_include=Observation%3Adevice&_sort=-date&_count=50&_format=json";
 const MASKED: &str = "/fhir/Patient?name=Chalmers&birthdate=1974-12-25&address=Sunny+Lane+7&_lastUpdated=ge2024-01-01T00:00:00Z&_include=Patient:organization&_sort=-_id&_count=50&_format=json&_elements=id,meta,link&_page=17";
 

@@ -344,12 +344,23 @@ impl Index {
     }
 }
 
-/// FNV-1a over the small letters.
+/// A hash of the small letters, eight bytes at a time. Other bytes that differ in that bit alone may meet; names are compared behind it.
 fn hash(name: &str) -> usize {
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
-    });
-    usize::try_from(hash ^ (hash >> 15)).unwrap_or(0)
+    const SMALL: u64 = 0x2020_2020_2020_2020;
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut hash = 0_u64;
+    let mut rest = name.as_bytes();
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at_checked(8).unwrap_or((rest, &[]));
+        let word = match <[u8; 8]>::try_from(chunk) {
+            Ok(eight) => u64::from_le_bytes(eight),
+            Err(_) => chunk.iter().fold(1, |word, byte| (word << 8) | u64::from(*byte)),
+        };
+        hash = (hash ^ (word | SMALL)).wrapping_mul(FACTOR);
+        hash ^= hash >> 32;
+        rest = after;
+    }
+    usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 /// Whether a parameter of that name is known to filter: PHI does, and so do those that every resource has (FHIR R4 search 3.1.1.4).
