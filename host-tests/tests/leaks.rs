@@ -11,6 +11,7 @@
 //! Out of scope: Envoy's own log at `debug` and below, which prints every request's head.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
