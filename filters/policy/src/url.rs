@@ -180,9 +180,10 @@ impl<'a> Target<'a> {
         let path_range = before..before.saturating_add(path_text.len());
         let parsed = parse_path(path_text, before)?;
         let query_start = path_range.end.saturating_add(1);
-        let (parameters, tidy_query) = match query {
-            Some(query) => parse_query(query, query_start, tail & ENCODED == 0)?,
-            None => (Parameters::new(), true),
+        let mut parameters = Parameters::new();
+        let tidy_query = match query {
+            Some(query) => parse_query(query, query_start, tail & ENCODED == 0, &mut parameters)?,
+            None => true,
         };
         let canonical = parsed.tidy
             && tidy_query
@@ -584,10 +585,14 @@ fn parse_path(text: &str, offset: usize) -> Result<ParsedPath<'_>, Ambiguity> {
     })
 }
 
-fn parse_query(text: &str, offset: usize, plain: bool) -> Result<(Parameters<'_>, bool), Ambiguity> {
-    let mut parameters = Parameters::new();
+/// Reads the pairs; whether each is spelled as it would be rendered, but for characters.
+fn parse_query<'a>(
+    text: &'a str,
+    offset: usize,
+    plain: bool,
+    parameters: &mut Parameters<'a>,
+) -> Result<bool, Ambiguity> {
     let mut tidy = true;
-    let mut at = offset;
     let semicolon = memchr(b';', text.as_bytes()).is_some();
     let decode = |piece| {
         if plain {
@@ -596,13 +601,16 @@ fn parse_query(text: &str, offset: usize, plain: bool) -> Result<(Parameters<'_>
             decode(piece, true)
         }
     };
-    let ends = memchr::memchr_iter(b'&', text.as_bytes()).chain([text.len()]);
-    let mut from = 0_usize;
-    for end in ends {
-        let pair = text.get(from..end).unwrap_or_default();
-        from = end.saturating_add(1);
-        let start = at;
-        at = at.saturating_add(pair.len()).saturating_add(1);
+    let (mut from, mut equals) = (0_usize, None);
+    for mark in memchr::memchr2_iter(b'&', b'=', text.as_bytes()).chain([text.len()]) {
+        if text.as_bytes().get(mark) == Some(&b'=') {
+            equals.get_or_insert(mark);
+            continue;
+        }
+        let pair = text.get(from..mark).unwrap_or_default();
+        let start = offset.saturating_add(from);
+        let equals = equals.take().map_or(pair.len(), |equals| equals.saturating_sub(from));
+        from = mark.saturating_add(1);
         if pair.is_empty() {
             tidy = false;
             continue;
@@ -617,14 +625,13 @@ fn parse_query(text: &str, offset: usize, plain: bool) -> Result<(Parameters<'_>
         if parameters.len() >= MAX_PIECES {
             return Err(Ambiguity::TooLong);
         }
-        let equals = pair.bytes().position(|b| b == b'=').unwrap_or(pair.len());
         let (name, value) = pair.split_at_checked(equals).unwrap_or((pair, ""));
         let value = value.strip_prefix('=');
         let value_start = start.saturating_add(name.len()).saturating_add(1);
         let decoded_name = decode(name)?;
         let decoded_value = decode(value.unwrap_or_default())?;
         tidy &= matches!((&decoded_name, &decoded_value), (Cow::Borrowed(_), Cow::Borrowed(_)));
-        let base_length = decoded_name.bytes().position(|b| b == b':' || b == b'.');
+        let base_length = memchr2(b':', b'.', decoded_name.as_bytes());
         let base_length = base_length.unwrap_or(decoded_name.len());
         parameters.push(Parameter {
             base_length,
@@ -635,7 +642,7 @@ fn parse_query(text: &str, offset: usize, plain: bool) -> Result<(Parameters<'_>
             value_range: value.map(|value| Span::new(value_start, value.len())),
         });
     }
-    Ok((parameters, tidy))
+    Ok(tidy)
 }
 
 /// Decodes to a fixed point. The first round is strict, as RFC 3986 is. In later rounds a `%` without two digits is the

@@ -196,7 +196,22 @@ pub(super) fn tokens(name: &str) -> impl Iterator<Item = (u8, &str)> {
 }
 
 fn is_name_byte(b: u8) -> bool {
-    !b.is_ascii() || b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'$')
+    !b.is_ascii() || is_plain_name_byte(b)
+}
+
+fn is_plain_name_byte(b: u8) -> bool {
+    static TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut rest: &mut [bool] = &mut table;
+        let mut byte = 0_u8;
+        while let Some((slot, tail)) = rest.split_first_mut() {
+            *slot = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'$');
+            byte = byte.wrapping_add(1);
+            rest = tail;
+        }
+        table
+    };
+    TABLE.get(usize::from(b)).copied().unwrap_or(false)
 }
 
 /// The first word of a name, folded: what rules are written for.
@@ -306,7 +321,7 @@ impl Known {
                 .get(at)
                 .is_some_and(|known: &String| known.eq_ignore_ascii_case(name))
         };
-        name.bytes().all(|byte| byte.is_ascii() && is_name_byte(byte)) && !self.index.candidates(name).any(is)
+        name.bytes().all(is_plain_name_byte) && !self.index.candidates(name).any(is)
     }
 }
 
