@@ -59,7 +59,7 @@ fn url(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("parse and judge", name), |bench| {
             bench.iter(|| {
                 let target = Target::parse(black_box(target.as_bytes())).expect("the targets are well-formed");
-                black_box(phi.judge(&target).log_safe.len())
+                black_box(phi.judge(&target, Some(2026)).log_safe.len())
             });
         });
     }
