@@ -13,9 +13,10 @@
 //! 6. Unreadable is what [`Target::parse`] refuses, controls, a host in which a detector finds something, and a person's type that something else than
 //!    a slash stands before (`/x,Patient/7`). Addresses are no find in a host.
 
+use super::pass::Pass;
 use super::places::text::{Found, decode_fully};
 use super::rewrite::MASK;
-use super::{Action, Counts, Kind, Outcome, Pass, PhiPolicy, Rejection, Scene, Way, names};
+use super::{Action, Counts, Kind, Outcome, PhiPolicy, Rejection, Scene, Way, names};
 use crate::seal::Sealer;
 use crate::url::{MAX_LENGTH, Target, fold};
 
