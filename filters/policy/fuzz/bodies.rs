@@ -196,6 +196,10 @@ pub fn url(bytes: &[u8]) {
             }
         }
     }
+    // `512-34-56781` shows it too, and is no number of that kind.
+    if shows(bytes) {
+        return;
+    }
     let planted = planted(bytes);
     let Ok(target) = Target::parse(&planted) else { return };
     // The host is the route's to judge: it must be the one that was called.
@@ -222,6 +226,10 @@ pub fn places(bytes: &[u8]) {
         opens: &|_| None,
     };
     let target = Target::parse(b"/fhir/Patient").expect("a target");
+    // `512-34-56781` shows it too, and is no number of that kind.
+    if shows(bytes) {
+        return;
+    }
     let planted = planted(bytes);
     // No header holds a line's end.
     let line: Vec<u8> = planted
