@@ -1,22 +1,6 @@
+use super::places::testing::{read_leniently, secrets, token};
 use super::*;
 use proptest::prelude::*;
-
-fn secrets() -> Secrets {
-    Secrets {
-        policy: "p".to_owned(),
-        pseudonyms: Pseudonymiser::new(&[1; 32]).map(Arc::new),
-        sealer: Sealer::new(&[2; 32]).map(Arc::new),
-    }
-}
-
-fn token(value: &str) -> String {
-    secrets()
-        .pseudonyms
-        .unwrap()
-        .pseudonym(value.as_bytes())
-        .as_str()
-        .to_owned()
-}
 
 fn looking_for(detectors: &[Detector]) -> Vec<DetectEntry> {
     let entry = |detector: &Detector| DetectEntry {
@@ -854,18 +838,6 @@ fn codes_read_back() {
             .all(|d| Detector::from_code(d.code()) == Some(d))
     );
     assert!(Preset::ALL.into_iter().all(|p| Preset::from_code(p.code()) == Some(p)));
-}
-
-/// Decodes over and over and folds, as the most lenient reader would.
-fn read_leniently(text: &str) -> String {
-    let mut text = text.to_owned();
-    for _ in 0..8 {
-        let bytes: Vec<u8> = crate::url::decode_once_mapped(text.as_bytes(), true)
-            .map(|(b, _)| b)
-            .collect();
-        text = String::from_utf8_lossy(&bytes).into_owned();
-    }
-    fold(&text).to_lowercase()
 }
 
 /// One of many spellings of a text, chosen by `seed`.
