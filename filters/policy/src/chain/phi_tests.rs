@@ -254,6 +254,38 @@ fn while_a_request_waits_its_url_is_hidden_too() {
     assert!(!head.has(LOGGED_PATH));
 }
 
+#[test]
+fn a_rewritten_body_takes_its_digests_along() {
+    let compiled = sections(json!({"preset": "fhir-r4", "on_body": "tokenize"}));
+    for (body, changes) in [("patient=pat-7", true), ("_count=1", false)] {
+        let length = body.len().to_string();
+        let mut request = head(
+            "/fhir/Observation/_search",
+            &[
+                ("content-type", "application/x-www-form-urlencoded"),
+                ("content-length", &length),
+                ("content-digest", "sha-256=:x:"),
+                ("repr-digest", "sha-256=:x:"),
+                ("digest", "SHA-256=x"),
+                ("content-md5", "x"),
+            ],
+        );
+        request.set(":method", "POST");
+        let facts = RequestFacts {
+            body: Some(body.as_bytes().to_vec()),
+            ..facts(None)
+        };
+        let mut stream: Stream<ALL> = Stream::new(Rc::clone(&compiled));
+        let opening = stream.request_head(&mut request, &facts, &mut Vault::default());
+        assert_eq!(opening.body.is_some(), changes);
+        let length = opening.body.as_ref().map_or(body.len(), Vec::len).to_string();
+        assert_eq!(request.first("content-length").map(text), Some(length));
+        for name in ["content-digest", "repr-digest", "digest", "content-md5"] {
+            assert_eq!(request.has(name), !changes, "{name}");
+        }
+    }
+}
+
 /// What a module before hands over.
 fn policy_p() -> String {
     json!({

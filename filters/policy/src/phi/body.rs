@@ -75,7 +75,7 @@ const MAX_DEPTH: usize = 256;
 impl PhiPolicy {
     /// Whether the body of a request has to be judged before it goes on.
     pub fn wants_body(&self, head: &RequestHead, target: &Target<'_>) -> bool {
-        self.acts_on_bodies() && self.format(head, target).is_some()
+        self.format(head, target).is_some() && self.acts_on_bodies()
     }
 
     /// Judges the whole body of a request to this target, as it is before anything in it is opened. What comes back is the body that goes on, if it is
