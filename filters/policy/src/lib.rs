@@ -9,7 +9,7 @@
 //! | [`scope`], [`token`] | oauth-scope |
 //! | [`phi`], [`pseudonym`] | phi-url |
 //! | [`mod@cache_control`] | cache-control |
-//! | [`trim`], [`response_trim`] | response-trim |
+//! | [`trim`], [`response_trim`], [`profiles`] | response-trim |
 //! | [`chain`], [`answer`], [`audit`] | the filters over one stream, what denied callers are told, what is recorded |
 
 #![deny(
@@ -58,6 +58,7 @@ pub mod head;
 pub mod oauth_scope;
 pub mod phi;
 pub mod policy_file;
+pub mod profiles;
 pub mod pseudonym;
 pub mod response_trim;
 pub mod route;
