@@ -49,6 +49,7 @@
 //! assert_eq!(trimmer.counts().removed, 1);
 //! ```
 
+mod fate;
 mod fault;
 mod fhir;
 mod filter;
@@ -65,6 +66,7 @@ mod value;
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::fate::Fate;
 pub use self::fault::{Fault, TrimError};
 pub use self::fhir::{FhirPath, FhirPathError, FhirRules, Others, TypeRules};
 pub use self::program::{Program, ProgramError, Rules};
