@@ -26,7 +26,7 @@ impl Fates for Fake {
         };
         if self.gone.iter().any(|gone| covers(gone, resource, &path)) {
             Fate::Drop
-        } else if self.gone.iter().any(|gone| inside(gone)) {
+        } else if self.gone.iter().any(inside) {
             Fate::Partly
         } else {
             Fate::Keep
