@@ -2,8 +2,11 @@
 
 use super::tests::{compiled, head};
 use super::*;
+use crate::head::ResponseHead;
 use crate::token::fixtures::ED_X;
 use crate::token::testing::ED_SIGNER;
+use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
 
 pub(super) const NOW: u64 = 1_800_000_000;
 

@@ -3,6 +3,8 @@
 use super::oauth_tests::{NOW, policy as with_oauth, token};
 use super::tests::{compiled, head};
 use super::*;
+use crate::head::ResponseHead;
+use serde_json::{Value as Json, json};
 
 fn sections(phi: Json) -> Rc<Compiled> {
     compiled(json!({

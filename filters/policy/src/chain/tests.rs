@@ -1,6 +1,8 @@
 use super::*;
 use crate::document::{Node, Problems};
 use crate::head::Line;
+use crate::head::ResponseHead;
+use serde_json::{Value as Json, json};
 
 pub(super) fn compiled(document: Json) -> Rc<Compiled> {
     let mut problems = Problems::default();

@@ -1,0 +1,217 @@
+//! The response's way through the chain.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::handover::Bound;
+use super::{BodyState, BodyVerdict, CACHE_CONTROL, HELD_BYTES, OAUTH_SCOPE, PHI_URL, RESPONSE_TRIM, Stream, Verdict};
+use crate::answer::{FilterKind, Reason};
+use crate::cache_control::validators::{self, Salt};
+use crate::cors::Cors;
+use crate::fhir;
+use crate::head::ResponseHead;
+use crate::response_trim::{Fate, inspectable};
+use crate::trim::{Limits, Rewrite, Trimmer};
+
+impl<const FILTERS: u8> Stream<FILTERS> {
+    /// Whether this stream has anything to say of its response's head; where not, the shell need not read it.
+    pub fn wants_response(&self) -> bool {
+        if self.answered || matches!(self.body, BodyState::Refused) {
+            return false;
+        }
+        self.policy().is_some_and(|policy| {
+            (Self::has(CACHE_CONTROL) && policy.cache_control.is_some())
+                || (Self::has(PHI_URL) && policy.phi_url.is_some())
+                || (Self::has(RESPONSE_TRIM) && policy.response_trim.is_some())
+                || (Self::has(OAUTH_SCOPE) && (self.bound.is_some() || policy.answers_preflights()))
+        })
+    }
+
+    /// Whether this stream shows whose the response is, unless another module of the chain does.
+    pub fn proves(&self) -> bool {
+        self.bound.is_some()
+            && Self::has(RESPONSE_TRIM)
+            && self.policy().is_some_and(|policy| policy.response_trim.is_some())
+    }
+
+    /// Whether another module of the chain may show whose the response is.
+    pub fn may_be_proven_elsewhere(&self) -> bool {
+        self.bound.is_some() && !self.proves()
+    }
+
+    /// Judges the response head. `end_of_stream`: no body comes; `proven`: another module has shown whose it is.
+    pub fn response_head(&mut self, head: &mut ResponseHead, end_of_stream: bool, proven: bool) -> Verdict {
+        if !self.wants_response() {
+            return Verdict::Continue(Vec::new());
+        }
+        let compiled = Rc::clone(&self.compiled);
+        let Some(policy) = self.policy.and_then(|index| compiled.policies.get(index)) else {
+            return Verdict::Continue(Vec::new());
+        };
+        let mut hold = false;
+        let bodiless = end_of_stream || self.head_request || matches!(head.status(), 204 | 304);
+        let bound = self
+            .bound
+            .clone()
+            .filter(|_| !proven && (Self::has(OAUTH_SCOPE) || self.proves()));
+        let status = head.status();
+        if bound.is_some()
+            && !bodiless
+            && let Err(code) = inspectable(head)
+        {
+            return Verdict::Deny(self.deny(withheld(status, code)));
+        }
+        if Self::has(RESPONSE_TRIM)
+            && let Some(trim) = &policy.response_trim
+        {
+            let view = self.view;
+            validators::salt(head, !bodiless, &|| {
+                view.map(|view| Salt::of(&compiled, &policy.name, view))
+            });
+            match trim.judge(head, !bodiless, self.view) {
+                Fate::Pass => self.audit.allow(FilterKind::ResponseTrim),
+                Fate::Refuse(reason) => return Verdict::Deny(self.deny(reason)),
+                Fate::Trim(program) => {
+                    let tokens = compiled.pseudonyms.clone().map(|key| {
+                        Arc::new(move |value: &[u8]| key.pseudonym(value).as_str().to_owned())
+                            as Arc<crate::trim::Pseudonymise>
+                    });
+                    let Ok(trimmer) = Trimmer::new(program, tokens, Limits::default()) else {
+                        return Verdict::Deny(self.deny(Reason::Uninspectable("no_key")));
+                    };
+                    hold = compiled.headers_may_wait;
+                    self.body = BodyState::Trimming {
+                        trimmer: Box::new(trimmer),
+                        held: hold,
+                    };
+                }
+            }
+        }
+        if let Some(bound) = bound
+            && !bodiless
+        {
+            let trimmer = match std::mem::replace(&mut self.body, BodyState::Refused) {
+                BodyState::Trimming { trimmer, .. } => Some(trimmer),
+                _ => None,
+            };
+            hold = true;
+            self.body = BodyState::Proving { bound, status, trimmer };
+        }
+        if Self::has(PHI_URL)
+            && let Some(phi) = &policy.phi_url
+        {
+            let counts = self.in_scene(|scene| phi.response_headers(head, scene));
+            self.audit.count_urls(counts);
+        }
+        if Self::has(OAUTH_SCOPE) && policy.answers_preflights() {
+            Cors::apply(head, self.origin.as_deref());
+        }
+        if Self::has(CACHE_CONTROL)
+            && let Some(cache) = &policy.cache_control
+        {
+            cache.apply(head);
+        }
+        let edits = head.take_edits();
+        if hold {
+            Verdict::Hold(edits)
+        } else {
+            Verdict::Continue(edits)
+        }
+    }
+
+    /// Whether pieces of the response's body matter to this stream; where not, the shell need not read them.
+    pub fn wants_body(&self) -> bool {
+        !matches!(self.body, BodyState::Untouched)
+    }
+
+    /// Whether a body of this many bytes so far should be waited for instead of being read now.
+    pub fn waits(&self, size: usize, end_of_stream: bool) -> bool {
+        match self.body {
+            BodyState::Trimming { held: true, .. } => !end_of_stream && size < HELD_BYTES,
+            BodyState::Proving { .. } => !end_of_stream,
+            _ => false,
+        }
+    }
+
+    /// Shows whose the whole body is.
+    fn prove(&mut self, body: &[u8], end_of_stream: bool) -> BodyVerdict {
+        if !end_of_stream {
+            return BodyVerdict::Hold;
+        }
+        let BodyState::Proving { bound, status, trimmer } = std::mem::replace(&mut self.body, BodyState::Refused)
+        else {
+            return BodyVerdict::Replace(Vec::new());
+        };
+        let compiled = Rc::clone(&self.compiled);
+        let own = |id: &str| Bound::to(id, &compiled) == bound;
+        match fhir::belongs(body, &own) {
+            Ok(true) => {}
+            Ok(false) => return BodyVerdict::Deny(self.deny(Reason::NotPermitted("other_patient"))),
+            Err(unclear) => return BodyVerdict::Deny(self.deny(withheld(status, unclear.code()))),
+        }
+        match trimmer {
+            None => {
+                self.body = BodyState::Untouched;
+                BodyVerdict::Pass
+            }
+            Some(trimmer) => {
+                self.body = BodyState::Trimming { trimmer, held: true };
+                self.response_body(body, end_of_stream)
+            }
+        }
+    }
+
+    /// Judges a piece of the body: all that has come since the last [`BodyVerdict::Replace`].
+    pub fn response_body(&mut self, piece: &[u8], end_of_stream: bool) -> BodyVerdict {
+        if let BodyState::Proving { .. } = self.body {
+            return self.prove(piece, end_of_stream);
+        }
+        if self.waits(piece.len(), end_of_stream) {
+            return BodyVerdict::Hold;
+        }
+        let (mut trimmer, was_held) = match std::mem::replace(&mut self.body, BodyState::Refused) {
+            BodyState::Untouched => {
+                self.body = BodyState::Untouched;
+                return BodyVerdict::Pass;
+            }
+            // What still comes after a refusal is dropped, were it ever to come.
+            BodyState::Refused | BodyState::Proving { .. } => return BodyVerdict::Replace(Vec::new()),
+            BodyState::Trimming { trimmer, held } => (trimmer, held),
+        };
+        let mut out = Vec::with_capacity(piece.len());
+        let phi = self.policy().and_then(|policy| policy.phi_url.as_ref());
+        let pushed = self.in_scene(|scene| {
+            let rewrite = phi.map(|phi| |by: u8, text: &str| phi.rewrite(by, text, scene));
+            let rewrite = rewrite.as_ref().map(|rewrite| rewrite as &Rewrite<'_>);
+            trimmer.push_with(rewrite, piece, end_of_stream, &mut out)
+        });
+        let counts = trimmer.counts();
+        self.body = BodyState::Trimming { trimmer, held: false };
+        self.audit.counts.removed = counts.removed;
+        self.audit.counts.transformed = counts.transformed;
+        match pushed {
+            Ok(()) => {
+                if end_of_stream {
+                    self.audit.allow(FilterKind::ResponseTrim);
+                }
+                BodyVerdict::Replace(out)
+            }
+            Err(error) => {
+                let denial = self.deny(Reason::Uninspectable(error.code()));
+                if was_held {
+                    BodyVerdict::Deny(denial)
+                } else {
+                    BodyVerdict::Reset(denial.reason)
+                }
+            }
+        }
+    }
+}
+
+/// Why a response that can't be inspected is kept back; an error keeps its status.
+fn withheld(status: u16, code: &'static str) -> Reason {
+    match status {
+        400..=599 => Reason::ErrorBody(status),
+        _ => Reason::Uninspectable(code),
+    }
+}
