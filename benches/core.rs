@@ -197,7 +197,7 @@ fn cache_control(criterion: &mut Criterion) {
             bench.iter_batched_ref(
                 || head.clone(),
                 |head| {
-                    validators::salt(black_box(head), true, &|| Some(Salt::of(&compiled, "clinician", 0)));
+                    validators::salt(black_box(head), true, &|| Some(Salt::of(&compiled, "clinician", Views::default())));
                     head.take_edits().len()
                 },
                 BatchSize::SmallInput,

@@ -37,9 +37,9 @@ use crate::cors;
 use crate::head::{Edit, RequestHead};
 use crate::oauth_scope::{Call, Finding, Mode};
 use crate::phi::{self, Judgement, Outcome, Scene};
-use crate::response_trim::prepare;
+use crate::response_trim::{Views, prepare, steer};
 use crate::route::{Facts, Governs, Why};
-use crate::scope::ScopeSet;
+use crate::scope::{Holder, ScopeSet};
 use crate::sender::Connection;
 use crate::token::dpop::ReplayCache;
 use crate::token::{HostVerifier, TokenCache};
@@ -49,8 +49,8 @@ use crate::url::Target;
 use self::handover::{Bound, Handover};
 pub(crate) use self::line::names_another_url;
 use self::line::{
-    demand_strict_handling, has_empty_segments, join, names_another_host, names_another_method, path_is_canonical,
-    push_encoded, split_appended,
+    creates, demand_strict_handling, has_empty_segments, join, names_another_host, names_another_method,
+    path_is_canonical, push_encoded, split_appended,
 };
 
 /// The `cache-control` filter.
@@ -233,7 +233,10 @@ pub struct Stream<const FILTERS: u8> {
     policy: Option<usize>,
     /// Whether the policy file's own routes chose, and not the proxy's metadata.
     by_file: bool,
-    view: Option<usize>,
+    /// Which views this caller gets.
+    views: Views,
+    /// It would replace what its sender reads trimmed.
+    write_back: bool,
     format: Format,
     head_request: bool,
     /// The host that was called, and the year: for the URLs of the response.
@@ -296,7 +299,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             compiled,
             policy: None,
             by_file: false,
-            view: None,
+            views: Views::default(),
+            write_back: false,
             format: Format::Problem,
             head_request: false,
             called: Vec::new(),
@@ -428,6 +432,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         };
         let result = match (chosen, policy) {
             (Ok(()), Some(policy)) => {
+                if facts.handover.is_none() {
+                    self.meet(policy, head, facts, target, None::<&ScopeSet>);
+                }
                 let mut suffix = String::from_utf8_lossy(appended).into_owned();
                 let step =
                     unopened.and_then(|()| self.judge(policy, head, facts, &asked_for, &mut suffix, &asked, vault));
@@ -448,7 +455,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                     }
                     (step, _) => Ok((step, None)),
                 })
-                .map(|(step, path)| {
+                .and_then(|(step, path)| {
                     if matches!(step, Step::Continue) {
                         let path = join(path.as_deref().unwrap_or(sent.raw()), &suffix);
                         self.appended = suffix.len();
@@ -461,17 +468,19 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                         }
                         self.finish_form(head, facts);
                         if Self::has(RESPONSE_TRIM)
-                            && let Some(trim) = &policy.response_trim
+                            && let Some(trim) = policy.response_trim.as_ref().filter(|trim| !trim.observe)
                         {
-                            prepare(head);
-                            if self.view.is_none() {
-                                self.view = trim.view(None::<&ScopeSet>);
-                            }
-                            let view = self.view;
-                            validators::desalt(head, &|| view.map(|view| Salt::of(&compiled, &policy.name, view)));
+                            steer(head, target, trim.fhir)?;
+                            let views = self.views;
+                            validators::desalt(head, &|| {
+                                (!views.is_empty()).then(|| Salt::of(&compiled, &policy.name, views))
+                            });
+                        }
+                        if Self::has(RESPONSE_TRIM) && self.write_back {
+                            return Err(Reason::WriteBack);
                         }
                     }
-                    step
+                    Ok(step)
                 })
             }
             (Ok(()), None) => Ok(Step::Continue),
@@ -574,10 +583,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             self.audit.break_glass = Some(reason.as_str().into());
             self.counters.push(Counter::BreakGlass);
         }
-        self.view = policy
-            .response_trim
-            .as_ref()
-            .and_then(|trim| trim.view(Some(&allowed.caller)));
+        self.meet(policy, head, facts, asked_for.target, Some(&allowed.caller));
         oauth.identify(&allowed, head);
         if shadow {
             return Ok(Step::Continue);
@@ -608,6 +614,49 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             self.bound = Some(Bound::to(patient, &compiled));
         }
         Ok(Step::Continue)
+    }
+
+    /// Notes what this caller gets to see, and whether it would replace what it sees in part.
+    fn meet<H: Holder + ?Sized>(
+        &mut self,
+        policy: &Policy,
+        head: &RequestHead,
+        facts: &RequestFacts,
+        target: &Target<'_>,
+        caller: Option<&H>,
+    ) {
+        if let Some(trim) = &policy.response_trim {
+            self.views = trim.views(caller);
+        }
+        self.write_back =
+            head.method() == b"PUT" && !creates(head) && self.conceals(policy, head, facts, target, caller);
+    }
+
+    /// Whether a GET of this would be trimmed for this caller, by a policy that keeps such from being replaced.
+    fn conceals<H: Holder + ?Sized>(
+        &self,
+        policy: &Policy,
+        head: &RequestHead,
+        facts: &RequestFacts,
+        target: &Target<'_>,
+        caller: Option<&H>,
+    ) -> bool {
+        let routing = Facts {
+            method: b"GET",
+            authority: head.authority(),
+            path: target.path(),
+            route_name: facts.route_name.as_deref(),
+            ..Facts::default()
+        };
+        let reads = match self.by_file {
+            false => Some(policy),
+            true => match self.compiled.routes.choose(&routing).0 {
+                Governs::Policy(index) => self.compiled.policies.get(index),
+                _ => None,
+            },
+        };
+        let trim = reads.and_then(|policy| policy.response_trim.as_ref());
+        trim.is_some_and(|trim| trim.refuses_write_back(trim.views(caller)))
     }
 
     /// Notes what would have been denied.
@@ -677,7 +726,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
     fn take_over(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         let handover = Handover::parse(bytes).ok_or(Reason::UnknownPolicy)?;
         self.by_file = handover.by_file;
-        self.view = handover.view;
+        self.views = handover.views;
+        self.write_back = handover.write_back;
         self.bound = handover.bound;
         self.appended = handover.appended;
         self.appended_to_form = handover.appended_to_form;
@@ -842,7 +892,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         Handover {
             policy: self.policy().map(|policy| policy.name.to_string()),
             by_file: self.by_file,
-            view: self.view,
+            views: self.views,
+            write_back: self.write_back,
             issuer: self.audit.issuer.clone(),
             subject: self.audit.subject.clone(),
             bound: self.bound.clone(),

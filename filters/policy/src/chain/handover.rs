@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::compile::Compiled;
 use crate::pseudonym::Pseudonym;
+use crate::response_trim::Views;
 
 /// A patient's id, as the first 128 bits of a digest over the policy and the id: enough to compare with. It is keyed by the policy's key of pseudonyms, so that
 /// whoever reads what modules hand over can't try ids; without such a key it is a plain hash, which tells those who try.
@@ -29,7 +30,9 @@ pub(super) struct Handover {
     /// `None`: no policy governs.
     pub(super) policy: Option<String>,
     pub(super) by_file: bool,
-    pub(super) view: Option<usize>,
+    pub(super) views: Views,
+    /// Whether a PUT would replace what its sender reads trimmed.
+    pub(super) write_back: bool,
     pub(super) issuer: Option<Rc<str>>,
     pub(super) subject: Option<Pseudonym>,
     pub(super) bound: Option<Bound>,
@@ -41,7 +44,8 @@ impl Handover {
     pub(super) fn render(&self) -> String {
         let subject = self.subject.as_ref().map(Pseudonym::as_str);
         json!({
-            "policy": self.policy, "by_file": self.by_file, "view": self.view,
+            "policy": self.policy, "by_file": self.by_file, "views": self.views.0,
+            "write_back": self.write_back,
             "issuer": self.issuer.as_deref(), "subject": subject,
             "bound": self.bound.as_ref().map(|bound| bound.0.as_str()), "appended": self.appended,
             "appended_to_form": self.appended_to_form,
@@ -58,10 +62,6 @@ impl Handover {
             Json::String(text) => Some(Some(text.as_str())),
             _ => None,
         };
-        let view = match members.get("view")? {
-            Json::Null => None,
-            number => Some(usize::try_from(number.as_u64()?).ok()?),
-        };
         let subject = match text("subject")? {
             Some(text) => Some(Pseudonym::parse(text)?),
             None => None,
@@ -69,7 +69,8 @@ impl Handover {
         Some(Handover {
             policy: text("policy")?.map(str::to_owned),
             by_file: members.get("by_file")?.as_bool()?,
-            view,
+            views: Views(members.get("views")?.as_u64()?),
+            write_back: members.get("write_back")?.as_bool()?,
             issuer: text("issuer")?.map(Rc::from),
             subject,
             bound: text("bound")?.map(|digest| Bound(digest.to_owned())),

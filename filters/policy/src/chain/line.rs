@@ -57,6 +57,12 @@ pub(super) fn path_is_canonical(target: &Target<'_>) -> bool {
     path(rendered.as_bytes()) == path(target.raw())
 }
 
+/// Whether a PUT fails where there is something to replace (RFC 9110 13.1.2).
+pub(super) fn creates(head: &RequestHead) -> bool {
+    let mut lines = head.all("if-none-match");
+    lines.next().is_some_and(|line| line.trim_ascii() == b"*") && lines.next().is_none()
+}
+
 /// A target and what is appended to its query.
 pub(super) fn join(target: &[u8], suffix: &str) -> Vec<u8> {
     let mut joined = target.to_vec();

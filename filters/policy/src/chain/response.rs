@@ -63,12 +63,13 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         }
         if Self::has(RESPONSE_TRIM)
             && let Some(trim) = &policy.response_trim
+            && !trim.observe
         {
-            let view = self.view;
+            let views = self.views;
             validators::salt(head, !bodiless, &|| {
-                view.map(|view| Salt::of(&compiled, &policy.name, view))
+                (!views.is_empty()).then(|| Salt::of(&compiled, &policy.name, views))
             });
-            match trim.judge(head, !bodiless, self.view) {
+            match trim.judge(head, !bodiless, self.head_request, views) {
                 Fate::Pass => self.audit.allow(FilterKind::ResponseTrim),
                 Fate::Refuse(reason) => return Verdict::Deny(self.deny(reason)),
                 Fate::Trim(program) => {

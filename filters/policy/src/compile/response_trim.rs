@@ -1,0 +1,184 @@
+//! Compiles `response_trim`.
+
+use std::sync::Arc;
+
+use super::{At, Section, Span, phi, policy_file, transpose};
+use crate::response_trim::{MAX_VIEWS, MediaRange, ResponseTrim, StatusRange, View};
+use crate::trim::{Program, Selector, Transform};
+
+impl Section<'_> {
+    /// `urls`: whether the policy judges URLs, and so those in what is trimmed.
+    pub(super) fn trim(
+        &mut self,
+        section: &policy_file::ResponseTrim,
+        has_token: bool,
+        urls: bool,
+    ) -> Option<ResponseTrim> {
+        let views = &section.views.value;
+        if views.is_empty() && self.whole {
+            self.problems.error(
+                section.views.span,
+                "without a view every body is refused; add at least one",
+            );
+        }
+        let mode = section
+            .mode
+            .as_ref()
+            .map_or(policy_file::TrimMode::Enforce, |mode| mode.value);
+        if let Some(mode) = section.mode.as_ref().filter(|_| mode == policy_file::TrimMode::Observe) {
+            self.problems.warn(
+                mode.span,
+                "under `observe` nothing is trimmed: every caller gets every field",
+            );
+        }
+        if let Some(at) = views.get(MAX_VIEWS) {
+            self.problems.error(
+                at.span,
+                format!("a policy has at most {MAX_VIEWS} views; put what callers have in common into one"),
+            );
+        }
+        let mut compiled = Vec::new();
+        let mut always = false;
+        for view in views {
+            if always {
+                self.problems.warn(
+                    view.span,
+                    "this view is never reached, the one above has no `when` and always applies",
+                );
+            }
+            let value = &view.value;
+            always |= value.when.is_none() && value.status.is_none() && value.content_type.is_none();
+            compiled.push(self.view(view, has_token, urls));
+        }
+        compiled
+            .into_iter()
+            .collect::<Option<Vec<_>>>()
+            .map(|compiled| ResponseTrim {
+                views: compiled,
+                observe: mode == policy_file::TrimMode::Observe,
+                replace_errors: section.errors == Some(policy_file::ErrorBodies::Replace),
+                writes_back: section.write_back == Some(policy_file::WriteBack::Allow),
+                fhir: views.iter().any(|view| view.value.fhir.is_some()),
+            })
+    }
+
+    fn view(&mut self, at: &At<policy_file::View>, has_token: bool, urls: bool) -> Option<View> {
+        let view = &at.value;
+        if view.when.is_some() && !has_token && self.whole {
+            self.problems.error(
+                at.span,
+                "`when` asks for scopes, but this policy has no `oauth_scope` that would validate a token; add it",
+            );
+        }
+        if view.deny.is_none() && view.allow.is_none() && view.transform.entries.is_empty() && self.whole {
+            self.problems.warn(
+                at.span,
+                "this view lets the whole body pass; name what to `deny`, `allow` or `transform`",
+            );
+        }
+        if view.allow.as_ref().is_some_and(Vec::is_empty) {
+            self.problems.warn(at.span, "`allow` of nothing leaves an empty body");
+        }
+        let trims = view.deny.as_ref().is_some_and(|deny| !deny.is_empty())
+            || view.allow.is_some()
+            || !view.transform.entries.is_empty();
+        let deny = self.selectors(view.deny.as_deref().unwrap_or_default());
+        let allow = view.allow.as_ref().map(|allow| self.selectors(allow));
+        let mut transforms = Vec::new();
+        for (selector, transform) in &view.transform.entries {
+            self.needs_key(transform.value == policy_file::Transform::Tokenize, transform.span);
+            transforms.push(
+                self.selector(selector)
+                    .map(|selector| (selector, transform_of(transform.value))),
+            );
+        }
+        // After the policy's own, which so come first where both select a value.
+        if urls {
+            transforms.extend(phi::rewrites().into_iter().map(Some));
+        }
+        let when = view.when.as_ref().map(|when| self.need(when));
+        let statuses = self.each(view.status.as_deref(), |status| {
+            StatusRange::parse(&status.value.0).ok_or_else(|| {
+                let text = &status.value.0;
+                (
+                    status.span,
+                    format!("`{text}` is no status of a response; write `200` or `4xx`"),
+                )
+            })
+        });
+        let types = self.each(view.content_type.as_deref(), |media| {
+            MediaRange::parse(&media.value).ok_or_else(|| {
+                let text = &media.value;
+                (
+                    media.span,
+                    format!("`{text}` is no media type; write `application/fhir+json` or `application/*`, without parameters"),
+                )
+            })
+        });
+        match Program::new(
+            deny?,
+            transpose(allow)?,
+            transforms.into_iter().collect::<Option<Vec<_>>>()?,
+        ) {
+            Ok(program) => Some(View {
+                when: transpose(when)?,
+                statuses: statuses?,
+                types: types?,
+                program: Arc::new(program),
+                trims,
+            }),
+            Err(why) => {
+                self.problems.error(at.span, why.to_string());
+                None
+            }
+        }
+    }
+
+    /// Compiles a list, noting each problem.
+    fn each<T, C>(&mut self, list: Option<&[T]>, compile: impl Fn(&T) -> Result<C, (Span, String)>) -> Option<Vec<C>> {
+        let mut compiled = Some(Vec::new());
+        for one in list.unwrap_or_default() {
+            match compile(one) {
+                Ok(one) => {
+                    if let Some(list) = &mut compiled {
+                        list.push(one);
+                    }
+                }
+                Err((span, text)) => {
+                    self.problems.error(span, text);
+                    compiled = None;
+                }
+            }
+        }
+        compiled
+    }
+
+    fn selectors(&mut self, texts: &[At<String>]) -> Option<Vec<Selector>> {
+        let parsed: Vec<_> = texts.iter().map(|text| self.selector(text)).collect();
+        parsed.into_iter().collect()
+    }
+
+    fn selector(&mut self, text: &At<String>) -> Option<Selector> {
+        match Selector::parse(&text.value) {
+            Ok(selector) => Some(selector),
+            Err(why) => {
+                self.problems.error(text.span, format!("`{}`: {why}", text.value));
+                None
+            }
+        }
+    }
+}
+
+fn transform_of(transform: policy_file::Transform) -> Transform {
+    match transform {
+        policy_file::Transform::Year => Transform::Year,
+        policy_file::Transform::BirthYear => Transform::Mask, // BirthYear
+        policy_file::Transform::YearMonth => Transform::Mask, // YearMonth
+        policy_file::Transform::Zip3 => Transform::Mask,      // Zip3
+        policy_file::Transform::Round => Transform::Mask,     // Round
+        policy_file::Transform::Last4 => Transform::Last4,
+        policy_file::Transform::Mask => Transform::Mask,
+        policy_file::Transform::Tokenize => Transform::Tokenize,
+        policy_file::Transform::Null => Transform::Null,
+    }
+}
