@@ -34,6 +34,7 @@ use crate::break_glass::Ledger;
 use crate::cache_control::validators::{self, Salt};
 use crate::compile::{Compiled, Policy};
 use crate::cors;
+use crate::fhir;
 use crate::head::{Edit, RequestHead};
 use crate::oauth_scope::{Call, Finding, Mode};
 use crate::phi::{self, Judgement, Outcome, Scene};
@@ -425,10 +426,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 fourth
             }
         };
+        let guards = Self::has(RESPONSE_TRIM) && policy.is_some_and(|policy| guards_batch(policy, head, target));
         let asked_for = AskedFor {
             target: fourth.as_ref().unwrap_or(target),
             body: open_body.as_deref().or(facts.body.as_deref()),
-            awaits_body: Self::has(PHI_URL) && looks_into_body && facts.body.is_none(),
+            awaits_body: facts.body.is_none() && (Self::has(PHI_URL) && looks_into_body || guards),
         };
         let result = match (chosen, policy) {
             (Ok(()), Some(policy)) => {
@@ -438,22 +440,32 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 let mut suffix = String::from_utf8_lossy(appended).into_owned();
                 let step =
                     unopened.and_then(|()| self.judge(policy, head, facts, &asked_for, &mut suffix, &asked, vault));
-                step.and_then(|step| match (step, judgement) {
-                    (Step::Continue, Some(judgement)) if Self::has(PHI_URL) => {
-                        if asked_for.awaits_body && !matches!(judgement.outcome, Outcome::Reject(_)) {
-                            if facts.body_too_large {
-                                return Err(Reason::BodyTooLarge);
-                            }
-                            self.may_await_body(head)?;
-                            return Ok((Step::AwaitBody, None));
+                step.and_then(|step| {
+                    if !matches!(step, Step::Continue) {
+                        return Ok((step, None));
+                    }
+                    let judgement = judgement.filter(|_| Self::has(PHI_URL));
+                    let rejected = judgement
+                        .as_ref()
+                        .is_some_and(|judgement| matches!(judgement.outcome, Outcome::Reject(_)));
+                    if asked_for.awaits_body && !rejected {
+                        if facts.body_too_large {
+                            return Err(Reason::BodyTooLarge);
                         }
-                        let path = self.protect(policy, head, facts, sent, judgement)?;
+                        self.may_await_body(head)?;
+                        return Ok((Step::AwaitBody, None));
+                    }
+                    let mut path = None;
+                    if let Some(judgement) = judgement {
+                        path = self.protect(policy, head, facts, sent, judgement)?;
                         if let Some(body) = facts.body.as_deref().filter(|_| looks_into_body) {
                             self.protect_body(policy, head, sent, body)?;
                         }
-                        Ok((Step::Continue, path))
                     }
-                    (step, _) => Ok((step, None)),
+                    if let Some(body) = asked_for.body.filter(|_| guards) {
+                        self.guard_batch(policy, head, target, body)?;
+                    }
+                    Ok((Step::Continue, path))
                 })
                 .and_then(|(step, path)| {
                     if matches!(step, Step::Continue) {
@@ -641,22 +653,61 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         target: &Target<'_>,
         caller: Option<&H>,
     ) -> bool {
+        let route_name = facts.route_name.as_deref();
+        let reads = self.reads_by(policy, head, route_name, target);
+        let trim = reads.and_then(|policy| policy.response_trim.as_ref());
+        trim.is_some_and(|trim| trim.refuses_write_back(trim.views(caller)))
+    }
+
+    /// Refuses a batch that replaces what its sender reads trimmed.
+    fn guard_batch(&self, policy: &Policy, head: &RequestHead, target: &Target<'_>, body: &[u8]) -> Result<(), Reason> {
+        let replaced = fhir::replaced(body).map_err(|unclear| Reason::UnclearRequest(unclear.code()))?;
+        let base = target.path().trim_end_matches('/');
+        for url in replaced {
+            if url.starts_with('/') || url.contains("://") {
+                // From the host's root, or elsewhere: what it is read as depends on the upstream.
+                if trims_for(policy, Views::ALL) {
+                    return Err(Reason::WriteBack);
+                }
+                continue;
+            }
+            let url = format!("{base}/{url}");
+            let target = Target::parse(url.as_bytes()).map_err(|ambiguity| Reason::AmbiguousUrl(ambiguity.code()))?;
+            // Of another policy's callers nothing is known here.
+            let conceals = match self.reads_by(policy, head, None, &target) {
+                Some(reads) if reads.name == policy.name => trims_for(reads, self.views),
+                Some(reads) => trims_for(reads, Views::ALL),
+                None => false,
+            };
+            if conceals {
+                return Err(Reason::WriteBack);
+            }
+        }
+        Ok(())
+    }
+
+    /// The policy that governs a GET of this.
+    fn reads_by<'p>(
+        &'p self,
+        policy: &'p Policy,
+        head: &RequestHead,
+        route_name: Option<&[u8]>,
+        target: &Target<'_>,
+    ) -> Option<&'p Policy> {
+        if !self.by_file {
+            return Some(policy);
+        }
         let routing = Facts {
             method: b"GET",
             authority: head.authority(),
             path: target.path(),
-            route_name: facts.route_name.as_deref(),
+            route_name,
             ..Facts::default()
         };
-        let reads = match self.by_file {
-            false => Some(policy),
-            true => match self.compiled.routes.choose(&routing).0 {
-                Governs::Policy(index) => self.compiled.policies.get(index),
-                _ => None,
-            },
-        };
-        let trim = reads.and_then(|policy| policy.response_trim.as_ref());
-        trim.is_some_and(|trim| trim.refuses_write_back(trim.views(caller)))
+        match self.compiled.routes.choose(&routing).0 {
+            Governs::Policy(index) => self.compiled.policies.get(index),
+            _ => None,
+        }
     }
 
     /// Notes what would have been denied.
@@ -970,6 +1021,24 @@ struct AskedFor<'a> {
     body: Option<&'a [u8]>,
     /// Another filter needs the body, so it is waited for before any right is used up.
     awaits_body: bool,
+}
+
+/// Whether replacing what these views show is refused.
+fn trims_for(policy: &Policy, views: Views) -> bool {
+    policy
+        .response_trim
+        .as_ref()
+        .is_some_and(|trim| trim.refuses_write_back(views))
+}
+
+/// Whether this is a batch or a transaction of FHIR, and some who send it see less than all.
+fn guards_batch(policy: &Policy, head: &RequestHead, target: &Target<'_>) -> bool {
+    let is_fhir = policy.response_trim.as_ref().is_some_and(|trim| trim.fhir) || policy.judges_smart();
+    let base = policy.oauth_scope.as_ref().and_then(|oauth| oauth.smart.base.as_ref());
+    head.method() == b"POST"
+        && is_fhir
+        && trims_for(policy, Views::ALL)
+        && fhir::read(head, target, base).is_ok_and(|reading| reading.is_batch())
 }
 
 /// How far a request has come.

@@ -155,6 +155,13 @@ impl Policy {
         &self.name
     }
 
+    /// Whether it reads requests as FHIR's, for their scopes.
+    pub(crate) fn judges_smart(&self) -> bool {
+        self.oauth_scope
+            .as_ref()
+            .is_some_and(|oauth| oauth.require.any(&|fact| *fact == Fact::Smart))
+    }
+
     /// Whether preflights are governed by the policy of what they announce.
     pub(crate) fn judges_preflights(&self) -> bool {
         self.oauth_scope

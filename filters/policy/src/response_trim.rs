@@ -127,6 +127,9 @@ pub struct Views(pub(crate) u64);
 pub(crate) const MAX_VIEWS: usize = 64;
 
 impl Views {
+    /// All there could be.
+    pub(crate) const ALL: Self = Views(u64::MAX);
+
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0

@@ -431,3 +431,68 @@ fn a_target_with_a_host_of_its_own_must_name_the_same_one() {
         Some(Reason::AmbiguousUrl("not_a_target"))
     );
 }
+
+#[test]
+fn a_batch_replaces_nothing_either() {
+    let of = |more: Json| {
+        let mut trim = json!({"views": [{"deny": ["$.photo"], "fhir": {"types": {"Patient": {"deny": ["photo"]}}}}]});
+        trim.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        compiled(json!({
+            "version": "1",
+            "policies": {"p": {"response_trim": trim}, "whole": {"cache_control": {"class": "phi"}}},
+            "routes": [
+                {"match": {"path_prefix": "/fhir/Binary"}, "policy": "whole"},
+                {"match": {}, "policy": "p"},
+            ],
+            "host": {"allow_on_headers_stop_iteration": true},
+        }))
+    };
+    let judged = |compiled: &Rc<Compiled>, entries: &str| {
+        let mut sent = head("/fhir", &[("content-type", "application/fhir+json")]);
+        sent.set(":method", "POST");
+        let facts = RequestFacts {
+            body: Some(format!(r#"{{"resourceType":"Bundle","type":"batch","entry":[{entries}]}}"#).into_bytes()),
+            ..RequestFacts::default()
+        };
+        denied(&open::<ALL>(compiled, sent, &facts).opening)
+    };
+    let put =
+        |url: &str, more: &str| format!(r#"{{"resource":{{}},"request":{{"method":"PUT","url":"{url}"{more}}}}}"#);
+    let guarded = of(json!({}));
+    for url in [
+        "Patient/1",
+        "/fhir/Patient/1",
+        "https://h/fhir/Patient/1",
+        "Observation/1",
+        "Binary/../Patient/1",
+    ] {
+        assert_eq!(judged(&guarded, &put(url, "")), Some(Reason::WriteBack), "{url}");
+    }
+    let post = r#"{"resource":{},"request":{"method":"POST","url":"Patient"}}"#;
+    assert_eq!(
+        judged(&guarded, &[post, &put("Patient/1", "")].join(",")),
+        Some(Reason::WriteBack)
+    );
+    assert_eq!(judged(&guarded, post), None);
+    assert_eq!(judged(&guarded, &put("Patient/1", r#","ifNoneMatch":"*""#)), None);
+    assert_eq!(judged(&guarded, &put("Binary/1", "")), None);
+    for unclear in [
+        "7",
+        r#"{"request":{"url":"Patient/1"}}"#,
+        r#"{"request":{"method":"PUT"}}"#,
+        r#"{"request":{"method":"PUT","method":"GET"}}"#,
+    ] {
+        assert!(
+            matches!(judged(&guarded, unclear), Some(Reason::UnclearRequest(_))),
+            "{unclear}"
+        );
+    }
+    assert_eq!(judged(&of(json!({"write_back": "allow"})), &put("Patient/1", "")), None);
+    // Without its body it waits; a search or an operation does not.
+    for (target, waits) in [("/fhir", true), ("/fhir/Patient", false), ("/fhir/$match", false)] {
+        let mut sent = head(target, &[("content-type", "application/fhir+json")]);
+        sent.set(":method", "POST");
+        let opening = open::<ALL>(&guarded, sent, &RequestFacts::default()).opening;
+        assert_eq!(matches!(opening.verdict, Verdict::AwaitBody), waits, "{target}");
+    }
+}
