@@ -147,8 +147,13 @@ impl Views {
 pub enum Fate {
     /// Nothing to trim: no body comes.
     Pass,
-    /// The body goes through this program.
-    Trim(Arc<Program>),
+    /// The body goes through the program of this view.
+    Trim {
+        /// Its place in the policy.
+        view: usize,
+        /// What it does.
+        program: Arc<Program>,
+    },
     /// The response is refused.
     Refuse(Reason),
 }
@@ -199,14 +204,14 @@ impl ResponseTrim {
     }
 
     /// The view for this response.
-    fn view(&self, views: Views, head: &ResponseHead) -> Option<&View> {
+    fn view(&self, views: Views, head: &ResponseHead) -> Option<(usize, &View)> {
         let content_type = head.first("content-type");
         let fits = |view: &View| {
             (view.statuses.is_empty() || view.statuses.iter().any(|range| range.holds(head.status())))
                 && (view.types.is_empty() || view.types.iter().any(|range| range.holds(content_type)))
         };
-        let candidates = self.views.iter().enumerate().filter(|(index, _)| views.has(*index));
-        candidates.map(|(_, view)| view).find(|view| fits(view))
+        let mut candidates = self.views.iter().enumerate().filter(|(index, _)| views.has(*index));
+        candidates.find(|(_, view)| fits(view))
     }
 
     /// Judges the response's head and edits it. `body`: whether a body comes; `head_request`: whether none comes since HEAD was asked; `views`: what
@@ -247,7 +252,10 @@ impl ResponseTrim {
         };
         match (refusal, view) {
             (Some(reason), _) => Fate::Refuse(reason),
-            (None, Some(view)) if body => Fate::Trim(Arc::clone(&view.program)),
+            (None, Some((index, view))) if body => Fate::Trim {
+                view: index,
+                program: Arc::clone(&view.program),
+            },
             (None, _) => Fate::Pass,
         }
     }
@@ -324,7 +332,7 @@ mod tests {
         );
         let fate = match trim().judge(&mut head, body, false, Views(1)) {
             Fate::Pass => Ok(false),
-            Fate::Trim(_) => Ok(true),
+            Fate::Trim { .. } => Ok(true),
             Fate::Refuse(reason) => Err(reason),
         };
         (fate, head)
@@ -427,16 +435,12 @@ mod tests {
         }
     }
 
-    /// What becomes of a response with this status and type: the number of nodes of the program tells views apart.
+    /// Which view a response with this status and type gets.
     fn chosen(trim: &ResponseTrim, status: &str, kind: &str, views: Views) -> Result<usize, Reason> {
         let lines = [(":status", status), ("content-type", kind)];
         let mut head = ResponseHead::new(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
         match trim.judge(&mut head, true, false, views) {
-            Fate::Trim(program) => Ok(trim
-                .views
-                .iter()
-                .position(|view| Arc::ptr_eq(&view.program, &program))
-                .unwrap()),
+            Fate::Trim { view, .. } => Ok(view),
             Fate::Refuse(reason) => Err(reason),
             Fate::Pass => panic!("a body comes"),
         }
@@ -518,7 +522,7 @@ mod tests {
             match trim().judge(&mut ResponseHead::new(lines), false, true, views) {
                 Fate::Pass => None,
                 Fate::Refuse(reason) => Some(reason),
-                Fate::Trim(_) => panic!("no body comes"),
+                Fate::Trim { .. } => panic!("no body comes"),
             }
         };
         let json = ("content-type", "application/json");

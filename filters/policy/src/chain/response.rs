@@ -72,7 +72,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             match trim.judge(head, !bodiless, self.head_request, views) {
                 Fate::Pass => self.audit.allow(FilterKind::ResponseTrim),
                 Fate::Refuse(reason) => return Verdict::Deny(self.deny(reason)),
-                Fate::Trim(program) => {
+                Fate::Trim { view, program } => {
+                    self.audit.view = Some(view);
                     let tokens = compiled.pseudonyms.clone().map(|key| {
                         Arc::new(move |value: &[u8]| key.pseudonym(value).as_str().to_owned())
                             as Arc<crate::trim::Pseudonymise>
