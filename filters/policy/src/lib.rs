@@ -10,6 +10,7 @@
 //! | [`phi`], [`pseudonym`] | phi-url |
 //! | [`mod@cache_control`] | cache-control |
 //! | [`trim`], [`response_trim`] | response-trim |
+//! | [`decode`] | content codings, undone while they stream |
 //! | [`chain`], [`answer`], [`audit`] | the filters over one stream, what denied callers are told, what is recorded |
 
 #![deny(
@@ -52,6 +53,7 @@ pub mod cache_control;
 pub mod chain;
 pub mod compile;
 pub mod cors;
+pub mod decode;
 pub mod document;
 pub mod fhir;
 pub mod head;

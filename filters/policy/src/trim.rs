@@ -54,6 +54,7 @@ mod program;
 mod run;
 mod scan;
 mod selector;
+mod simd;
 #[cfg(test)]
 mod tests;
 mod transform;
