@@ -38,13 +38,12 @@ use crate::fhir;
 use crate::head::{Edit, RequestHead};
 use crate::oauth_scope::{Call, Finding, Mode};
 use crate::phi::{self, Judgement, Outcome, Scene};
-use crate::response_trim::{Views, prepare, steer};
+use crate::response_trim::{Pipe, Views, prepare, steer};
 use crate::route::{Facts, Governs, Why};
 use crate::scope::{Holder, ScopeSet};
 use crate::sender::Connection;
 use crate::token::dpop::ReplayCache;
 use crate::token::{HostVerifier, TokenCache};
-use crate::trim::Trimmer;
 use crate::url::Target;
 
 use self::handover::{Bound, Handover};
@@ -274,12 +273,12 @@ enum BodyState {
     /// No body of this stream is trimmed.
     Untouched,
     /// It is; `held`: the response headers have not gone out.
-    Trimming { trimmer: Box<Trimmer>, held: bool },
+    Trimming { pipe: Box<Pipe>, held: bool },
     /// All of it waits to be shown to be the patient's; then it is trimmed, if at all.
     Proving {
         bound: Bound,
         status: u16,
-        trimmer: Option<Box<Trimmer>>,
+        pipe: Option<Box<Pipe>>,
     },
     /// It was refused; nothing more passes.
     Refused,

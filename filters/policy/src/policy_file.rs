@@ -296,9 +296,9 @@ record! {
 
     /// How much a compressed body may become.
     pub struct Decoding {
-        /// The most bytes, decoded. Absent: 268435456 (256 MiB).
+        /// The most bytes, decoded. Absent: 1073741824 (1 GiB).
         pub max_size: Option<At<u64>>,
-        /// The most decoded bytes for each byte that came, beyond the first MiB. Absent: 200.
+        /// The most decoded bytes for each byte that came, beyond the first 64 KiB. Absent: 200.
         pub max_ratio: Option<At<u64>>,
     }
 

@@ -14,15 +14,20 @@
 //!    creates (`If-None-Match: *`) or the policy says `write_back: allow`.
 //! 9. Under `mode: observe` nothing is changed, removed or refused.
 
+mod pipe;
 mod steer;
 
 use std::sync::Arc;
 
 use crate::answer::Reason;
+use crate::decode::{Caps, Codings};
 use crate::head::ResponseHead;
 use crate::scope::{Holder, Requirement};
 use crate::trim::Program;
 
+pub use self::pipe::Plan;
+
+pub(crate) use self::pipe::Pipe;
 pub(crate) use self::steer::{prepare, steer};
 
 /// The compiled section.
@@ -37,6 +42,8 @@ pub struct ResponseTrim {
     pub(crate) writes_back: bool,
     /// Some rules are by FHIR resource type: what is asked for is FHIR's JSON.
     pub(crate) fhir: bool,
+    /// How much a compressed body may become.
+    pub(crate) caps: Caps,
 }
 
 /// A compiled view.
@@ -147,13 +154,8 @@ impl Views {
 pub enum Fate {
     /// Nothing to trim: no body comes.
     Pass,
-    /// The body goes through the program of this view.
-    Trim {
-        /// Its place in the policy.
-        view: usize,
-        /// What it does.
-        program: Arc<Program>,
-    },
+    /// The body is trimmed so.
+    Trim(Plan),
     /// The response is refused.
     Refuse(Reason),
 }
@@ -218,7 +220,7 @@ impl ResponseTrim {
     /// [`Self::views`] gave for the request.
     pub fn judge(&self, head: &mut ResponseHead, body: bool, head_request: bool, views: Views) -> Fate {
         let view = self.view(views, head);
-        let inspectable = inspectable(head);
+        let codings = inspectable(head);
         for name in [
             "content-length",
             "accept-ranges",
@@ -229,6 +231,8 @@ impl ResponseTrim {
             "content-md5",
             "signature",
             "signature-input",
+            // HEAD and 304 speak of the same body as GET, and that one is decoded.
+            "content-encoding",
         ] {
             head.remove(name);
         }
@@ -237,32 +241,34 @@ impl ResponseTrim {
             return Fate::Pass;
         }
         let status = head.status();
-        let refusal = match (inspectable, view) {
+        let refusal = match (&codings, view) {
             (Err(code), _) => match status {
                 400..=599 => Some(Reason::ErrorBody(status)),
-                _ => Some(Reason::Uninspectable(code)),
+                _ => Some(Reason::Uninspectable(*code)),
             },
-            (Ok(()), _) if views.is_empty() => Some(Reason::NoView),
-            (Ok(()), _) if self.replace_errors && matches!(status, 400..=599) => Some(Reason::ErrorBody(status)),
-            (Ok(()), None) => Some(match status {
+            (Ok(_), _) if views.is_empty() => Some(Reason::NoView),
+            (Ok(_), _) if self.replace_errors && matches!(status, 400..=599) => Some(Reason::ErrorBody(status)),
+            (Ok(_), None) => Some(match status {
                 400..=599 => Reason::ErrorBody(status),
                 _ => Reason::NoView,
             }),
-            (Ok(()), Some(_)) => None,
+            (Ok(_), Some(_)) => None,
         };
-        match (refusal, view) {
-            (Some(reason), _) => Fate::Refuse(reason),
-            (None, Some((index, view))) if body => Fate::Trim {
+        match (refusal, view, codings) {
+            (Some(reason), _, _) => Fate::Refuse(reason),
+            (None, Some((index, view)), Ok(codings)) if body => Fate::Trim(Plan {
                 view: index,
                 program: Arc::clone(&view.program),
-            },
-            (None, _) => Fate::Pass,
+                codings,
+                caps: self.caps,
+            }),
+            _ => Fate::Pass,
         }
     }
 }
 
-/// Whether a response with a body is JSON as a whole, and in the clear.
-pub(crate) fn inspectable(head: &ResponseHead) -> Result<(), &'static str> {
+/// Whether a response with a body is JSON as a whole, and what is to be undone to read it.
+pub(crate) fn inspectable(head: &ResponseHead) -> Result<Codings, &'static str> {
     if head.status() < 200 {
         return Err("protocol_switch");
     }
@@ -273,16 +279,11 @@ pub(crate) fn inspectable(head: &ResponseHead) -> Result<(), &'static str> {
     if head.status() == 226 || head.has("im") {
         return Err("instance_manipulation");
     }
-    if head
-        .all("content-encoding")
-        .any(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
-    {
-        return Err("content_encoding");
-    }
+    let codings = Codings::parse(head.all("content-encoding"))?;
     let mut types = head.all("content-type");
     match (types.next(), types.next()) {
-        (None, _) => Ok(()),
-        (Some(one), None) if is_json(one) => Ok(()),
+        (None, _) => Ok(codings),
+        (Some(one), None) if is_json(one) => Ok(codings),
         _ => Err("content_type"),
     }
 }
@@ -332,7 +333,7 @@ mod tests {
         );
         let fate = match trim().judge(&mut head, body, false, Views(1)) {
             Fate::Pass => Ok(false),
-            Fate::Trim { .. } => Ok(true),
+            Fate::Trim(_) => Ok(true),
             Fate::Refuse(reason) => Err(reason),
         };
         (fate, head)
@@ -342,14 +343,14 @@ mod tests {
     fn what_cannot_be_inspected_is_refused() {
         for (lines, code) in [
             (
-                vec![(":status", "200"), ("content-encoding", "gzip")],
+                vec![(":status", "200"), ("content-encoding", "compress")],
                 "content_encoding",
             ),
             (
                 vec![
                     (":status", "200"),
                     ("content-encoding", "identity"),
-                    ("content-encoding", "br"),
+                    ("content-encoding", "br, x"),
                 ],
                 "content_encoding",
             ),
@@ -440,7 +441,7 @@ mod tests {
         let lines = [(":status", status), ("content-type", kind)];
         let mut head = ResponseHead::new(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
         match trim.judge(&mut head, true, false, views) {
-            Fate::Trim { view, .. } => Ok(view),
+            Fate::Trim(plan) => Ok(plan.view),
             Fate::Refuse(reason) => Err(reason),
             Fate::Pass => panic!("a body comes"),
         }
@@ -522,7 +523,7 @@ mod tests {
             match trim().judge(&mut ResponseHead::new(lines), false, true, views) {
                 Fate::Pass => None,
                 Fate::Refuse(reason) => Some(reason),
-                Fate::Trim { .. } => panic!("no body comes"),
+                Fate::Trim(_) => panic!("no body comes"),
             }
         };
         let json = ("content-type", "application/json");

@@ -10,8 +10,8 @@ use crate::cache_control::validators::{self, Salt};
 use crate::cors::Cors;
 use crate::fhir;
 use crate::head::ResponseHead;
-use crate::response_trim::{Fate, inspectable};
-use crate::trim::{Limits, Rewrite, Trimmer};
+use crate::response_trim::{Fate, Pipe, inspectable};
+use crate::trim::Rewrite;
 
 impl<const FILTERS: u8> Stream<FILTERS> {
     /// Whether this stream has anything to say of its response's head; where not, the shell need not read it.
@@ -55,11 +55,16 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             .clone()
             .filter(|_| !proven && (Self::has(OAUTH_SCOPE) || self.proves()));
         let status = head.status();
-        if bound.is_some()
-            && !bodiless
-            && let Err(code) = inspectable(head)
-        {
-            return Verdict::Deny(self.deny(withheld(status, code)));
+        if bound.is_some() && !bodiless {
+            // All of it is read at once, so it must be in the clear.
+            let code = match inspectable(head) {
+                Ok(codings) if codings.is_identity() => None,
+                Ok(_) => Some("content_encoding"),
+                Err(code) => Some(code),
+            };
+            if let Some(code) = code {
+                return Verdict::Deny(self.deny(withheld(status, code)));
+            }
         }
         if Self::has(RESPONSE_TRIM)
             && let Some(trim) = &policy.response_trim
@@ -72,18 +77,18 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             match trim.judge(head, !bodiless, self.head_request, views) {
                 Fate::Pass => self.audit.allow(FilterKind::ResponseTrim),
                 Fate::Refuse(reason) => return Verdict::Deny(self.deny(reason)),
-                Fate::Trim { view, program } => {
-                    self.audit.view = Some(view);
+                Fate::Trim(plan) => {
+                    self.audit.view = Some(plan.view);
                     let tokens = compiled.pseudonyms.clone().map(|key| {
                         Arc::new(move |value: &[u8]| key.pseudonym(value).as_str().to_owned())
                             as Arc<crate::trim::Pseudonymise>
                     });
-                    let Ok(trimmer) = Trimmer::new(program, tokens, Limits::default()) else {
+                    let Ok(pipe) = Pipe::new(&plan, tokens, self.year) else {
                         return Verdict::Deny(self.deny(Reason::Uninspectable("no_key")));
                     };
                     hold = compiled.headers_may_wait;
                     self.body = BodyState::Trimming {
-                        trimmer: Box::new(trimmer),
+                        pipe: Box::new(pipe),
                         held: hold,
                     };
                 }
@@ -92,12 +97,12 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if let Some(bound) = bound
             && !bodiless
         {
-            let trimmer = match std::mem::replace(&mut self.body, BodyState::Refused) {
-                BodyState::Trimming { trimmer, .. } => Some(trimmer),
+            let pipe = match std::mem::replace(&mut self.body, BodyState::Refused) {
+                BodyState::Trimming { pipe, .. } => Some(pipe),
                 _ => None,
             };
             hold = true;
-            self.body = BodyState::Proving { bound, status, trimmer };
+            self.body = BodyState::Proving { bound, status, pipe };
         }
         if Self::has(PHI_URL)
             && let Some(phi) = &policy.phi_url
@@ -140,8 +145,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if !end_of_stream {
             return BodyVerdict::Hold;
         }
-        let BodyState::Proving { bound, status, trimmer } = std::mem::replace(&mut self.body, BodyState::Refused)
-        else {
+        let BodyState::Proving { bound, status, pipe } = std::mem::replace(&mut self.body, BodyState::Refused) else {
             return BodyVerdict::Replace(Vec::new());
         };
         let compiled = Rc::clone(&self.compiled);
@@ -151,13 +155,13 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             Ok(false) => return BodyVerdict::Deny(self.deny(Reason::NotPermitted("other_patient"))),
             Err(unclear) => return BodyVerdict::Deny(self.deny(withheld(status, unclear.code()))),
         }
-        match trimmer {
+        match pipe {
             None => {
                 self.body = BodyState::Untouched;
                 BodyVerdict::Pass
             }
-            Some(trimmer) => {
-                self.body = BodyState::Trimming { trimmer, held: true };
+            Some(pipe) => {
+                self.body = BodyState::Trimming { pipe, held: true };
                 self.response_body(body, end_of_stream)
             }
         }
@@ -171,24 +175,24 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if self.waits(piece.len(), end_of_stream) {
             return BodyVerdict::Hold;
         }
-        let (mut trimmer, was_held) = match std::mem::replace(&mut self.body, BodyState::Refused) {
+        let (mut pipe, was_held) = match std::mem::replace(&mut self.body, BodyState::Refused) {
             BodyState::Untouched => {
                 self.body = BodyState::Untouched;
                 return BodyVerdict::Pass;
             }
             // What still comes after a refusal is dropped, were it ever to come.
             BodyState::Refused | BodyState::Proving { .. } => return BodyVerdict::Replace(Vec::new()),
-            BodyState::Trimming { trimmer, held } => (trimmer, held),
+            BodyState::Trimming { pipe, held } => (pipe, held),
         };
         let mut out = Vec::with_capacity(piece.len());
         let phi = self.policy().and_then(|policy| policy.phi_url.as_ref());
         let pushed = self.in_scene(|scene| {
             let rewrite = phi.map(|phi| |by: u8, text: &str| phi.rewrite(by, text, scene));
             let rewrite = rewrite.as_ref().map(|rewrite| rewrite as &Rewrite<'_>);
-            trimmer.push_with(rewrite, piece, end_of_stream, &mut out)
+            pipe.push(rewrite, piece, end_of_stream, &mut out)
         });
-        let counts = trimmer.counts();
-        self.body = BodyState::Trimming { trimmer, held: false };
+        let counts = pipe.counts();
+        self.body = BodyState::Trimming { pipe, held: false };
         self.audit.counts.removed = counts.removed;
         self.audit.counts.transformed = counts.transformed;
         match pushed {
@@ -198,8 +202,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 }
                 BodyVerdict::Replace(out)
             }
-            Err(error) => {
-                let denial = self.deny(Reason::Uninspectable(error.code()));
+            Err(code) => {
+                let denial = self.deny(Reason::Uninspectable(code));
                 if was_held {
                     BodyVerdict::Deny(denial)
                 } else {

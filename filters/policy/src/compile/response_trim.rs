@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{At, Section, Span, phi, policy_file, transpose};
+use crate::decode::Caps;
 use crate::response_trim::{MAX_VIEWS, MediaRange, ResponseTrim, StatusRange, View};
 use crate::trim::{Program, Selector, Transform};
 
@@ -37,6 +38,7 @@ impl Section<'_> {
                 format!("a policy has at most {MAX_VIEWS} views; put what callers have in common into one"),
             );
         }
+        let caps = self.caps(section.decode.as_ref());
         let mut compiled = Vec::new();
         let mut always = false;
         for view in views {
@@ -58,8 +60,35 @@ impl Section<'_> {
                 observe: mode == policy_file::TrimMode::Observe,
                 replace_errors: section.errors == Some(policy_file::ErrorBodies::Replace),
                 writes_back: section.write_back == Some(policy_file::WriteBack::Allow),
+                caps,
                 fhir: views.iter().any(|view| view.value.fhir.is_some()),
             })
+    }
+
+    fn caps(&mut self, decode: Option<&At<policy_file::Decoding>>) -> Caps {
+        let mut caps = Caps::default();
+        let Some(decode) = decode.map(|decode| &decode.value) else {
+            return caps;
+        };
+        if let Some(size) = &decode.max_size {
+            if size.value == 0 {
+                self.problems.error(
+                    size.span,
+                    "a body of no bytes can't be decoded; write how many it may have",
+                );
+            }
+            caps.max_size = size.value;
+        }
+        if let Some(ratio) = &decode.max_ratio {
+            match u32::try_from(ratio.value) {
+                Ok(value) if value > 0 => caps.max_ratio = value,
+                _ => self.problems.error(
+                    ratio.span,
+                    "the ratio is a whole number from 1 on; `200` is enough for JSON, gzip can make 1032",
+                ),
+            }
+        }
+        caps
     }
 
     fn view(&mut self, at: &At<policy_file::View>, has_token: bool, urls: bool) -> Option<View> {
