@@ -38,7 +38,7 @@ use crate::fhir;
 use crate::head::{Edit, RequestHead};
 use crate::oauth_scope::{Call, Finding, Mode};
 use crate::phi::{self, Judgement, Outcome, Scene};
-use crate::response_trim::{Pipe, Views, prepare, steer};
+use crate::response_trim::{Pipe, ResponseTrim, Views, prepare, steer};
 use crate::route::{Facts, Governs, Why};
 use crate::scope::{Holder, ScopeSet};
 use crate::sender::Connection;
@@ -425,11 +425,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 fourth
             }
         };
-        let guards = Self::has(RESPONSE_TRIM) && policy.is_some_and(|policy| guards_batch(policy, head, target));
+        let guarded = Self::has(RESPONSE_TRIM) && policy.is_some_and(|policy| guards_batch(policy, head, target));
         let asked_for = AskedFor {
             target: fourth.as_ref().unwrap_or(target),
             body: open_body.as_deref().or(facts.body.as_deref()),
-            awaits_body: facts.body.is_none() && (Self::has(PHI_URL) && looks_into_body || guards),
+            awaits_body: facts.body.is_none() && (Self::has(PHI_URL) && looks_into_body || guarded),
         };
         let result = match (chosen, policy) {
             (Ok(()), Some(policy)) => {
@@ -461,7 +461,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                             self.protect_body(policy, head, sent, body)?;
                         }
                     }
-                    if let Some(body) = asked_for.body.filter(|_| guards) {
+                    if let Some(body) = asked_for.body.filter(|_| guarded) {
                         self.guard_batch(policy, head, target, body)?;
                     }
                     Ok((Step::Continue, path))
@@ -665,7 +665,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         for url in replaced {
             if url.starts_with('/') || url.contains("://") {
                 // From the host's root, or elsewhere: what it is read as depends on the upstream.
-                if trims_for(policy, Views::ALL) {
+                if guards(policy) {
                     return Err(Reason::WriteBack);
                 }
                 continue;
@@ -674,8 +674,11 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             let target = Target::parse(url.as_bytes()).map_err(|ambiguity| Reason::AmbiguousUrl(ambiguity.code()))?;
             // Of another policy's callers nothing is known here.
             let conceals = match self.reads_by(policy, head, None, &target) {
-                Some(reads) if reads.name == policy.name => trims_for(reads, self.views),
-                Some(reads) => trims_for(reads, Views::ALL),
+                Some(reads) if reads.name == policy.name => reads
+                    .response_trim
+                    .as_ref()
+                    .is_some_and(|trim| trim.refuses_write_back(self.views)),
+                Some(reads) => guards(reads),
                 None => false,
             };
             if conceals {
@@ -1022,12 +1025,9 @@ struct AskedFor<'a> {
     awaits_body: bool,
 }
 
-/// Whether replacing what these views show is refused.
-fn trims_for(policy: &Policy, views: Views) -> bool {
-    policy
-        .response_trim
-        .as_ref()
-        .is_some_and(|trim| trim.refuses_write_back(views))
+/// Whether some who read by this policy see less than all, and may not replace it.
+fn guards(policy: &Policy) -> bool {
+    policy.response_trim.as_ref().is_some_and(ResponseTrim::guards)
 }
 
 /// Whether this is a batch or a transaction of FHIR, and some who send it see less than all.
@@ -1036,7 +1036,7 @@ fn guards_batch(policy: &Policy, head: &RequestHead, target: &Target<'_>) -> boo
     let base = policy.oauth_scope.as_ref().and_then(|oauth| oauth.smart.base.as_ref());
     head.method() == b"POST"
         && is_fhir
-        && trims_for(policy, Views::ALL)
+        && guards(policy)
         && fhir::read(head, target, base).is_ok_and(|reading| reading.is_batch())
 }
 

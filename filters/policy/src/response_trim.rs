@@ -134,9 +134,6 @@ pub struct Views(pub(crate) u64);
 pub(crate) const MAX_VIEWS: usize = 64;
 
 impl Views {
-    /// All there could be.
-    pub(crate) const ALL: Self = Views(u64::MAX);
-
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
@@ -194,10 +191,30 @@ impl ResponseTrim {
         Views(bits)
     }
 
-    /// Whether who gets these views sees less than all.
+    /// Whether who gets these views may see less than all of a record that is there.
     pub fn conceals(&self, views: Views) -> bool {
-        let own = |(index, view): (usize, &View)| views.has(index) && view.trims;
-        !self.observe && self.views.iter().enumerate().any(own)
+        let own = self.views.iter().enumerate().filter(|(index, _)| views.has(*index));
+        for (_, view) in own {
+            if !view.statuses.is_empty() && !view.statuses.iter().any(|range| range.holds(200)) {
+                continue;
+            }
+            if view.trims {
+                return !self.observe;
+            }
+            // What stands behind it is never reached.
+            if view.types.is_empty() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Whether anybody may, and replacing it is refused.
+    pub(crate) fn guards(&self) -> bool {
+        let trims = |view: &View| {
+            view.trims && (view.statuses.is_empty() || view.statuses.iter().any(|range| range.holds(200)))
+        };
+        !self.writes_back && !self.observe && self.views.iter().any(trims)
     }
 
     /// Whether replacing what these views show is refused.
@@ -553,8 +570,16 @@ mod tests {
             ],
             ..ResponseTrim::default()
         };
-        assert!(trim.refuses_write_back(Views(3)) && trim.refuses_write_back(Views(2)));
+        assert!(trim.refuses_write_back(Views(2)));
         assert!(!trim.refuses_write_back(Views(1)) && !trim.refuses_write_back(Views(0)));
+        // The first is what is seen, for all types or for some.
+        assert!(!trim.refuses_write_back(Views(3)));
+        trim.views[0].types.push(MediaRange::parse("text/*").unwrap());
+        assert!(trim.refuses_write_back(Views(3)));
+        // What errors look like does not matter.
+        trim.views[1].statuses.push(StatusRange::parse("4xx").unwrap());
+        assert!(!trim.refuses_write_back(Views(3)));
+        trim.views[1].statuses.push(StatusRange::parse("2xx").unwrap());
         trim.writes_back = true;
         assert!(!trim.refuses_write_back(Views(3)) && trim.conceals(Views(3)));
         trim.observe = true;
