@@ -124,8 +124,19 @@ pub fn json(bytes: &[u8]) {
 
 /// Bytes under a coding, or under two of them, that the first byte chooses: what comes out stays within the caps, and is the same however the body is cut.
 pub fn decode(bytes: &[u8]) {
-    const LISTS: [&str; 8] = ["gzip", "deflate", "br", "zstd", "zstd, gzip", "gzip, br", "br, zstd", "deflate, deflate"];
-    let Some((choice, body)) = bytes.split_first() else { return };
+    const LISTS: [&str; 8] = [
+        "gzip",
+        "deflate",
+        "br",
+        "zstd",
+        "zstd, gzip",
+        "gzip, br",
+        "br, zstd",
+        "deflate, deflate",
+    ];
+    let Some((choice, body)) = bytes.split_first() else {
+        return;
+    };
     let list = LISTS[usize::from(*choice) % LISTS.len()];
     let codings = Codings::parse([list.as_bytes()].into_iter()).expect("the list is good");
     let caps = Caps {
