@@ -10,6 +10,7 @@ use scrim_policy::cache_control::structured::dictionary;
 use scrim_policy::cache_control::{CacheControl, overrides};
 use scrim_policy::chain::ALL;
 use scrim_policy::compile::Compiled;
+use scrim_policy::decode::{Caps, Codings, DecodeError, Decoder, FREE, Fault, PIECE};
 use scrim_policy::document::{Node, Problems};
 use scrim_policy::head::{RequestHead, ResponseHead};
 use scrim_policy::phi::{Action, DetectEntry, Detector, Outcome, PhiPolicy, Preset, Rules, Scene, Secrets};
@@ -119,6 +120,54 @@ pub fn json(bytes: &[u8]) {
         &mut problems,
     );
     assert_eq!(compiled.is_none(), problems.has_errors());
+}
+
+/// Bytes under a coding, or under two of them, that the first byte chooses: what comes out stays within the caps, and is the same however the body is cut.
+pub fn decode(bytes: &[u8]) {
+    const LISTS: [&str; 8] = [
+        "gzip",
+        "deflate",
+        "br",
+        "zstd",
+        "zstd, gzip",
+        "gzip, br",
+        "br, zstd",
+        "deflate, deflate",
+    ];
+    let Some((choice, body)) = bytes.split_first() else {
+        return;
+    };
+    let list = LISTS[usize::from(*choice) % LISTS.len()];
+    let codings = Codings::parse([list.as_bytes()].into_iter()).expect("the list is good");
+    let caps = Caps {
+        max_ratio: u32::MAX,
+        max_size: 1 << 20,
+        window: 1 << 20,
+    };
+    let run = |caps: Caps, cut: usize| -> Result<Vec<u8>, Fault> {
+        let mut decoder = Decoder::new(&codings, caps);
+        let mut out = Vec::new();
+        let mut sink = |piece: &[u8]| {
+            assert!(!piece.is_empty() && piece.len() <= PIECE);
+            out.extend_from_slice(piece);
+            Ok::<(), ()>(())
+        };
+        let fault = |error| match error {
+            DecodeError::Body(fault) => fault,
+            DecodeError::Sink(()) => panic!("the sink takes all"),
+        };
+        for piece in body.chunks(cut) {
+            decoder.push(piece, false, &mut sink).map_err(fault)?;
+        }
+        decoder.push(b"", true, &mut sink).map_err(fault)?;
+        Ok(out)
+    };
+    let whole = run(caps, usize::MAX);
+    assert!(whole.as_ref().is_ok_and(|out| out.len() <= 1 << 20) || whole.is_err());
+    assert_eq!(run(caps, 1), whole);
+    assert_eq!(run(caps, 7), whole);
+    let fair = run(Caps { max_ratio: 2, ..caps }, usize::MAX);
+    assert!(fair.is_err() || fair.is_ok_and(|out| out.len() as u64 <= FREE.max(2 * body.len() as u64)));
 }
 
 /// Headers of a response (`name: value`, a line each) and, behind a NUL, of a request: no class lets a shared cache store, or PHI be asked of one; twice is as once.

@@ -10,7 +10,7 @@
 //! | [`phi`], [`pseudonym`] | phi-url |
 //! | [`mod@cache_control`] | cache-control |
 //! | [`trim`], [`response_trim`] | response-trim |
-//! | [`decode`] | content codings, undone while they stream |
+//! | [`decode`], [`framing`] | content codings and records, while they stream |
 //! | [`chain`], [`answer`], [`audit`] | the filters over one stream, what denied callers are told, what is recorded |
 
 #![deny(
@@ -56,6 +56,7 @@ pub mod cors;
 pub mod decode;
 pub mod document;
 pub mod fhir;
+pub mod framing;
 pub mod head;
 pub mod oauth_scope;
 pub mod phi;
