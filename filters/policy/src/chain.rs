@@ -481,7 +481,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                         if Self::has(RESPONSE_TRIM)
                             && let Some(trim) = policy.response_trim.as_ref().filter(|trim| !trim.observe)
                         {
-                            steer(head, target, trim.fhir)?;
+                            steer(head, target, trim.fhir, trim.events)?;
                             let views = self.views;
                             validators::desalt(head, &|| {
                                 (!views.is_empty()).then(|| Salt::of(&compiled, &policy.name, views))

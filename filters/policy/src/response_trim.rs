@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::answer::Reason;
 use crate::decode::{Caps, Codings};
+use crate::framing::{Framing, MediaType};
 use crate::head::ResponseHead;
 use crate::scope::{Holder, Requirement};
 use crate::trim::Program;
@@ -44,6 +45,8 @@ pub struct ResponseTrim {
     pub(crate) fhir: bool,
     /// How much a compressed body may become.
     pub(crate) caps: Caps,
+    /// Event streams are trimmed, not refused.
+    pub(crate) events: bool,
 }
 
 /// A compiled view.
@@ -237,7 +240,7 @@ impl ResponseTrim {
     /// [`Self::views`] gave for the request.
     pub fn judge(&self, head: &mut ResponseHead, body: bool, head_request: bool, views: Views) -> Fate {
         let view = self.view(views, head);
-        let codings = inspectable(head);
+        let shape = inspectable(head, self.events);
         for name in [
             "content-length",
             "accept-ranges",
@@ -258,7 +261,7 @@ impl ResponseTrim {
             return Fate::Pass;
         }
         let status = head.status();
-        let refusal = match (&codings, view) {
+        let refusal = match (&shape, view) {
             (Err(code), _) => match status {
                 400..=599 => Some(Reason::ErrorBody(status)),
                 _ => Some(Reason::Uninspectable(*code)),
@@ -271,12 +274,12 @@ impl ResponseTrim {
             }),
             (Ok(_), Some(_)) => None,
         };
-        match (refusal, view, codings) {
+        match (refusal, view, shape) {
             (Some(reason), _, _) => Fate::Refuse(reason),
-            (None, Some((index, view)), Ok(codings)) if body => Fate::Trim(Plan {
+            (None, Some((index, view)), Ok(shape)) if body => Fate::Trim(Plan {
                 view: index,
                 program: Arc::clone(&view.program),
-                codings,
+                shape,
                 caps: self.caps,
             }),
             _ => Fate::Pass,
@@ -284,8 +287,26 @@ impl ResponseTrim {
     }
 }
 
-/// Whether a response with a body is JSON as a whole, and what is to be undone to read it.
-pub(crate) fn inspectable(head: &ResponseHead) -> Result<Codings, &'static str> {
+/// What is to be undone to read a body, and how its records are set apart; `None`: it is one value.
+pub(crate) struct Shape {
+    codings: Codings,
+    framing: Option<Framing>,
+}
+
+impl Shape {
+    /// Whether its end may never come.
+    pub(crate) fn is_endless(&self) -> bool {
+        self.framing == Some(Framing::Events)
+    }
+
+    /// Whether it is one value in the clear.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.codings.is_identity() && self.framing.is_none()
+    }
+}
+
+/// Whether a response with a body is JSON as a whole, and how to read it. `events`: whether event streams are.
+pub(crate) fn inspectable(head: &ResponseHead, events: bool) -> Result<Shape, &'static str> {
     if head.status() < 200 {
         return Err("protocol_switch");
     }
@@ -296,29 +317,17 @@ pub(crate) fn inspectable(head: &ResponseHead) -> Result<Codings, &'static str> 
     if head.status() == 226 || head.has("im") {
         return Err("instance_manipulation");
     }
-    let codings = Codings::parse(head.all("content-encoding"))?;
-    let mut types = head.all("content-type");
-    match (types.next(), types.next()) {
-        (None, _) => Ok(codings),
-        (Some(one), None) if is_json(one) => Ok(codings),
-        _ => Err("content_type"),
+    let kind = MediaType::of(head.all("content-type"));
+    match kind {
+        MediaType::Json | MediaType::Missing | MediaType::NdJson | MediaType::JsonSeq => {}
+        MediaType::EventStream if events => {}
+        MediaType::EventStream => return Err("event_stream"),
+        MediaType::Multipart | MediaType::Xml | MediaType::Other => return Err("content_type"),
     }
-}
-
-/// `application/json` and what RFC 6839 3.1 builds on it, in UTF-8 (RFC 8259 8.1).
-fn is_json(content_type: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(content_type) else {
-        return false;
-    };
-    let text = text.to_ascii_lowercase();
-    let mut parts = text.split(';');
-    let media_type = parts.next().unwrap_or_default().trim();
-    let json = media_type == "application/json" || media_type == "text/json" || media_type.ends_with("+json");
-    let charsets = parts.filter_map(|parameter| parameter.trim().strip_prefix("charset="));
-    json && media_type.split('/').count() == 2
-        && charsets
-            .map(|charset| charset.trim_matches('"'))
-            .all(|charset| charset == "utf-8" || charset == "us-ascii")
+    Ok(Shape {
+        codings: Codings::parse(head.all("content-encoding"))?,
+        framing: kind.framing(),
+    })
 }
 
 #[cfg(test)]
@@ -408,6 +417,10 @@ mod tests {
                 "partial_content",
             ),
             (vec![(":status", "101")], "protocol_switch"),
+            (
+                vec![(":status", "200"), ("content-type", "text/event-stream")],
+                "event_stream",
+            ),
         ] {
             assert_eq!(fate(&lines, true).0, Err(Reason::Uninspectable(code)), "{lines:?}");
         }

@@ -57,9 +57,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let status = head.status();
         if bound.is_some() && !bodiless {
             // All of it is read at once, so it must be in the clear.
-            let code = match inspectable(head) {
-                Ok(codings) if codings.is_identity() => None,
-                Ok(_) => Some("content_encoding"),
+            let code = match inspectable(head, false) {
+                Ok(shape) if shape.is_plain() => None,
+                Ok(_) => Some("not_one_plain_value"),
                 Err(code) => Some(code),
             };
             if let Some(code) = code {
@@ -86,7 +86,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                     let Ok(pipe) = Pipe::new(&plan, tokens, self.year) else {
                         return Verdict::Deny(self.deny(Reason::Uninspectable("no_key")));
                     };
-                    hold = compiled.headers_may_wait;
+                    // Events are not to wait for more of them.
+                    hold = compiled.headers_may_wait && !plan.shape.is_endless();
                     self.body = BodyState::Trimming {
                         pipe: Box::new(pipe),
                         held: hold,

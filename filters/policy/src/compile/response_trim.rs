@@ -61,6 +61,7 @@ impl Section<'_> {
                 replace_errors: section.errors == Some(policy_file::ErrorBodies::Replace),
                 writes_back: section.write_back == Some(policy_file::WriteBack::Allow),
                 caps,
+                events: section.event_stream == Some(policy_file::EventStream::Trim),
                 fhir: views.iter().any(|view| view.value.fhir.is_some()),
             })
     }

@@ -2,25 +2,50 @@
 
 use std::sync::Arc;
 
-use crate::decode::{Caps, Codings, DecodeError, Decoder};
+use super::Shape;
+use crate::decode::{Caps, DecodeError, Decoder};
+use crate::framing::Splitter;
 use crate::trim::{Counts, Limits, Program, Pseudonymise, PseudonymsMissing, Rewrite, Trimmer};
 
 /// What is to be done to a body.
-#[derive(Clone)]
 pub struct Plan {
     /// The view's place in the policy.
     pub view: usize,
     /// What it does.
     pub(crate) program: Arc<Program>,
-    /// What is to be undone first.
-    pub(crate) codings: Codings,
+    pub(crate) shape: Shape,
     pub(crate) caps: Caps,
+}
+
+/// What stands in a body.
+enum Content {
+    One(Box<Trimmer>),
+    Many(Box<Many>),
+}
+
+/// Records, each with a trimmer of its own.
+struct Many {
+    splitter: Splitter,
+    maker: Maker,
+}
+
+/// Makes trimmers.
+struct Maker {
+    program: Arc<Program>,
+    tokens: Option<Arc<Pseudonymise>>,
+    year: Option<u16>,
+}
+
+impl Maker {
+    fn make(&self) -> Result<Trimmer, PseudonymsMissing> {
+        Trimmer::new(Arc::clone(&self.program), self.tokens.clone(), Limits::default())
+    }
 }
 
 /// Trims one body.
 pub(crate) struct Pipe {
     decoder: Option<Decoder>,
-    trimmer: Trimmer,
+    content: Content,
     /// Nothing came yet.
     empty: bool,
 }
@@ -35,11 +60,22 @@ impl Pipe {
         tokens: Option<Arc<Pseudonymise>>,
         year: Option<u16>,
     ) -> Result<Pipe, PseudonymsMissing> {
-        let _ = year;
-        let trimmer = Trimmer::new(Arc::clone(&plan.program), tokens, Limits::default())?;
+        let maker = Maker {
+            program: Arc::clone(&plan.program),
+            tokens,
+            year,
+        };
+        let first = maker.make()?;
+        let Shape { codings, framing } = &plan.shape;
         Ok(Pipe {
-            decoder: (!plan.codings.is_identity()).then(|| Decoder::new(&plan.codings, plan.caps)),
-            trimmer,
+            decoder: (!codings.is_identity()).then(|| Decoder::new(codings, plan.caps)),
+            content: match framing {
+                None => Content::One(Box::new(first)),
+                Some(framing) => Content::Many(Box::new(Many {
+                    splitter: Splitter::new(*framing),
+                    maker,
+                })),
+            },
             empty: true,
         })
     }
@@ -59,24 +95,140 @@ impl Pipe {
         if self.empty {
             return Ok(());
         }
+        let content = &mut self.content;
         let Some(decoder) = &mut self.decoder else {
-            return self
-                .trimmer
-                .push_with(rewrite, piece, end, out)
-                .map_err(|error| error.code());
+            return content.push(rewrite, piece, end, out);
         };
-        let trimmer = &mut self.trimmer;
-        let pushed = decoder.push(piece, end, &mut |piece| trimmer.push_with(rewrite, piece, false, out));
+        let pushed = decoder.push(piece, end, &mut |piece| content.push(rewrite, piece, false, out));
         match pushed {
-            Ok(()) if end => trimmer.push_with(rewrite, b"", true, out).map_err(|error| error.code()),
+            Ok(()) if end => content.push(rewrite, b"", true, out),
             Ok(()) => Ok(()),
             Err(DecodeError::Body(fault)) => Err(fault.code()),
-            Err(DecodeError::Sink(error)) => Err(error.code()),
+            Err(DecodeError::Sink(code)) => Err(code),
         }
     }
 
     /// What was taken out so far.
     pub(crate) fn counts(&self) -> Counts {
-        self.trimmer.counts()
+        match &self.content {
+            Content::One(trimmer) => trimmer.counts(),
+            Content::Many(many) => many.splitter.counts(),
+        }
+    }
+}
+
+impl Content {
+    fn push(
+        &mut self,
+        rewrite: Option<&Rewrite<'_>>,
+        piece: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), &'static str> {
+        match self {
+            Content::One(trimmer) => trimmer
+                .push_with(rewrite, piece, end, out)
+                .map_err(|error| error.code()),
+            Content::Many(many) => {
+                let Many { splitter, maker } = &mut **many;
+                splitter
+                    .push_with(&mut || maker.make().ok(), rewrite, piece, end, out)
+                    .map_err(|error| error.code())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::head::ResponseHead;
+    use crate::response_trim::inspectable;
+    use crate::trim::Selector;
+
+    fn deflated(body: &[u8]) -> Vec<u8> {
+        miniz_oxide::deflate::compress_to_vec_zlib(body, 6)
+    }
+
+    /// What comes out of a body with `ssn` denied, the same for every way to cut it in two and byte by byte.
+    fn piped(lines: &[(&str, &str)], caps: Caps, body: &[u8]) -> Result<String, &'static str> {
+        let lines = [(":status", "200")].iter().chain(lines);
+        let lines = lines.map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
+        let head = ResponseHead::new(lines);
+        let run = |chunks: &mut dyn Iterator<Item = &[u8]>| {
+            let deny = vec![Selector::parse("$..ssn").unwrap()];
+            let plan = Plan {
+                view: 0,
+                program: Arc::new(Program::new(deny, None, Vec::new()).unwrap()),
+                shape: inspectable(&head, true)?,
+                caps,
+            };
+            let mut pipe = Pipe::new(&plan, None, None).unwrap();
+            let mut out = Vec::new();
+            for chunk in chunks {
+                pipe.push(None, chunk, false, &mut out)?;
+            }
+            pipe.push(None, b"", true, &mut out)?;
+            Ok(String::from_utf8(out).unwrap())
+        };
+        let whole = run(&mut [body].into_iter());
+        assert_eq!(run(&mut body.chunks(1)), whole);
+        for at in 0..body.len() {
+            let (one, other) = body.split_at(at);
+            assert_eq!(run(&mut [one, other].into_iter()), whole, "cut at {at}");
+        }
+        whole
+    }
+
+    const JSON: (&str, &str) = ("content-type", "application/json");
+    const DEFLATE: (&str, &str) = ("content-encoding", "deflate");
+
+    #[test]
+    fn codings_are_undone_before_values_are_trimmed() {
+        let body = br#"{"ssn":"1","a":[{"ssn":2},3]}"#;
+        let trimmed = Ok(r#"{"a":[{},3]}"#.to_owned());
+        assert_eq!(piped(&[JSON], Caps::default(), body), trimmed);
+        assert_eq!(piped(&[JSON, DEFLATE], Caps::default(), &deflated(body)), trimmed);
+        let twice = ("content-encoding", "deflate, deflate");
+        assert_eq!(
+            piped(&[JSON, twice], Caps::default(), &deflated(&deflated(body))),
+            trimmed
+        );
+    }
+
+    #[test]
+    fn records_are_trimmed_one_by_one() {
+        let lines = ("content-type", "application/fhir+ndjson");
+        let body = b"{\"ssn\":1,\"a\":2}\n\n{\"ssn\":3}";
+        let trimmed = Ok("{\"a\":2}\n{}\n".to_owned());
+        assert_eq!(piped(&[lines], Caps::default(), body), trimmed);
+        assert_eq!(piped(&[lines, DEFLATE], Caps::default(), &deflated(body)), trimmed);
+        assert_eq!(piped(&[JSON], Caps::default(), body), Err("json_trailing"));
+        assert_eq!(piped(&[lines], Caps::default(), b"{\"a\":"), Err("json_truncated"));
+    }
+
+    #[test]
+    fn nothing_passes_as_nothing() {
+        for lines in [
+            &[JSON][..],
+            &[JSON, DEFLATE],
+            &[("content-type", "application/x-ndjson")],
+            &[],
+        ] {
+            assert_eq!(piped(lines, Caps::default(), b""), Ok(String::new()));
+        }
+    }
+
+    #[test]
+    fn what_lies_about_its_coding_is_refused() {
+        let body = br#"{"a":1}"#;
+        assert!(piped(&[JSON, DEFLATE], Caps::default(), body).is_err());
+        assert!(piped(&[JSON], Caps::default(), &deflated(body)).is_err());
+        assert!(piped(&[JSON, DEFLATE], Caps::default(), &deflated(body)[..10]).is_err());
+        let caps = Caps {
+            max_size: 6,
+            ..Caps::default()
+        };
+        assert_eq!(piped(&[JSON, DEFLATE], caps, &deflated(body)), Err("decode_size"));
     }
 }

@@ -6,6 +6,7 @@
 //! 3. FHIR's `_format` has the last word over `Accept` (R4 http 3.1.0.1.11): what is no JSON there is answered with 406 too.
 
 use crate::answer::Reason;
+use crate::framing::MediaType;
 use crate::head::RequestHead;
 use crate::url::Target;
 
@@ -28,8 +29,8 @@ pub(crate) fn prepare(head: &mut RequestHead) {
     }
 }
 
-/// Makes the response come as JSON. `fhir`: from a FHIR service.
-pub(crate) fn steer(head: &mut RequestHead, target: &Target<'_>, fhir: bool) -> Result<(), Reason> {
+/// Makes the response come as JSON. `fhir`: from a FHIR service; `events`: an event stream will do too.
+pub(crate) fn steer(head: &mut RequestHead, target: &Target<'_>, fhir: bool, events: bool) -> Result<(), Reason> {
     prepare(head);
     let mut formats = target
         .parameters()
@@ -44,7 +45,7 @@ pub(crate) fn steer(head: &mut RequestHead, target: &Target<'_>, fhir: bool) -> 
     }
     let first = if fhir { FHIR_FIRST } else { JSON_FIRST };
     let asked = head.all("accept").collect::<Vec<_>>().join(&b", "[..]);
-    match json_of(&asked) {
+    match json_of(&asked, events) {
         Asked::Anything(wildcards) => {
             let value = match wildcards.is_empty() {
                 true => format!("{first}, */*;q=0.1"),
@@ -77,7 +78,7 @@ enum Asked {
     Other,
 }
 
-fn json_of(accept: &[u8]) -> Asked {
+fn json_of(accept: &[u8], events: bool) -> Asked {
     let Ok(text) = std::str::from_utf8(accept) else {
         return Asked::Other;
     };
@@ -89,7 +90,7 @@ fn json_of(accept: &[u8]) -> Asked {
         let mut parts = range.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
         let wanted = !parts.any(|parameter| is_zero_weight(parameter));
-        if is_json_range(&essence) {
+        if is_json_range(&essence, events) {
             json.push(range.to_owned());
             json_wanted |= wanted;
         } else if matches!(essence.as_str(), "*/*" | "application/*") {
@@ -122,28 +123,18 @@ fn is_zero_weight(parameter: &str) -> bool {
         && value.trim().bytes().all(|byte| matches!(byte, b'0' | b'.'))
 }
 
-fn is_json_range(essence: &str) -> bool {
-    let Some((kind, subtype)) = essence.split_once('/') else {
-        return false;
-    };
-    let json = [
-        "json",
-        "ndjson",
-        "x-ndjson",
-        "jsonl",
-        "jsonlines",
-        "x-jsonlines",
-        "json-seq",
-    ];
-    let suffixes = ["+json", "+ndjson", "+json-seq"];
-    matches!(kind, "application" | "text") && json.contains(&subtype)
-        || suffixes.iter().any(|suffix| subtype.ends_with(suffix)) && subtype.len() > 5
+fn is_json_range(essence: &str, events: bool) -> bool {
+    match MediaType::of([essence.as_bytes()].into_iter()) {
+        MediaType::Json | MediaType::NdJson | MediaType::JsonSeq => true,
+        MediaType::EventStream => events,
+        _ => false,
+    }
 }
 
 /// `json`, or a media type of JSON; a `+` that was sent as it is has been read as a space.
 fn is_json_format(value: &str) -> bool {
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "json" || is_json_range(&essence.replace(' ', "+"))
+    essence == "json" || is_json_range(&essence.replace(' ', "+"), false)
 }
 
 #[cfg(test)]
@@ -161,7 +152,7 @@ mod tests {
     fn accept(target: &str, asked: &[&str], fhir: bool) -> Result<String, Reason> {
         let lines: Vec<_> = asked.iter().map(|value| ("accept", *value)).collect();
         let mut head = head(&lines);
-        steer(&mut head, &Target::parse(target.as_bytes()).unwrap(), fhir)?;
+        steer(&mut head, &Target::parse(target.as_bytes()).unwrap(), fhir, false)?;
         Ok(String::from_utf8(head.all("accept").collect::<Vec<_>>().join(&b'|')).unwrap())
     }
 
@@ -229,7 +220,7 @@ mod tests {
             "application/json;q=0.000, */*;q=0",
             "multipart/mixed; boundary=+json",
             "text/*",
-            "application/+json",
+            "text/event-stream",
             "json",
         ] {
             assert_eq!(
