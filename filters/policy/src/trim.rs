@@ -50,6 +50,9 @@
 //! ```
 
 mod fault;
+mod fhir;
+mod filter;
+mod probe;
 mod program;
 mod run;
 mod scan;
@@ -64,7 +67,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::fault::{Fault, TrimError};
-pub use self::program::{Program, ProgramError};
+pub use self::fhir::{FhirPath, FhirPathError, FhirRules, Others, TypeRules};
+pub use self::program::{Program, ProgramError, Rules};
 pub use self::selector::{Selector, SelectorError};
 pub use self::transform::{Pseudonymise, Rewrite, Transform};
 
@@ -79,15 +83,18 @@ pub struct Limits {
     pub max_value: usize,
     /// How many bytes a name may have, as written, where names are compared. Longer ones are refused.
     pub max_name: usize,
+    /// How many bytes of a value may be held to look ahead in it. Where that does not tell, the body is refused.
+    pub max_hold: usize,
 }
 
 impl Default for Limits {
-    /// 128 levels, 64 KiB, 4 KiB.
+    /// 128 levels, 64 KiB, 4 KiB, 32 KiB.
     fn default() -> Limits {
         Limits {
             max_depth: 128,
             max_value: 64 << 10,
             max_name: 4 << 10,
+            max_hold: 32 << 10,
         }
     }
 }
@@ -119,6 +126,8 @@ pub struct Trimmer {
     tokens: Option<Arc<Pseudonymise>>,
     limits: Limits,
     state: State,
+    /// What came from a value's first byte on, as long as it is not known what becomes of the value.
+    held: Vec<u8>,
     failed: Option<TrimError>,
 }
 
@@ -141,6 +150,7 @@ impl Trimmer {
             tokens,
             limits,
             state,
+            held: Vec::new(),
             failed: None,
         })
     }
@@ -167,18 +177,58 @@ impl Trimmer {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        if !self.held.is_empty() {
+            return self.push_behind(rewrite, chunk, end, out);
+        }
+        if let Some(from) = self.run(rewrite, chunk, end, out)? {
+            self.held.extend_from_slice(chunk.get(from..).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// As [`Self::push_with`], where something is held already that comes before the chunk.
+    #[cold]
+    fn push_behind(
+        &mut self,
+        rewrite: Option<&Rewrite<'_>>,
+        chunk: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TrimError> {
+        let mut all = std::mem::take(&mut self.held);
+        all.extend_from_slice(chunk);
+        match self.run(rewrite, &all, end, out)? {
+            Some(0) if all.capacity() <= self.limits.max_hold.saturating_mul(2) => self.held = all,
+            Some(from) => self.held.extend_from_slice(all.get(from..).unwrap_or_default()),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Runs over what comes next: where the part begins that is to come again with more behind it, if there is one.
+    fn run(
+        &mut self,
+        rewrite: Option<&Rewrite<'_>>,
+        chunk: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<usize>, TrimError> {
         let before = out.len();
         let tokens = self.tokens.as_deref();
         let mut run = Run::new(&self.program, tokens, &self.limits, &mut self.state, chunk, out).with_rewrite(rewrite);
         let result = run.feed().and_then(|()| if end { run.finish() } else { Ok(()) });
+        let waits = run.waits();
         let base = self.state.base;
-        self.state.base = base.saturating_add(chunk.len() as u64);
-        result.map_err(|stop| {
-            let error = TrimError::new(stop.fault, base.saturating_add(stop.at as u64));
-            self.failed = Some(error);
-            out.truncate(before);
-            error
-        })
+        self.state.base = base.saturating_add(waits.unwrap_or(chunk.len()) as u64);
+        match result {
+            Ok(()) => Ok(waits),
+            Err(stop) => {
+                let error = TrimError::new(stop.fault, base.saturating_add(stop.at as u64));
+                self.failed = Some(error);
+                out.truncate(before);
+                Err(error)
+            }
+        }
     }
 
     /// What was taken out so far.
