@@ -27,7 +27,7 @@ pub struct Program {
 
 /// What the rules say of values at one kind of place.
 #[derive(Debug)]
-struct Node {
+pub(super) struct Node {
     scalar: Action,
     container: Action,
     names: Names,
@@ -122,26 +122,18 @@ impl Program {
     /// The node of the member `name` (unescaped) of an object at `node`.
     #[inline]
     pub(super) fn member(&self, node: u32, name: &[u8]) -> u32 {
-        match self.nodes.get(node as usize) {
-            Some(node) => node.names.get(name).unwrap_or(node.other),
-            None => DROPPED,
-        }
+        self.node(node).map_or(DROPPED, |node| node.member(name))
     }
 
     /// The node of the element `index` of an array at `node`.
     #[inline]
     pub(super) fn element(&self, node: u32, index: u64) -> u32 {
-        let Some(node) = self.nodes.get(node as usize) else {
-            return DROPPED;
-        };
-        match node.elements.as_slice() {
-            [(_, only)] => *only,
-            ranges => ranges
-                .iter()
-                .rev()
-                .find(|(from, _)| *from <= index)
-                .map_or(DROPPED, |(_, to)| *to),
-        }
+        self.node(node).map_or(DROPPED, |node| node.element(index))
+    }
+
+    #[inline]
+    pub(super) fn node(&self, node: u32) -> Option<&Node> {
+        self.nodes.get(node as usize)
     }
 }
 
@@ -175,6 +167,25 @@ impl Node {
             },
             other: DROPPED,
             elements: Vec::new(),
+        }
+    }
+
+    /// The node of the member `name` (unescaped).
+    #[inline]
+    pub(super) fn member(&self, name: &[u8]) -> u32 {
+        self.names.get(name).unwrap_or(self.other)
+    }
+
+    /// The node of the element `index`.
+    #[inline]
+    pub(super) fn element(&self, index: u64) -> u32 {
+        match self.elements.as_slice() {
+            [(_, only)] => *only,
+            ranges => ranges
+                .iter()
+                .rev()
+                .find(|(from, _)| *from <= index)
+                .map_or(DROPPED, |(_, to)| *to),
         }
     }
 }
@@ -213,6 +224,11 @@ impl Names {
         if self.seen & Names::trait_of(name) == 0 {
             return None;
         }
+        self.find(name)
+    }
+
+    #[inline(never)]
+    fn find(&self, name: &[u8]) -> Option<u32> {
         if self.list.len() <= 8 {
             return self.list.iter().find(|(own, _)| **own == *name).map(|(_, to)| *to);
         }
