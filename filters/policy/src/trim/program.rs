@@ -56,7 +56,7 @@ pub struct Rules {
 
 /// What the rules say of values at one kind of place.
 #[derive(Debug)]
-struct Node {
+pub(super) struct Node {
     scalar: Action,
     container: Action,
     names: Names,
@@ -198,31 +198,18 @@ impl Program {
     /// The node of the member `name` (unescaped) of an object at `node`.
     #[inline]
     pub(super) fn member(&self, node: u32, name: &[u8]) -> u32 {
-        match self.nodes.get(node as usize) {
-            Some(node) => node.names.get(name).unwrap_or(if name.first() == Some(&b'_') {
-                node.under
-            } else {
-                node.other
-            }),
-            None => DROPPED,
-        }
+        self.node(node).map_or(DROPPED, |node| node.member(name))
     }
 
     /// The node of the element `index` of an array at `node`.
     #[inline]
     pub(super) fn element(&self, node: u32, index: u64) -> u32 {
-        let Some(node) = self.nodes.get(node as usize) else {
-            return DROPPED;
-        };
-        match node.elements.as_slice() {
-            [(_, only)] => *only,
-            _ if node.cycle > 1 => node.by_turns(index),
-            ranges => ranges
-                .iter()
-                .rev()
-                .find(|(from, _)| *from <= index)
-                .map_or(DROPPED, |(_, to)| *to),
-        }
+        self.node(node).map_or(DROPPED, |node| node.element(index))
+    }
+
+    #[inline]
+    pub(super) fn node(&self, node: u32) -> Option<&Node> {
+        self.nodes.get(node as usize)
     }
 }
 
@@ -286,6 +273,30 @@ impl Node {
         }
     }
 
+    /// The node of the member `name` (unescaped).
+    #[inline]
+    pub(super) fn member(&self, name: &[u8]) -> u32 {
+        self.names.get(name).unwrap_or(if name.first() == Some(&b'_') {
+            self.under
+        } else {
+            self.other
+        })
+    }
+
+    /// The node of the element `index`.
+    #[inline]
+    pub(super) fn element(&self, index: u64) -> u32 {
+        match self.elements.as_slice() {
+            [(_, only)] => *only,
+            _ if self.cycle > 1 => self.by_turns(index),
+            ranges => ranges
+                .iter()
+                .rev()
+                .find(|(from, _)| *from <= index)
+                .map_or(DROPPED, |(_, to)| *to),
+        }
+    }
+
     #[cold]
     fn by_turns(&self, index: u64) -> u32 {
         let groups = self
@@ -338,6 +349,11 @@ impl Names {
         if self.seen & Names::trait_of(name) == 0 {
             return None;
         }
+        self.find(name)
+    }
+
+    #[inline(never)]
+    fn find(&self, name: &[u8]) -> Option<u32> {
         if self.list.len() <= 8 {
             return self.list.iter().find(|(own, _)| **own == *name).map(|(_, to)| *to);
         }

@@ -1,5 +1,7 @@
 //! One chunk on its way: structure is judged value by value, and what is decided is copied or skipped in ranges.
 
+mod short;
+
 use std::ops::Range;
 
 use super::probe::{Probe, Seen, TypeMember};
@@ -61,7 +63,9 @@ impl State {
         let frames = self.frames.capacity().saturating_mul(size_of::<Frame>());
         [&self.name, &self.plain, &self.held]
             .iter()
-            .fold(frames, |sum, bytes| sum.saturating_add(bytes.capacity()))
+            .fold(frames.saturating_add(self.value.memory()), |sum, bytes| {
+                sum.saturating_add(bytes.capacity())
+            })
     }
 }
 
@@ -248,6 +252,13 @@ impl<'a> Run<'a> {
     /// Reads structure from `i` on, up to a value whose fate is decided; nothing when the chunk ends first.
     fn judge(&mut self, mut i: usize) -> Result<Option<usize>, Stop> {
         loop {
+            i = self.hurry(i)?;
+            if self.waits.is_some() {
+                return Ok(None);
+            }
+            if !matches!(self.state.fate, Fate::Judge) {
+                return Ok(Some(i));
+            }
             if !matches!(self.state.at, At::InName) {
                 i = skip_space(self.chunk, i);
             }

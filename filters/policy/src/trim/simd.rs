@@ -49,13 +49,14 @@ fn run(bytes: &[u8], mask: impl Fn(&Block) -> u32, ends: impl Fn(u8) -> bool) ->
         run = run.wrapping_add(16);
         rest = tail;
     }
-    for byte in rest {
-        if ends(*byte) {
-            break;
-        }
-        run = run.wrapping_add(1);
-    }
-    run
+    run.wrapping_add(short_run(rest, ends))
+}
+
+/// The same of the few bytes before the end of a chunk.
+#[cold]
+#[inline(never)]
+fn short_run(bytes: &[u8], ends: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().take_while(|byte| !ends(**byte)).count()
 }
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
