@@ -16,6 +16,8 @@ use scrim_policy::document::nearest;
 
 mod fhir_r4;
 #[cfg(test)]
+mod profiles;
+#[cfg(test)]
 mod tests;
 
 /// How many names a path may have where elements are walked through: datatypes hold each other.
@@ -40,6 +42,8 @@ pub enum Kind {
 /// An element as it is defined.
 #[derive(Debug)]
 pub struct Element {
+    /// The type that defines it.
+    pub of: &'static str,
     /// The path within the type that defines it; a choice ends with `[x]`.
     path: &'static str,
     /// Minimum cardinality 1 or more, within what it stands in.
@@ -64,7 +68,7 @@ pub struct Member {
 }
 
 /// Where members are: within a type, at a path of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     of: &'static str,
     path: &'static str,
@@ -119,7 +123,10 @@ static TYPES: LazyLock<BTreeMap<&'static str, Type>> = LazyLock::new(|| {
     fhir_r4::TYPES
         .iter()
         .map(|(name, kind, base, elements)| {
-            let elements = elements.split(' ').filter(|each| !each.is_empty()).map(Element::parse);
+            let elements = elements
+                .split(' ')
+                .filter(|each| !each.is_empty())
+                .map(|line| Element::parse(name, line));
             let kind = *kind;
             (
                 *name,
@@ -135,17 +142,23 @@ static TYPES: LazyLock<BTreeMap<&'static str, Type>> = LazyLock::new(|| {
 
 impl Element {
     /// A line of the table.
-    fn parse(line: &'static str) -> Element {
+    fn parse(of: &'static str, line: &'static str) -> Element {
         let (marked, types) = line.split_once(':').unwrap_or((line, ""));
         let path = marked.trim_end_matches(['!', '?', '*']);
         let marks = &marked[path.len()..];
         Element {
+            of,
             path,
             mandatory: marks.contains('!'),
             modifier: marks.contains('?'),
             repeats: marks.contains('*'),
             types: types.split('|').collect(),
         }
+    }
+
+    /// The path by which HL7 defines it: `Coding.display`, `Patient.deceased[x]`.
+    pub fn definition(&self) -> String {
+        format!("{}.{}", self.of, self.path)
     }
 
     /// The name that it has in FHIR: `deceased[x]`.
@@ -243,6 +256,11 @@ impl Member {
         !matches!(self.kind(), Kind::Primitive | Kind::Abstract | Kind::Resource)
     }
 
+    /// Whether it has the elements of another one, such as the one that it is in: `Questionnaire.item.item`.
+    fn is_reference_to_content(&self) -> bool {
+        self.element.types.first().is_some_and(|first| first.starts_with('@'))
+    }
+
     fn kind(&self) -> Kind {
         TYPES.get(self.datatype).map_or(Kind::Primitive, |known| known.kind)
     }
@@ -264,15 +282,15 @@ pub fn resource_types() -> impl Iterator<Item = &'static str> + Clone {
         .map(|(name, _)| *name)
 }
 
-/// Goes through the members of a resource type, those of datatypes too, a datatype within itself not. `visit` gets the way to a member and says whether to go
+/// Goes through the members of a resource type, those of datatypes too, a datatype within itself not, and elements in place
+/// once. `visit` gets the way to a member and says whether to go
 /// into it. Unknown types have no members.
 pub fn walk(resource: &str, visit: &mut dyn FnMut(&[Member]) -> bool) {
     fn inner(at: Place, way: &mut Vec<Member>, visit: &mut dyn FnMut(&[Member]) -> bool) {
         for member in at.members() {
-            let within = way
-                .iter()
-                .any(|each| each.inside.of == member.inside.of && each.inside.path == member.inside.path);
-            let into = member.has_members() && !within && way.len() + 1 < DEPTH;
+            let holders = way.iter().filter(|each| each.inside == member.inside).count();
+            let most = if member.is_reference_to_content() { 2 } else { 1 };
+            let into = member.has_members() && holders < most && way.len() + 1 < DEPTH;
             let inside = member.inside;
             way.push(member);
             if visit(way) && into {

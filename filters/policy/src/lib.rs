@@ -9,8 +9,7 @@
 //! | [`scope`], [`token`] | oauth-scope |
 //! | [`phi`], [`pseudonym`] | phi-url |
 //! | [`mod@cache_control`] | cache-control |
-//! | [`trim`], [`response_trim`] | response-trim |
-//! | [`decode`], [`framing`] | content codings and records, while they stream |
+//! | [`trim`], [`response_trim`], [`profiles`], [`decode`], [`framing`] | response-trim |
 //! | [`chain`], [`answer`], [`audit`] | the filters over one stream, what denied callers are told, what is recorded |
 
 #![deny(
@@ -61,6 +60,7 @@ pub mod head;
 pub mod oauth_scope;
 pub mod phi;
 pub mod policy_file;
+pub mod profiles;
 pub mod pseudonym;
 pub mod response_trim;
 pub mod route;

@@ -5,17 +5,19 @@
 //! `profiles-resources.json`
 //! sha256 287cdf3f1d3897f314a31006f4dac4fb87e73c536e1f926ed6e1876178935eb4,
 //! `profiles-types.json`
-//! sha256 ed737d960efd2fb1121b8130dcd98904eafdeb013f7c0661d75c76c8cf94c902.
+//! sha256 ed737d960efd2fb1121b8130dcd98904eafdeb013f7c0661d75c76c8cf94c902,
+//! `dataelements.json`
+//! sha256 8d3cfd7014bf73f53ceaa4c83fd0e4ec44f7c32037404dd700b3c5167e01d8c7.
 
 use super::Kind;
 
 /// SHA-256 over the table, so that an edit by hand does not pass.
 #[cfg(test)]
-pub(super) const DIGEST: &str = "0a3eb7c1ffdb530aa8db9272bd3c4784ea059571762c566e14e01612843a4087";
+pub(super) const DIGEST: &str = "6e4ee4d86a485532d9147df96d02d2ee0915b9e77c88e928dea6adeaf03e7eeb";
 
 /// How many resource types there are, and how many elements they have without what is in their datatypes: in all, mandatory, modifiers.
 #[cfg(test)]
-pub(super) const COUNTS: [usize; 4] = [146, 7087, 736, 892];
+pub(super) const COUNTS: [usize; 4] = [146, 6987, 728, 882];
 
 /// Every type, sorted: its name, what it is, what it inherits from, and its elements, sorted: the path, `!` mandatory, `?` modifier, `*` repeats, and after a
 /// colon its types; `@path` where it has the elements of that one.
@@ -97,7 +99,7 @@ pub(super) static TYPES: &[(&str, Kind, &str, &str)] = &[
         "Binary",
         Kind::Resource,
         "Resource",
-        "contentType!:code data:base64Binary securityContext:Reference url:url",
+        "contentType!:code data:base64Binary securityContext:Reference",
     ),
     (
         "BiologicallyDerivedProduct",
@@ -115,7 +117,7 @@ pub(super) static TYPES: &[(&str, Kind, &str, &str)] = &[
         "Bundle",
         Kind::Resource,
         "Resource",
-        "entry*:BackboneElement entry.fullUrl:uri entry.link*:@Bundle.link entry.request.ifMatch:string entry.request.ifModifiedSince:instant entry.request.ifNoneExist:string entry.request.ifNoneMatch:string entry.request.method!:code entry.request.url!:uri entry.request:BackboneElement entry.resource:Resource entry.response.etag:string entry.response.lastModified:instant entry.response.location:uri entry.response.outcome:OperationOutcome entry.response.status!:string entry.response:BackboneElement entry.search.mode:code entry.search.score:decimal entry.search:BackboneElement identifier:Identifier link*:BackboneElement link.relation!:string link.url!:uri signature:Signature timestamp:instant total:unsignedInt type!:code",
+        "entry*:BackboneElement entry.fullUrl:uri entry.link*:@Bundle.link entry.request.ifMatch:string entry.request.ifModifiedSince:instant entry.request.ifNoneExist:string entry.request.ifNoneMatch:string entry.request.method!:code entry.request.url!:uri entry.request:BackboneElement entry.resource:Resource entry.response.etag:string entry.response.lastModified:instant entry.response.location:uri entry.response.outcome:Resource entry.response.status!:string entry.response:BackboneElement entry.search.mode:code entry.search.score:decimal entry.search:BackboneElement identifier:Identifier link*:BackboneElement link.relation!:string link.url!:uri signature:Signature timestamp:instant total:unsignedInt type!:code",
     ),
     (
         "CapabilityStatement",
@@ -296,7 +298,7 @@ pub(super) static TYPES: &[(&str, Kind, &str, &str)] = &[
         "DeviceDefinition",
         Kind::Resource,
         "DomainResource",
-        "bodySite:CodeableConcept capability*:BackboneElement capability.description*:CodeableConcept capability.type!:CodeableConcept classification*:BackboneElement classification.justification*:RelatedArtifact classification.type!:CodeableConcept contact*:ContactPoint deviceName*:BackboneElement deviceName.name!:string deviceName.type!:code identifier*:Identifier languageCode*:CodeableConcept manufacturer[x]:string|Reference material*:BackboneElement material.allergenicIndicator:boolean material.alternate:boolean material.substance!:CodeableConcept modelNumber:string note*:Annotation onlineInformation:uri owner:Reference parentDevice:Reference physicalCharacteristics:ProdCharacteristic property*:BackboneElement property.type!:CodeableConcept property.valueCode*:CodeableConcept property.valueQuantity*:Quantity quantity:Quantity safety*:CodeableConcept shelfLifeStorage*:ProductShelfLife specialization*:BackboneElement specialization.systemType!:string specialization.version:string type:CodeableConcept udiDeviceIdentifier*:BackboneElement udiDeviceIdentifier.deviceIdentifier!:string udiDeviceIdentifier.issuer!:uri udiDeviceIdentifier.jurisdiction!:uri url:uri version*:string",
+        "capability*:BackboneElement capability.description*:CodeableConcept capability.type!:CodeableConcept contact*:ContactPoint deviceName*:BackboneElement deviceName.name!:string deviceName.type!:code identifier*:Identifier languageCode*:CodeableConcept manufacturer[x]:string|Reference material*:BackboneElement material.allergenicIndicator:boolean material.alternate:boolean material.substance!:CodeableConcept modelNumber:string note*:Annotation onlineInformation:uri owner:Reference parentDevice:Reference physicalCharacteristics:ProdCharacteristic property*:BackboneElement property.type!:CodeableConcept property.valueCode*:CodeableConcept property.valueQuantity*:Quantity quantity:Quantity safety*:CodeableConcept shelfLifeStorage*:ProductShelfLife specialization*:BackboneElement specialization.systemType!:string specialization.version:string type:CodeableConcept udiDeviceIdentifier*:BackboneElement udiDeviceIdentifier.deviceIdentifier!:string udiDeviceIdentifier.issuer!:uri udiDeviceIdentifier.jurisdiction!:uri url:uri version*:string",
     ),
     (
         "DeviceMetric",
@@ -407,7 +409,7 @@ pub(super) static TYPES: &[(&str, Kind, &str, &str)] = &[
         "EvidenceVariable",
         Kind::Resource,
         "DomainResource",
-        "approvalDate:date author*:ContactDetail characteristic*:BackboneElement characteristic.definitionByCombination.characteristic!*:@EvidenceVariable.characteristic characteristic.definitionByCombination.code!:code characteristic.definitionByCombination.threshold:positiveInt characteristic.definitionByCombination:BackboneElement characteristic.definitionByTypeAndValue.device:Reference characteristic.definitionByTypeAndValue.method*:CodeableConcept characteristic.definitionByTypeAndValue.offset:CodeableConcept characteristic.definitionByTypeAndValue.type!:CodeableConcept characteristic.definitionByTypeAndValue.value[x]!:CodeableConcept|boolean|Quantity|Range|Reference|id characteristic.definitionByTypeAndValue:BackboneElement characteristic.definitionCanonical:canonical characteristic.definitionCodeableConcept:CodeableConcept characteristic.definitionExpression:Expression characteristic.definitionId:id characteristic.definitionReference:Reference characteristic.description:markdown characteristic.duration[x]:Quantity|Range characteristic.exclude:boolean characteristic.instances[x]:Quantity|Range characteristic.linkId:id characteristic.note*:Annotation characteristic.timeFromEvent*:BackboneElement characteristic.timeFromEvent.description:markdown characteristic.timeFromEvent.event[x]:CodeableConcept|Reference|dateTime|id characteristic.timeFromEvent.note*:Annotation characteristic.timeFromEvent.quantity:Quantity characteristic.timeFromEvent.range:Range contact*:ContactDetail copyright:markdown date:dateTime description:markdown editor*:ContactDetail effectivePeriod:Period endorser*:ContactDetail identifier*:Identifier jurisdiction*:CodeableConcept lastReviewDate:date name:string note*:Annotation publisher:string relatedArtifact*:RelatedArtifact reviewer*:ContactDetail shortTitle:string status!?:code subtitle:string title:string topic*:CodeableConcept type:code url:uri useContext*:UsageContext version:string",
+        "approvalDate:date author*:ContactDetail characteristic*:BackboneElement characteristic.description:string characteristic.exclude:boolean contact*:ContactDetail copyright:markdown date:dateTime description:markdown editor*:ContactDetail effectivePeriod:Period endorser*:ContactDetail identifier*:Identifier jurisdiction*:CodeableConcept lastReviewDate:date name:string note*:Annotation publisher:string relatedArtifact*:RelatedArtifact reviewer*:ContactDetail shortTitle:string status!?:code subtitle:string title:string topic*:CodeableConcept type:code url:uri useContext*:UsageContext version:string",
     ),
     (
         "ExampleScenario",
@@ -473,7 +475,7 @@ pub(super) static TYPES: &[(&str, Kind, &str, &str)] = &[
         "HealthcareService",
         Kind::Resource,
         "DomainResource",
-        "active?:boolean appointmentRequired:boolean availabilityExceptions:string availableTime*:BackboneElement availableTime.allDay:boolean availableTime.availableEndTime:time availableTime.availableStartTime:time availableTime.daysOfWeek*:code category*:CodeableConcept characteristic*:CodeableConcept comment:string communication*:CodeableConcept coverageArea*:Reference eligibility*:BackboneElement eligibility.code:CodeableConcept eligibility.comment:markdown endpoint*:Reference extraDetails:markdown identifier*:Identifier location*:Reference name:string notAvailable*:BackboneElement notAvailable.description!:string notAvailable.during:Period offeredIn*:Reference photo:Attachment program*:CodeableConcept providedBy:Reference referralMethod*:CodeableConcept serviceProvisionCode*:CodeableConcept specialty*:CodeableConcept telecom*:ContactPoint type*:CodeableConcept",
+        "active?:boolean appointmentRequired:boolean availabilityExceptions:string availableTime*:BackboneElement availableTime.allDay:boolean availableTime.availableEndTime:time availableTime.availableStartTime:time availableTime.daysOfWeek*:code category*:CodeableConcept characteristic*:CodeableConcept comment:string communication*:CodeableConcept coverageArea*:Reference eligibility*:BackboneElement eligibility.code:CodeableConcept eligibility.comment:markdown endpoint*:Reference extraDetails:markdown identifier*:Identifier location*:Reference name:string notAvailable*:BackboneElement notAvailable.description!:string notAvailable.during:Period photo:Attachment program*:CodeableConcept providedBy:Reference referralMethod*:CodeableConcept serviceProvisionCode*:CodeableConcept specialty*:CodeableConcept telecom*:ContactPoint type*:CodeableConcept",
     ),
     (
         "HumanName",
@@ -689,7 +691,7 @@ pub(super) static TYPES: &[(&str, Kind, &str, &str)] = &[
         "Meta",
         Kind::Datatype,
         "Element",
-        "account:Reference accounts*:Reference author:Reference compartment*:Reference deleted:boolean lastUpdated:instant onBehalfOf:Reference profile*:canonical project:uri security*:Coding source:uri tag*:Coding versionId:id",
+        "lastUpdated:instant profile*:canonical security*:Coding source:uri tag*:Coding versionId:id",
     ),
     (
         "MolecularSequence",
@@ -721,7 +723,7 @@ pub(super) static TYPES: &[(&str, Kind, &str, &str)] = &[
         "ObservationDefinition",
         Kind::Resource,
         "DomainResource",
-        "abnormalCodedValueSet:Reference category*:CodeableConcept code!:CodeableConcept criticalCodedValueSet:Reference identifier*:Identifier method:CodeableConcept multipleResultsAllowed:boolean normalCodedValueSet:Reference permittedDataType*:code preferredReportName:string publisher:Reference qualifiedInterval*:BackboneElement qualifiedInterval.age:Range qualifiedInterval.appliesTo*:CodeableConcept qualifiedInterval.category:code qualifiedInterval.condition:string qualifiedInterval.context:CodeableConcept qualifiedInterval.gender:code qualifiedInterval.gestationalAge:Range qualifiedInterval.range:Range quantitativeDetails.conversionFactor:decimal quantitativeDetails.customaryUnit:CodeableConcept quantitativeDetails.decimalPrecision:integer quantitativeDetails.unit:CodeableConcept quantitativeDetails:BackboneElement validCodedValueSet:Reference",
+        "abnormalCodedValueSet:Reference category*:CodeableConcept code!:CodeableConcept criticalCodedValueSet:Reference identifier*:Identifier method:CodeableConcept multipleResultsAllowed:boolean normalCodedValueSet:Reference permittedDataType*:code preferredReportName:string qualifiedInterval*:BackboneElement qualifiedInterval.age:Range qualifiedInterval.appliesTo*:CodeableConcept qualifiedInterval.category:code qualifiedInterval.condition:string qualifiedInterval.context:CodeableConcept qualifiedInterval.gender:code qualifiedInterval.gestationalAge:Range qualifiedInterval.range:Range quantitativeDetails.conversionFactor:decimal quantitativeDetails.customaryUnit:CodeableConcept quantitativeDetails.decimalPrecision:integer quantitativeDetails.unit:CodeableConcept quantitativeDetails:BackboneElement validCodedValueSet:Reference",
     ),
     (
         "OperationDefinition",
@@ -897,7 +899,7 @@ pub(super) static TYPES: &[(&str, Kind, &str, &str)] = &[
         "ResearchStudy",
         Kind::Resource,
         "DomainResource",
-        "arm*:BackboneElement arm.description:string arm.name!:string arm.type:CodeableConcept associatedParty*:BackboneElement associatedParty.classifier*:CodeableConcept associatedParty.name:string associatedParty.party:Reference associatedParty.period*:Period associatedParty.role!:CodeableConcept category*:CodeableConcept classifier*:CodeableConcept comparisonGroup*:BackboneElement comparisonGroup.description:markdown comparisonGroup.intendedExposure*:Reference comparisonGroup.linkId:id comparisonGroup.name!:string comparisonGroup.observedGroup:Reference comparisonGroup.type:CodeableConcept condition*:CodeableConcept contact*:ContactDetail description:markdown descriptionSummary:markdown enrollment*:Reference focus*:CodeableConcept identifier*:Identifier keyword*:CodeableConcept label*:BackboneElement label.type:CodeableConcept label.value:string location*:CodeableConcept name:string note*:Annotation objective*:BackboneElement objective.description:markdown objective.name:string objective.type:CodeableConcept outcomeMeasure*:BackboneElement outcomeMeasure.description:markdown outcomeMeasure.name:string outcomeMeasure.reference:Reference outcomeMeasure.type*:CodeableConcept partOf*:Reference period:Period phase:CodeableConcept primaryPurposeType:CodeableConcept principalInvestigator:Reference progressStatus*:BackboneElement progressStatus.actual:boolean progressStatus.period:Period progressStatus.state!:CodeableConcept protocol*:Reference reasonStopped:CodeableConcept recruitment.actualGroup:Reference recruitment.actualNumber:unsignedInt recruitment.eligibility:Reference recruitment.targetNumber:unsignedInt recruitment:BackboneElement region*:CodeableConcept relatedArtifact*:RelatedArtifact result*:Reference site*:Reference sponsor:Reference status!?:code studyDesign*:CodeableConcept title:string whyStopped:CodeableConcept",
+        "arm*:BackboneElement arm.description:string arm.name!:string arm.type:CodeableConcept category*:CodeableConcept condition*:CodeableConcept contact*:ContactDetail description:markdown enrollment*:Reference focus*:CodeableConcept identifier*:Identifier keyword*:CodeableConcept location*:CodeableConcept note*:Annotation objective*:BackboneElement objective.name:string objective.type:CodeableConcept partOf*:Reference period:Period phase:CodeableConcept primaryPurposeType:CodeableConcept principalInvestigator:Reference protocol*:Reference reasonStopped:CodeableConcept relatedArtifact*:RelatedArtifact site*:Reference sponsor:Reference status!?:code title:string",
     ),
     (
         "ResearchSubject",

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{At, Section, Span, phi, policy_file, transpose};
 use crate::decode::Caps;
 use crate::response_trim::{MAX_VIEWS, MediaRange, ResponseTrim, StatusRange, View};
-use crate::trim::{Program, Selector, Transform};
+use crate::profiles::{self, Profile};
+use crate::trim::{FhirPath, FhirRules, Others, Program, Rules, Selector, Transform, TypeRules};
 
 impl Section<'_> {
     /// `urls`: whether the policy judges URLs, and so those in what is trimmed.
@@ -94,24 +95,25 @@ impl Section<'_> {
 
     fn view(&mut self, at: &At<policy_file::View>, has_token: bool, urls: bool) -> Option<View> {
         let view = &at.value;
+        let trims = view.deny.as_ref().is_some_and(|deny| !deny.is_empty())
+            || view.allow.is_some()
+            || !view.transform.entries.is_empty()
+            || view.fhir.is_some();
         if view.when.is_some() && !has_token && self.whole {
             self.problems.error(
                 at.span,
                 "`when` asks for scopes, but this policy has no `oauth_scope` that would validate a token; add it",
             );
         }
-        if view.deny.is_none() && view.allow.is_none() && view.transform.entries.is_empty() && self.whole {
+        if !trims && self.whole {
             self.problems.warn(
                 at.span,
-                "this view lets the whole body pass; name what to `deny`, `allow` or `transform`",
+                "this view lets the whole body pass; name what to `deny`, `allow` or `transform`, or rules by `fhir` type",
             );
         }
         if view.allow.as_ref().is_some_and(Vec::is_empty) {
             self.problems.warn(at.span, "`allow` of nothing leaves an empty body");
         }
-        let trims = view.deny.as_ref().is_some_and(|deny| !deny.is_empty())
-            || view.allow.is_some()
-            || !view.transform.entries.is_empty();
         let deny = self.selectors(view.deny.as_deref().unwrap_or_default());
         let allow = view.allow.as_ref().map(|allow| self.selectors(allow));
         let mut transforms = Vec::new();
@@ -145,11 +147,14 @@ impl Section<'_> {
                 )
             })
         });
-        match Program::new(
-            deny?,
-            transpose(allow)?,
-            transforms.into_iter().collect::<Option<Vec<_>>>()?,
-        ) {
+        let fhir = view.fhir.as_ref().map(|fhir| self.fhir(fhir));
+        let rules = Rules {
+            deny: deny?,
+            allow: transpose(allow)?,
+            transforms: transforms.into_iter().collect::<Option<Vec<_>>>()?,
+            fhir: transpose(fhir)?,
+        };
+        match Program::compile(rules) {
             Ok(program) => Some(View {
                 when: transpose(when)?,
                 statuses: statuses?,
@@ -162,6 +167,106 @@ impl Section<'_> {
                 None
             }
         }
+    }
+
+    /// Rules by resource type: the profile's, with the view's own laid over them.
+    fn fhir(&mut self, at: &At<policy_file::Fhir>) -> Option<FhirRules> {
+        let fhir = &at.value;
+        let profile = match &fhir.profile {
+            None => None,
+            Some(profile) => Some((Profile::named(profile.value.as_str())?, profile.span)),
+        };
+        let mut rules = FhirRules {
+            tag: fhir.tag.unwrap_or(true),
+            ..FhirRules::default()
+        };
+        let mut removes = |name: &str| match name {
+            "narrative" => rules.narrative = true,
+            "reference_display" => rules.reference_display = true,
+            "attachments" => rules.attachments = true,
+            "extensions" => rules.extensions = true,
+            _ => {}
+        };
+        fhir.remove.iter().flatten().for_each(|group| removes(group.as_str()));
+        let mut whole = true;
+        if let Some((profile, span)) = profile {
+            profile.remove.iter().for_each(|name| removes(name));
+            rules.others = match profile.others {
+                profiles::Others::Keep => Others::Keep,
+                profiles::Others::Remove => Others::Remove,
+            };
+            rules.tag = fhir.tag.unwrap_or(profile.tag);
+            rules.all = self.of_profile(profile.all, span)?;
+            for (name, own) in profile.types() {
+                let own = self.of_profile(own, span)?;
+                rules.types.push((name.to_owned(), own));
+            }
+        }
+        if let Some(others) = fhir.others {
+            rules.others = match others {
+                policy_file::Others::Keep => Others::Keep,
+                policy_file::Others::Remove => Others::Remove,
+            };
+        }
+        if let Some(own) = &fhir.all {
+            match self.resource_rules(own) {
+                Some(own) => lay_over(&mut rules.all, own),
+                None => whole = false,
+            }
+        }
+        for (name, own) in &fhir.types.entries {
+            let Some(own) = self.resource_rules(own) else {
+                whole = false;
+                continue;
+            };
+            match rules.types.iter_mut().find(|(listed, _)| *listed == name.value) {
+                Some((_, rules)) => lay_over(rules, own),
+                None => rules.types.push((name.value.clone(), own)),
+            }
+        }
+        whole.then_some(rules)
+    }
+
+    fn resource_rules(&mut self, own: &policy_file::ResourceRules) -> Option<TypeRules> {
+        let deny = self.each(own.deny.as_deref(), fhir_path);
+        let allow = own.allow.as_ref().map(|allow| self.each(Some(allow), fhir_path));
+        let mut transforms = Some(Vec::new());
+        for (path, transform) in &own.transform.entries {
+            self.needs_key(transform.value == policy_file::Transform::Tokenize, transform.span);
+            match (fhir_path(path), &mut transforms) {
+                (Ok(path), Some(list)) => list.push((path, transform_of(transform.value))),
+                (Ok(_), None) => {}
+                (Err((span, text)), _) => {
+                    self.problems.error(span, text);
+                    transforms = None;
+                }
+            }
+        }
+        Some(TypeRules {
+            deny: deny?,
+            allow: transpose(allow)?,
+            transforms: transforms?,
+        })
+    }
+
+    /// The rules of a profile, which its tests show to be well written.
+    fn of_profile(&mut self, own: profiles::Rules, span: Span) -> Option<TypeRules> {
+        let path = |text: &str| FhirPath::parse(text).ok();
+        let transforms: Option<Vec<_>> = own
+            .transforms()
+            .map(|(text, name)| Some((path(text)?, Transform::from_name(name)?)))
+            .collect();
+        let transforms = transforms?;
+        let tokenizes = transforms.iter().any(|(_, transform)| *transform == Transform::Tokenize);
+        self.needs_key(tokenizes, span);
+        Some(TypeRules {
+            deny: own.deny().map(path).collect::<Option<_>>()?,
+            allow: match own.allow() {
+                Some(allow) => Some(allow.map(path).collect::<Option<_>>()?),
+                None => None,
+            },
+            transforms,
+        })
     }
 
     /// Compiles a list, noting each problem.
@@ -197,6 +302,20 @@ impl Section<'_> {
             }
         }
     }
+}
+
+/// What the view says is added to what goes, comes first among what is made coarser, and says anew what alone stays.
+fn lay_over(rules: &mut TypeRules, own: TypeRules) {
+    rules.deny.extend(own.deny);
+    if own.allow.is_some() {
+        rules.allow = own.allow;
+    }
+    let profile = std::mem::replace(&mut rules.transforms, own.transforms);
+    rules.transforms.extend(profile);
+}
+
+fn fhir_path(text: &At<String>) -> Result<FhirPath, (Span, String)> {
+    FhirPath::parse(&text.value).map_err(|why| (text.span, format!("`{}`: {why}", text.value)))
 }
 
 fn transform_of(transform: policy_file::Transform) -> Transform {

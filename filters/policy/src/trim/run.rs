@@ -464,11 +464,14 @@ impl<'a> Run<'a> {
                         (false, none) => none.unwrap_or(DROPPED),
                     })
                 }
-                Some(Ask::Display { then }) => {
-                    Some(frame.filter(|frame| frame.marks & CODED != 0).map_or(DROPPED, |_| *then))
-                }
+                Some(Ask::Display { then }) => Some(
+                    frame
+                        .filter(|frame| frame.marks & CODED != 0)
+                        .map_or(DROPPED, |_| *then),
+                ),
                 Some(Ask::Code { then }) => {
-                    if let Some(frame) = frame {
+                    // A concept called `code` says nothing of what `display` shows.
+                    if let (Some(frame), b'"') = (frame, byte) {
                         frame.marks |= CODED;
                     }
                     Some(*then)

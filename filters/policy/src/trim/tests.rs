@@ -7,6 +7,9 @@ use proptest::prelude::*;
 use super::selector::Segment;
 use super::*;
 
+mod fhir;
+mod filters;
+
 // --- helpers ---------------------------------------------------------------------------------------------------
 
 fn selectors(texts: &[&str]) -> Vec<Selector> {
@@ -21,6 +24,7 @@ struct Rules {
     deny: Vec<Selector>,
     allow: Option<Vec<Selector>>,
     transforms: Vec<(Selector, Transform)>,
+    fhir: Option<FhirRules>,
 }
 
 fn deny(texts: &[&str]) -> Rules {
@@ -49,13 +53,26 @@ impl Rules {
         self.deny.extend(other.deny);
         self.allow = self.allow.or(other.allow);
         self.transforms.extend(other.transforms);
+        self.fhir = self.fhir.or(other.fhir);
         self
     }
 
-    fn trimmer(&self, limits: Limits) -> Trimmer {
-        let program = Program::new(self.deny.clone(), self.allow.clone(), self.transforms.clone()).expect("small");
-        Trimmer::new(Arc::new(program), Some(Arc::new(pseudonym)), limits).expect("has pseudonyms")
+    fn compiled(&self) -> Result<Program, ProgramError> {
+        Program::compile(super::Rules {
+            deny: self.deny.clone(),
+            allow: self.allow.clone(),
+            transforms: self.transforms.clone(),
+            fhir: self.fhir.clone(),
+        })
     }
+
+    fn trimmer(&self, limits: Limits) -> Trimmer {
+        trimmer(&Arc::new(self.compiled().expect("small")), limits)
+    }
+}
+
+fn trimmer(program: &Arc<Program>, limits: Limits) -> Trimmer {
+    Trimmer::new(Arc::clone(program), Some(Arc::new(pseudonym)), limits).expect("has pseudonyms")
 }
 
 fn pseudonym(value: &[u8]) -> String {
@@ -70,7 +87,11 @@ fn pseudonym(value: &[u8]) -> String {
 type Outcome = Result<(Vec<u8>, Counts), TrimError>;
 
 fn run(rules: &Rules, limits: Limits, chunks: &[&[u8]]) -> Outcome {
-    let mut trimmer = rules.trimmer(limits);
+    run_program(&Arc::new(rules.compiled().expect("small")), limits, chunks)
+}
+
+fn run_program(program: &Arc<Program>, limits: Limits, chunks: &[&[u8]]) -> Outcome {
+    let mut trimmer = trimmer(program, limits);
     let mut out = Vec::new();
     for (at, chunk) in chunks.iter().enumerate() {
         let before = out.len();
@@ -85,11 +106,13 @@ fn run(rules: &Rules, limits: Limits, chunks: &[&[u8]]) -> Outcome {
 
 /// The outcome, which must be the same in one piece, byte by byte, with empty chunks, a late end, and in every two pieces.
 fn every_way_within(rules: &Rules, limits: Limits, body: &[u8]) -> Outcome {
-    let whole = run(rules, limits, &[body]);
+    let program = Arc::new(rules.compiled().expect("small"));
+    let rules = &program;
+    let whole = run_program(rules, limits, &[body]);
     let bytes: Vec<&[u8]> = body.chunks(1).collect();
     if !bytes.is_empty() {
         assert_eq!(
-            run(rules, limits, &bytes),
+            run_program(rules, limits, &bytes),
             whole,
             "byte by byte: {}",
             body.escape_ascii()
@@ -99,7 +122,7 @@ fn every_way_within(rules: &Rules, limits: Limits, body: &[u8]) -> Outcome {
         for at in 0..=body.len() {
             let (left, right) = body.split_at(at);
             assert_eq!(
-                run(rules, limits, &[left, right]),
+                run_program(rules, limits, &[left, right]),
                 whole,
                 "cut at {at}: {}",
                 body.escape_ascii()
@@ -997,6 +1020,7 @@ fn any_rules() -> impl Strategy<Value = Rules> {
             deny,
             allow,
             transforms,
+            fhir: None,
         })
 }
 
