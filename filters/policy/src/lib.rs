@@ -10,6 +10,7 @@
 //! | [`phi`], [`pseudonym`] | phi-url |
 //! | [`mod@cache_control`] | cache-control |
 //! | [`trim`], [`response_trim`] | response-trim |
+//! | [`inventory`] | which fields bodies have |
 //! | [`decode`], [`framing`] | content codings and records, while they stream |
 //! | [`chain`], [`answer`], [`audit`] | the filters over one stream, what denied callers are told, what is recorded |
 
@@ -58,6 +59,7 @@ pub mod document;
 pub mod fhir;
 pub mod framing;
 pub mod head;
+pub mod inventory;
 pub mod oauth_scope;
 pub mod phi;
 pub mod policy_file;
