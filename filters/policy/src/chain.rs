@@ -38,7 +38,7 @@ use crate::fhir;
 use crate::head::{Edit, RequestHead};
 use crate::oauth_scope::{Call, Finding, Mode};
 use crate::phi::{self, Judgement, Outcome, Scene};
-use crate::response_trim::{Pipe, ResponseTrim, Views, prepare, steer};
+use crate::response_trim::{Observer, Pipe, ResponseTrim, Views, prepare, steer};
 use crate::route::{Facts, Governs, Why};
 use crate::scope::{Holder, ScopeSet};
 use crate::sender::Connection;
@@ -151,7 +151,7 @@ impl Connection for Certificateless {
 }
 
 /// What is to be counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Counter {
     /// A request was denied, for the reason of that code.
     Denied(&'static str),
@@ -159,15 +159,26 @@ pub enum Counter {
     ShadowDenied(&'static str),
     /// The glass was broken.
     BreakGlass,
+    /// Fields were seen under `mode: observe`, so many times: the route, the media type, the path.
+    Field(Box<str>, u32),
 }
 
 impl Counter {
     /// The metric's name.
-    pub fn name(self) -> String {
+    pub fn name(&self) -> String {
         match self {
             Counter::Denied(code) => format!("scrim_denied_{code}"),
             Counter::ShadowDenied(code) => format!("scrim_shadow_denied_{code}"),
             Counter::BreakGlass => "scrim_break_glass".to_owned(),
+            Counter::Field(name, _) => format!("scrim_field.{name}"),
+        }
+    }
+
+    /// By how much it grows.
+    pub fn amount(&self) -> u64 {
+        match self {
+            Counter::Field(_, amount) => u64::from(*amount),
+            _ => 1,
         }
     }
 }
@@ -233,6 +244,8 @@ pub struct Stream<const FILTERS: u8> {
     policy: Option<usize>,
     /// Whether the policy file's own routes chose, and not the proxy's metadata.
     by_file: bool,
+    /// What the response is, for metrics of its fields.
+    media_type: &'static str,
     /// Which views this caller gets.
     views: Views,
     /// It would replace what its sender reads trimmed.
@@ -280,6 +293,8 @@ enum BodyState {
         status: u16,
         pipe: Option<Box<Pipe>>,
     },
+    /// Its fields are counted, and it passes.
+    Observing(Box<Observer>),
     /// It was refused; nothing more passes.
     Refused,
 }
@@ -299,6 +314,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             compiled,
             policy: None,
             by_file: false,
+            media_type: "",
             views: Views::default(),
             write_back: false,
             format: Format::Problem,

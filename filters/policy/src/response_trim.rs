@@ -14,6 +14,7 @@
 //!    creates (`If-None-Match: *`) or the policy says `write_back: allow`.
 //! 9. Under `mode: observe` nothing is changed, removed or refused.
 
+mod observe;
 mod pipe;
 mod steer;
 
@@ -28,6 +29,7 @@ use crate::trim::Program;
 
 pub use self::pipe::Plan;
 
+pub(crate) use self::observe::Observer;
 pub(crate) use self::pipe::Pipe;
 pub(crate) use self::steer::{prepare, steer};
 
@@ -234,6 +236,22 @@ impl ResponseTrim {
         };
         let mut candidates = self.views.iter().enumerate().filter(|(index, _)| views.has(*index));
         candidates.find(|(_, view)| fits(view))
+    }
+
+    /// Looks on at a response with a body: the view that it would get, and why it would be refused.
+    pub(crate) fn observe(
+        &self,
+        head: &ResponseHead,
+        views: Views,
+    ) -> (Option<Observer>, Option<usize>, Option<Reason>) {
+        let view = self.view(views, head).map(|(index, _)| index);
+        match inspectable(head, self.events) {
+            Err(code) => (None, view, Some(Reason::Uninspectable(code))),
+            Ok(shape) => {
+                let refusal = view.is_none().then_some(Reason::NoView);
+                (Some(Observer::new(&shape, self.caps)), view, refusal)
+            }
+        }
     }
 
     /// Judges the response's head and edits it. `body`: whether a body comes; `head_request`: whether none comes since HEAD was asked; `views`: what

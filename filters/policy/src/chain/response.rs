@@ -4,7 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::handover::Bound;
-use super::{BodyState, BodyVerdict, CACHE_CONTROL, HELD_BYTES, OAUTH_SCOPE, PHI_URL, RESPONSE_TRIM, Stream, Verdict};
+use super::{
+    BodyState, BodyVerdict, CACHE_CONTROL, Counter, HELD_BYTES, OAUTH_SCOPE, PHI_URL, RESPONSE_TRIM, Stream, Verdict,
+};
 use crate::answer::{FilterKind, Reason};
 use crate::cache_control::validators::{self, Salt};
 use crate::cors::Cors;
@@ -64,6 +66,22 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             };
             if let Some(code) = code {
                 return Verdict::Deny(self.deny(withheld(status, code)));
+            }
+        }
+        if Self::has(RESPONSE_TRIM)
+            && let Some(trim) = policy.response_trim.as_ref().filter(|trim| trim.observe)
+            && !bodiless
+        {
+            let (observer, view, refusal) = trim.observe(head, self.views);
+            self.audit.view = view;
+            match &refusal {
+                Some(reason) => self.shadow(reason),
+                None => self.audit.allow(FilterKind::ResponseTrim),
+            }
+            if let Some(observer) = observer {
+                let kind = head.first("content-type").unwrap_or_default();
+                self.media_type = media_type(kind);
+                self.body = BodyState::Observing(Box::new(observer));
             }
         }
         if Self::has(RESPONSE_TRIM)
@@ -168,10 +186,38 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         }
     }
 
+    /// Counts the fields of a piece of the body, and tells them at its end.
+    fn observe(&mut self, piece: &[u8], end_of_stream: bool) {
+        let BodyState::Observing(observer) = &mut self.body else {
+            return;
+        };
+        let read = observer.push(piece, end_of_stream);
+        let fields = if end_of_stream { observer.fields() } else { Vec::new() };
+        if let Err(code) = read {
+            self.shadow(&Reason::Uninspectable(code));
+        }
+        if !end_of_stream {
+            return;
+        }
+        let route = self.audit.route.map(|why| why.to_string()).unwrap_or_default();
+        let route = route.replace('[', "_").replace(']', "");
+        for (path, count) in &fields {
+            // Envoy's metrics have dots between the parts of their names.
+            let path = path.replace("[]", "");
+            let name = format!("{route}.{}.{path}", self.media_type);
+            self.counters.push(Counter::Field(name.into(), *count));
+        }
+        self.audit.fields = fields;
+    }
+
     /// Judges a piece of the body: all that has come since the last [`BodyVerdict::Replace`].
     pub fn response_body(&mut self, piece: &[u8], end_of_stream: bool) -> BodyVerdict {
         if let BodyState::Proving { .. } = self.body {
             return self.prove(piece, end_of_stream);
+        }
+        if let BodyState::Observing(_) = self.body {
+            self.observe(piece, end_of_stream);
+            return BodyVerdict::Pass;
         }
         if self.waits(piece.len(), end_of_stream) {
             return BodyVerdict::Hold;
@@ -182,7 +228,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 return BodyVerdict::Pass;
             }
             // What still comes after a refusal is dropped, were it ever to come.
-            BodyState::Refused | BodyState::Proving { .. } => return BodyVerdict::Replace(Vec::new()),
+            BodyState::Refused | BodyState::Proving { .. } | BodyState::Observing(_) => {
+                return BodyVerdict::Replace(Vec::new());
+            }
             BodyState::Trimming { pipe, held } => (pipe, held),
         };
         let mut out = Vec::with_capacity(piece.len());
@@ -213,6 +261,24 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             }
         }
     }
+}
+
+/// A media type as part of a metric's name: what is no JSON that is known is `other`, so that an upstream can't make names.
+fn media_type(content_type: &[u8]) -> &'static str {
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    let known = [
+        ("application/fhir+json", "fhir_json"),
+        ("application/json", "json"),
+        ("application/problem+json", "problem_json"),
+        ("application/fhir+ndjson", "fhir_ndjson"),
+        ("application/x-ndjson", "ndjson"),
+        ("application/ndjson", "ndjson"),
+        ("application/json-seq", "json_seq"),
+    ];
+    let found = known
+        .iter()
+        .find(|(name, _)| essence.trim_ascii().eq_ignore_ascii_case(name.as_bytes()));
+    found.map_or("other", |(_, short)| short)
 }
 
 /// Why a response that can't be inspected is kept back; an error keeps its status.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{At, Section, Span, phi, policy_file, transpose};
 use crate::decode::Caps;
-use crate::response_trim::{MAX_VIEWS, MediaRange, ResponseTrim, StatusRange, View};
 use crate::profiles::{self, Profile};
+use crate::response_trim::{MAX_VIEWS, MediaRange, ResponseTrim, StatusRange, View};
 use crate::trim::{FhirPath, FhirRules, Others, Program, Rules, Selector, Transform, TypeRules};
 
 impl Section<'_> {
@@ -257,7 +257,9 @@ impl Section<'_> {
             .map(|(text, name)| Some((path(text)?, Transform::from_name(name)?)))
             .collect();
         let transforms = transforms?;
-        let tokenizes = transforms.iter().any(|(_, transform)| *transform == Transform::Tokenize);
+        let tokenizes = transforms
+            .iter()
+            .any(|(_, transform)| *transform == Transform::Tokenize);
         self.needs_key(tokenizes, span);
         Some(TypeRules {
             deny: own.deny().map(path).collect::<Option<_>>()?,
