@@ -49,6 +49,7 @@
 //! assert_eq!(trimmer.counts().removed, 1);
 //! ```
 
+mod fate;
 mod fault;
 mod fhir;
 mod filter;
@@ -66,6 +67,7 @@ mod value;
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::fate::Fate;
 pub use self::fault::{Fault, TrimError};
 pub use self::fhir::{FhirPath, FhirPathError, FhirRules, Others, TypeRules};
 pub use self::program::{Program, ProgramError, Rules};
@@ -125,6 +127,7 @@ pub struct Trimmer {
     program: Arc<Program>,
     tokens: Option<Arc<Pseudonymise>>,
     limits: Limits,
+    year: Option<u16>,
     state: State,
     /// What came from a value's first byte on, as long as it is not known what becomes of the value.
     held: Vec<u8>,
@@ -149,10 +152,17 @@ impl Trimmer {
             program,
             tokens,
             limits,
+            year: None,
             state,
             held: Vec::new(),
             failed: None,
         })
+    }
+
+    /// Gives the current year, which [`Transform::BirthYear`] needs: without it, it masks.
+    pub fn with_year(mut self, year: Option<u16>) -> Trimmer {
+        self.year = year;
+        self
     }
 
     /// Takes the next bytes of the body and appends to `out` what may pass. `end` says that no more come.
@@ -215,7 +225,9 @@ impl Trimmer {
     ) -> Result<Option<usize>, TrimError> {
         let before = out.len();
         let tokens = self.tokens.as_deref();
-        let mut run = Run::new(&self.program, tokens, &self.limits, &mut self.state, chunk, out).with_rewrite(rewrite);
+        let mut run = Run::new(&self.program, tokens, &self.limits, &mut self.state, chunk, out)
+            .with_rewrite(rewrite)
+            .with_year(self.year);
         let result = run.feed().and_then(|()| if end { run.finish() } else { Ok(()) });
         let waits = run.waits();
         let base = self.state.base;

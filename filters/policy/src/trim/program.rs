@@ -1263,7 +1263,7 @@ impl Program {
     }
 
     /// Whether nothing below a node is removed, replaced or added.
-    fn is_whole(&self, from: u32) -> bool {
+    pub(super) fn is_whole(&self, from: u32) -> bool {
         let (mut seen, mut todo) = (BTreeSet::from([from]), vec![from]);
         while let Some(id) = todo.pop() {
             let Some(node) = self.nodes.get(id as usize) else {

@@ -150,6 +150,8 @@ pub(super) struct Run<'a> {
     program: &'a Program,
     tokens: Option<&'a Pseudonymise>,
     rewrite: Option<&'a Rewrite<'a>>,
+    /// The current one.
+    year: Option<u16>,
     limits: &'a Limits,
     state: &'a mut State,
     chunk: &'a [u8],
@@ -176,6 +178,7 @@ impl<'a> Run<'a> {
             program,
             tokens,
             rewrite: None,
+            year: None,
             limits,
             state,
             chunk,
@@ -190,6 +193,12 @@ impl<'a> Run<'a> {
     /// Rewrites with this.
     pub(super) fn with_rewrite(mut self, rewrite: Option<&'a Rewrite<'a>>) -> Self {
         self.rewrite = rewrite;
+        self
+    }
+
+    /// In this year.
+    pub(super) fn with_year(mut self, year: Option<u16>) -> Self {
+        self.year = year;
         self
     }
 
@@ -641,7 +650,7 @@ impl<'a> Run<'a> {
         };
         let changed = rewritten.unwrap_or_else(|| {
             let fitting = if *too_long { Transform::Mask } else { transform };
-            fitting.apply(held, self.tokens, plain, self.out);
+            fitting.apply(held, self.tokens, self.year, plain, self.out);
             true
         });
         // Others were counted when they began.
