@@ -737,7 +737,7 @@ mod tests {
             "polcies": {},
             "issuers": {"e": {"issuer": "i", "audiences": [], "algorithms": ["RS255"], "jwks": {"remote": {"cluster": "c", "url": "ftp://u"}}}},
             "policies": {
-                "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?(@.b)]"]}]}},
+                "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?length(@.b)>1]"]}]}},
                 "q": {"oauth_scope": {"issuers": ["f"], "require": "user/Patient.sr"}},
             },
             "routes": [{"match": {"path": "x"}, "policy": "r"}],
@@ -748,7 +748,7 @@ mod tests {
             "`RS255`",
             "`ftp://u`",
             "`phy`",
-            "$.a[?(@.b)]",
+            "$.a[?length(@.b)>1]",
             "`f`",
             "user/Patient.sr",
             "`x`",

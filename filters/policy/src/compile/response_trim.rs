@@ -323,13 +323,117 @@ fn fhir_path(text: &At<String>) -> Result<FhirPath, (Span, String)> {
 fn transform_of(transform: policy_file::Transform) -> Transform {
     match transform {
         policy_file::Transform::Year => Transform::Year,
-        policy_file::Transform::BirthYear => Transform::Mask, // BirthYear
-        policy_file::Transform::YearMonth => Transform::Mask, // YearMonth
-        policy_file::Transform::Zip3 => Transform::Mask,      // Zip3
-        policy_file::Transform::Round => Transform::Mask,     // Round
+        policy_file::Transform::BirthYear => Transform::BirthYear,
+        policy_file::Transform::YearMonth => Transform::YearMonth,
+        policy_file::Transform::Zip3 => Transform::Mask,  // Zip3
+        policy_file::Transform::Round => Transform::Mask, // Round
         policy_file::Transform::Last4 => Transform::Last4,
         policy_file::Transform::Mask => Transform::Mask,
         policy_file::Transform::Tokenize => Transform::Tokenize,
         policy_file::Transform::Null => Transform::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Compiled, Node, Problems};
+    use crate::chain::ALL;
+    use serde_json::{Value as Json, json};
+
+    /// What is told of a `response_trim` section.
+    fn told(section: Json, key: bool) -> Vec<String> {
+        let mut document = json!({
+            "version": "1",
+            "policies": {"p": {"response_trim": section}},
+            "routes": [{"match": {}, "policy": "p"}],
+        });
+        if key {
+            document["keys"] = json!({"pseudonyms": {"env": "K"}});
+        }
+        let mut problems = Problems::default();
+        let secret = "c2NyaW0gY2hlY2tzIHdpdGggYSBzdGFuZC1pbiBrZXk=".to_owned();
+        Compiled::new::<ALL>(&Node::from_json(&document), &|_| Some(secret.clone()), &mut problems);
+        problems.iter().map(|problem| problem.message.clone()).collect()
+    }
+
+    fn view(view: Json) -> Json {
+        json!({ "views": [view] })
+    }
+
+    #[test]
+    fn what_is_right_is_told_nothing() {
+        for section in [
+            view(json!({"deny": ["$..telecom[?@.system == 'phone']"]})),
+            view(json!({"status": ["4xx", 404], "content_type": ["application/*"], "deny": ["$.a"]})),
+            view(
+                json!({"fhir": {"types": {"Patient": {"allow": ["name.family"], "transform": {"birthDate": "birth-year"}}}}}),
+            ),
+            view(json!({"fhir": {"profile": "demographics", "types": {"Coverage": {"deny": ["note"]}}, "tag": false}})),
+            view(
+                json!({"fhir": {"remove": ["narrative", "extensions"], "others": "remove", "unsafe": ["Patient.active"]}}),
+            ),
+            json!({"views": [{"status": ["4xx"], "allow": ["$.a"]}, {"deny": ["$.b"]}], "errors": "replace", "event_stream": "trim",
+                "write_back": "allow", "decode": {"max_size": 1, "max_ratio": 1}}),
+        ] {
+            assert_eq!(told(section.clone(), false), [""; 0], "{section}");
+        }
+        for profile in ["safe-harbor", "limited-data-set", "clinical-no-narrative"] {
+            assert_eq!(
+                told(view(json!({"fhir": {"profile": profile}})), true),
+                [""; 0],
+                "{profile}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_mend() {
+        let views = |n: usize| json!({"views": vec![json!({"status": [200], "deny": ["$.a"]}); n]});
+        for (section, part) in [
+            (view(json!({})), "lets the whole body pass"),
+            (
+                view(json!({"status": ["99"], "deny": ["$.a"]})),
+                "`99` is no status of a response; write `200` or `4xx`",
+            ),
+            (
+                view(json!({"content_type": ["json"], "deny": ["$.a"]})),
+                "`json` is no media type",
+            ),
+            (
+                view(json!({"fhir": {"types": {"Patient": {"deny": ["$.name"]}}}})),
+                "`$.name`: ",
+            ),
+            (
+                view(json!({"fhir": {"all": {"transform": {"a..": "mask"}}}})),
+                "`a..`: ",
+            ),
+            (
+                view(json!({"fhir": {"all": {"transform": {"id": "tokenize"}}}})),
+                "keys.pseudonyms",
+            ),
+            (view(json!({"fhir": {"profile": "hipaa"}})), "unknown value `hipaa`"),
+            (view(json!({"deny": ["$[?length(@.a) > 1]"]})), "$[?length(@.a) > 1]"),
+            (
+                json!({"views": [{"deny": ["$.a"]}], "mode": "observe"}),
+                "under `observe` nothing is trimmed",
+            ),
+            (
+                json!({"views": [{"deny": ["$.a"]}], "decode": {"max_size": 0}}),
+                "a body of no bytes",
+            ),
+            (
+                json!({"views": [{"deny": ["$.a"]}], "decode": {"max_ratio": 0}}),
+                "the ratio is a whole number",
+            ),
+            (
+                json!({"views": [{"deny": ["$.a"]}, {"deny": ["$.b"]}]}),
+                "never reached",
+            ),
+            (views(65), "at most 64 views"),
+        ] {
+            let told = told(section.clone(), false);
+            assert!(told.iter().any(|line| line.contains(part)), "{section}: {told:?}");
+        }
+        assert_eq!(told(views(64), false), [""; 0]);
     }
 }

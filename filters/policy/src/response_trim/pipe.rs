@@ -38,7 +38,8 @@ struct Maker {
 
 impl Maker {
     fn make(&self) -> Result<Trimmer, PseudonymsMissing> {
-        Trimmer::new(Arc::clone(&self.program), self.tokens.clone(), Limits::default())
+        let trimmer = Trimmer::new(Arc::clone(&self.program), self.tokens.clone(), Limits::default())?;
+        Ok(trimmer.with_year(self.year))
     }
 }
 
