@@ -393,7 +393,7 @@ impl<'a> Run<'a> {
     #[inline]
     fn plain_string(&self, i: usize, byte: u8) -> Option<usize> {
         if byte == b'"' {
-            scan::plain_string(self.chunk, i.wrapping_add(1)).ok()
+            scan::plain_string(self.chunk, i.wrapping_add(1))
         } else {
             None
         }
@@ -474,7 +474,7 @@ impl<'a> Run<'a> {
     #[inline]
     fn scan_name(&mut self, start: usize, from: usize) -> Result<Option<usize>, Stop> {
         if start != from
-            && let Ok(after) = scan::plain_string(self.chunk, from)
+            && let Some(after) = scan::plain_string(self.chunk, from)
             && after.wrapping_sub(from) <= self.limits.max_name
         {
             return Ok(Some(after));

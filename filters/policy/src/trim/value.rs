@@ -128,7 +128,7 @@ impl ValueScan {
                     if chunk.get(value) != Some(&b'"') {
                         return (i, at);
                     }
-                    let Ok(after) = whole_string(chunk, value.wrapping_add(1)) else {
+                    let Some(after) = whole_string(chunk, value.wrapping_add(1)) else {
                         return (i, at);
                     };
                     let colon = skip_space(chunk, after);
@@ -139,7 +139,7 @@ impl ValueScan {
                 }
                 let Some(&byte) = chunk.get(value) else { return (i, at) };
                 let after = match byte {
-                    b'"' => whole_string(chunk, value.wrapping_add(1)).ok(),
+                    b'"' => whole_string(chunk, value.wrapping_add(1)),
                     b'{' | b'[' => {
                         if self.open.depth >= self.room {
                             return (i, at);

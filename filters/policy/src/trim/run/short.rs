@@ -74,7 +74,7 @@ impl Run<'_> {
                         break;
                     }
                     let inner = i.wrapping_add(1);
-                    let Ok(named) = plain_string(chunk, inner) else { break };
+                    let Some(named) = plain_string(chunk, inner) else { break };
                     let name = chunk.get(inner..named.wrapping_sub(1)).unwrap_or_default();
                     let colon = skip_space(chunk, named);
                     if chunk.get(colon) != Some(&b':') || name.len() >= self.limits.max_name {
@@ -100,7 +100,7 @@ impl Run<'_> {
                 };
                 let Some(&byte) = chunk.get(seen.value) else { break };
                 let after = match byte {
-                    b'"' => whole_string(chunk, seen.value.wrapping_add(1)).ok(),
+                    b'"' => whole_string(chunk, seen.value.wrapping_add(1)),
                     b'{' | b'[' => {
                         self.leave(&going);
                         self.state.node = child;
