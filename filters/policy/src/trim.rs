@@ -50,6 +50,7 @@
 //! ```
 
 mod fault;
+mod marks;
 mod program;
 mod run;
 mod scan;

@@ -4,6 +4,7 @@ mod short;
 
 use std::ops::Range;
 
+use super::marks::Marks;
 use super::program::{Action, Program};
 use super::scan::{self, Stop, StringScan, skip_space};
 use super::transform::{self, Pseudonymise, Rewrite, Transform};
@@ -31,6 +32,7 @@ pub(super) struct State {
     /// That value does not fit.
     too_long: bool,
     value: ValueScan,
+    marks: Marks,
     pub(super) counts: Counts,
 }
 
@@ -49,6 +51,7 @@ impl State {
             held: Vec::new(),
             too_long: false,
             value: ValueScan::new(),
+            marks: Marks::default(),
             counts: Counts::default(),
         }
     }
@@ -59,7 +62,7 @@ impl State {
         let frames = self.frames.capacity().saturating_mul(size_of::<Frame>());
         [&self.name, &self.plain, &self.held]
             .iter()
-            .fold(frames.saturating_add(self.value.memory()), |sum, bytes| {
+            .fold(frames.saturating_add(self.value.memory()).saturating_add(self.marks.memory()), |sum, bytes| {
                 sum.saturating_add(bytes.capacity())
             })
     }
@@ -157,15 +160,17 @@ impl<'a> Run<'a> {
     /// Takes the whole chunk.
     pub(super) fn feed(&mut self) -> Result<(), Stop> {
         let mut i = 0;
+        let mut marks = std::mem::take(&mut self.state.marks);
+        marks.clear();
         loop {
             if let Fate::Judge = self.state.fate {
-                match self.judge(i)? {
+                match self.judge(&mut marks, i)? {
                     Some(next) => i = next,
                     None => break,
                 }
             } else {
                 let start = i;
-                let (next, ended) = self.state.value.scan(self.chunk, i)?;
+                let (next, ended) = self.state.value.scan(&mut marks, self.chunk, i)?;
                 i = next;
                 self.pass(start..i);
                 if !ended {
@@ -174,6 +179,7 @@ impl<'a> Run<'a> {
                 self.end_value();
             }
         }
+        self.state.marks = marks;
         if let Key::Here(range) = self.state.key.clone() {
             self.state.name.clear();
             self.state
@@ -206,9 +212,9 @@ impl<'a> Run<'a> {
     }
 
     /// Reads structure from `i` on, up to a value whose fate is decided; nothing when the chunk ends first.
-    fn judge(&mut self, mut i: usize) -> Result<Option<usize>, Stop> {
+    fn judge(&mut self, marks: &mut Marks, mut i: usize) -> Result<Option<usize>, Stop> {
         loop {
-            i = self.hurry(i)?;
+            i = self.hurry(marks, i)?;
             if !matches!(self.state.fate, Fate::Judge) {
                 return Ok(Some(i));
             }
@@ -330,20 +336,7 @@ impl<'a> Run<'a> {
                 }
                 self.lead();
                 self.copy(i..i.wrapping_add(1));
-                let object = byte == b'{';
-                let node = self.state.node;
-                self.state.frames.push(Frame {
-                    node,
-                    index: 0,
-                    object,
-                    any: false,
-                });
-                self.state.at = if object {
-                    At::FirstName
-                } else {
-                    self.state.node = self.program.element(node, 0);
-                    At::FirstElement
-                };
+                self.enter(self.state.node, byte == b'{');
                 return Ok(false);
             }
             Action::Keep => {
@@ -387,6 +380,23 @@ impl<'a> Run<'a> {
             .value
             .begin(self.limits.max_depth.saturating_sub(self.state.frames.len()));
         Ok(true)
+    }
+
+    /// A container opens whose children are judged one by one.
+    #[inline]
+    fn enter(&mut self, node: u32, object: bool) {
+        self.state.frames.push(Frame {
+            node,
+            index: 0,
+            object,
+            any: false,
+        });
+        self.state.at = if object {
+            At::FirstName
+        } else {
+            self.state.node = self.program.element(node, 0);
+            At::FirstElement
+        };
     }
 
     /// The short way for the commonest value, a string without escapes in one chunk: the position after it.
@@ -582,6 +592,16 @@ impl<'a> Run<'a> {
     fn flush(&mut self) {
         let end = self.copy.end;
         let range = std::mem::replace(&mut self.copy, end..end);
-        self.out.extend_from_slice(self.chunk.get(range).unwrap_or_default());
+        let length = range.end.wrapping_sub(range.start);
+        // What is short, as most is between blanks, is copied without a call: as two words of sixteen, and cut.
+        if length <= 32
+            && let Some(block) = self.chunk.get(range.start..).and_then(<[u8]>::first_chunk::<32>)
+        {
+            let before = self.out.len();
+            self.out.extend_from_slice(block);
+            self.out.truncate(before.wrapping_add(length));
+        } else {
+            self.out.extend_from_slice(self.chunk.get(range).unwrap_or_default());
+        }
     }
 }

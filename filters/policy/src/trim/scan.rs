@@ -40,7 +40,7 @@ pub(super) fn whole_string(chunk: &[u8], at: usize) -> Option<usize> {
 /// and whether a backslash was passed.
 #[cold]
 #[inline(never)]
-fn rich_string(chunk: &[u8], mut at: usize) -> (Result<usize, usize>, bool) {
+pub(super) fn rich_string(chunk: &[u8], mut at: usize) -> (Result<usize, usize>, bool) {
     let mut escaped = false;
     loop {
         at = at.wrapping_add(plain_run(chunk.get(at..).unwrap_or_default()));
