@@ -53,6 +53,7 @@ mod fate;
 mod fault;
 mod fhir;
 mod filter;
+mod marks;
 mod probe;
 mod program;
 mod run;

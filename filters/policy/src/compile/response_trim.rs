@@ -409,7 +409,7 @@ mod tests {
             ),
             (
                 view(json!({"fhir": {"all": {"transform": {"id": "tokenize"}}}})),
-                "keys.pseudonyms",
+                "`tokenize` needs a key",
             ),
             (view(json!({"fhir": {"profile": "hipaa"}})), "unknown value `hipaa`"),
             (view(json!({"deny": ["$[?length(@.a) > 1]"]})), "$[?length(@.a) > 1]"),

@@ -18,31 +18,32 @@ pub(super) fn skip_space(chunk: &[u8], at: usize) -> usize {
     }
 }
 
-/// The short way through a string that starts at `at`, behind its quote: the position after its closing quote, or else the
-/// place up to which a [`StringScan`] has nothing to find.
+/// The short way through a string that starts at `at`, behind its quote: the position after its closing quote, if it is in
+/// the chunk, with nothing special before it.
 #[inline]
-pub(super) fn plain_string(chunk: &[u8], at: usize) -> Result<usize, usize> {
-    let rest = chunk.get(at..).unwrap_or_default();
-    let run = plain_run(rest);
-    let end = at.wrapping_add(run);
-    if rest.get(run) == Some(&b'"') {
-        Ok(end.wrapping_add(1))
-    } else {
-        Err(end)
+pub(super) fn plain_string(chunk: &[u8], at: usize) -> Option<usize> {
+    let end = at.wrapping_add(plain_run(chunk.get(at..)?));
+    // A branch, which is foreseen: the next position must not wait for this byte.
+    (chunk.get(end) == Some(&b'"')).then_some(end.wrapping_add(1))
+}
+
+/// As [`plain_string`], for strings with escapes and beyond ASCII too, if they are valid.
+#[inline]
+pub(super) fn whole_string(chunk: &[u8], at: usize) -> Option<usize> {
+    match plain_string(chunk, at) {
+        None => rich_string(chunk, at).0.ok(),
+        after => after,
     }
 }
 
-/// As [`plain_string`], for strings with escapes and beyond ASCII too, if all of the string is in the chunk and valid.
-#[inline]
-pub(super) fn whole_string(chunk: &[u8], at: usize) -> Result<usize, usize> {
-    plain_string(chunk, at).or_else(|special| rich_string(chunk, special).0)
-}
-
-/// [`whole_string`] from the first byte on that is special, and whether a backslash was passed.
+/// The position after the closing quote of a string, or else the place up to which a [`StringScan`] has nothing to find;
+/// and whether a backslash was passed.
+#[cold]
 #[inline(never)]
-fn rich_string(chunk: &[u8], mut at: usize) -> (Result<usize, usize>, bool) {
+pub(super) fn rich_string(chunk: &[u8], mut at: usize) -> (Result<usize, usize>, bool) {
     let mut escaped = false;
     loop {
+        at = at.wrapping_add(plain_run(chunk.get(at..).unwrap_or_default()));
         let rest = chunk.get(at..).unwrap_or_default();
         let passed = match rest {
             [b'"', ..] => return (Ok(at.wrapping_add(1)), escaped),
@@ -66,7 +67,6 @@ fn rich_string(chunk: &[u8], mut at: usize) -> (Result<usize, usize>, bool) {
             _ => return (Err(at), escaped),
         };
         at = at.wrapping_add(passed);
-        at = at.wrapping_add(plain_run(chunk.get(at..).unwrap_or_default()));
     }
 }
 
@@ -121,16 +121,11 @@ impl StringScan {
             if let Part::Plain = self.part
                 && at < chunk.len()
             {
-                match plain_string(chunk, at) {
+                let (ended, escaped) = rich_string(chunk, at);
+                self.escaped |= escaped;
+                match ended {
                     Ok(after) => return Ok(Some(after)),
-                    Err(special) => {
-                        let (ended, escaped) = rich_string(chunk, special);
-                        self.escaped |= escaped;
-                        match ended {
-                            Ok(after) => return Ok(Some(after)),
-                            Err(stopped) => at = stopped,
-                        }
-                    }
+                    Err(stopped) => at = stopped,
                 }
             }
             let Some(&byte) = chunk.get(at) else {
@@ -417,7 +412,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(pieces, whole);
-            if let Ok(after) = whole_string(&bytes, 0) {
+            if let Some(after) = whole_string(&bytes, 0) {
                 prop_assert_eq!(whole, Ok(Some(after)));
                 let text = std::str::from_utf8(&bytes[..after - 1]);
                 let parsed = text.ok().and_then(|text| serde_json::from_str::<String>(&format!("\"{text}\"")).ok());

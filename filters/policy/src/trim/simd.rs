@@ -36,6 +36,31 @@ pub(super) fn blank_run(bytes: &[u8]) -> usize {
     run(bytes, own::solid, |byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))
 }
 
+/// The special bytes of [`plain_run`] among 64.
+#[inline]
+pub(super) fn specials(bytes: &[u8; 64]) -> u64 {
+    let (blocks, _) = bytes.as_chunks::<16>();
+    blocks
+        .iter()
+        .rev()
+        .fold(0, |marks, block| marks << 16 | u64::from(own::special(block)))
+}
+
+/// Whether all bytes from one place to another, not further than 32 from it, are blanks.
+#[inline]
+pub(super) fn only_blanks(bytes: &[u8], from: usize, to: usize) -> bool {
+    let length = to.wrapping_sub(from);
+    let Some(block) = bytes.get(from..).and_then(<[u8]>::first_chunk::<32>) else {
+        return false;
+    };
+    let (blocks, _) = block.as_chunks::<16>();
+    let marks = blocks
+        .iter()
+        .rev()
+        .fold(0u64, |marks, block| marks << 16 | u64::from(own::unblank(block)));
+    length < 33 && marks.trailing_zeros() as usize >= length.min(32)
+}
+
 /// How many bytes from the start are none of those that a mask marks; `ends` says the same of one byte.
 #[inline(always)]
 fn run(bytes: &[u8], mask: impl Fn(&Block) -> u32, ends: impl Fn(u8) -> bool) -> usize {
@@ -62,7 +87,7 @@ fn short_run(bytes: &[u8], ends: impl Fn(u8) -> bool) -> usize {
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm {
     use core::arch::wasm32::{
-        i8x16_bitmask, i8x16_lt, i8x16_splat, u8x16_eq, u8x16_lt, u8x16_splat, v128, v128_not, v128_or,
+        i8x16_bitmask, i8x16_lt, i8x16_splat, u8x16_eq, u8x16_lt, u8x16_ne, u8x16_splat, v128, v128_not, v128_or,
     };
 
     use super::Block;
@@ -100,6 +125,11 @@ mod wasm {
     }
 
     #[inline(always)]
+    pub(super) fn unblank(block: &Block) -> u32 {
+        bits(u8x16_ne(load(block), u8x16_splat(b' ')))
+    }
+
+    #[inline(always)]
     pub(super) fn solid(block: &Block) -> u32 {
         let bytes = load(block);
         let blank = [b' ', b'\n', b'\r', b'\t'].map(|blank| u8x16_eq(bytes, u8x16_splat(blank)));
@@ -132,6 +162,15 @@ mod x86 {
         #[allow(unsafe_code)]
         unsafe {
             delimiting_sse2(block)
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn unblank(block: &Block) -> u32 {
+        // SAFETY: every x86-64 has SSE2.
+        #[allow(unsafe_code)]
+        unsafe {
+            unblank_sse2(block)
         }
     }
 
@@ -183,6 +222,12 @@ mod x86 {
 
     #[inline]
     #[target_feature(enable = "sse2")]
+    fn unblank_sse2(block: &Block) -> u32 {
+        _mm_movemask_epi8(is(load(block), b' ')).cast_unsigned() ^ 0xffff
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
     fn solid_sse2(block: &Block) -> u32 {
         let bytes = load(block);
         let marks = _mm_or_si128(
@@ -218,6 +263,10 @@ mod scalar {
         marks(block, |byte| byte < 0x20 || matches!(byte, b'"' | b'\\'))
     }
 
+    pub(super) fn unblank(block: &Block) -> u32 {
+        marks(block, |byte| byte != b' ')
+    }
+
     pub(super) fn solid(block: &Block) -> u32 {
         marks(block, |byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))
     }
@@ -232,6 +281,7 @@ mod tests {
     fn same(block: &Block) {
         assert_eq!(own::special(block), scalar::special(block), "{block:?}");
         assert_eq!(own::delimiting(block), scalar::delimiting(block), "{block:?}");
+        assert_eq!(own::unblank(block), scalar::unblank(block), "{block:?}");
         assert_eq!(own::solid(block), scalar::solid(block), "{block:?}");
     }
 

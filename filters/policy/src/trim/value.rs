@@ -1,7 +1,8 @@
 //! One value whose fate is decided: only validation and depth are left, with nothing to match and nothing to copy.
 
 use super::Fault;
-use super::scan::{NumberScan, Stop, StringScan, plain_scalar, skip_space, whole_string};
+use super::marks::Marks;
+use super::scan::{NumberScan, Stop, StringScan, plain_scalar, skip_space};
 
 /// Reads one value, from its first byte to its last, over any number of chunks.
 pub(super) struct ValueScan {
@@ -107,8 +108,7 @@ impl ValueScan {
 
     /// The short way through members and elements that lie whole in the chunk, from `at` at `i`: how far it leads, which
     /// is [`At::After`] with nothing open when the value ended. It takes no token that is not plain and valid.
-    #[inline]
-    fn hurry(&mut self, chunk: &[u8], mut i: usize, mut at: At) -> (usize, At) {
+    fn hurry(&mut self, marks: &mut Marks, chunk: &[u8], mut i: usize, mut at: At) -> (usize, At) {
         let Some(mut object) = self.open.last() else {
             return (i, at);
         };
@@ -121,32 +121,33 @@ impl ValueScan {
         if !inside && !matches!(at, At::After) {
             return (i, at);
         }
-        loop {
+        let mut walk = marks.walk(chunk);
+        let reached = 'walk: loop {
             if inside {
-                let mut value = skip_space(chunk, i);
+                let mut value = walk.skip_space(i);
                 if object {
                     if chunk.get(value) != Some(&b'"') {
-                        return (i, at);
+                        break (i, at);
                     }
-                    let Ok(after) = whole_string(chunk, value.wrapping_add(1)) else {
-                        return (i, at);
+                    let Some(after) = walk.whole_string(value) else {
+                        break (i, at);
                     };
-                    let colon = skip_space(chunk, after);
+                    let colon = walk.skip_space(after);
                     if chunk.get(colon) != Some(&b':') {
-                        return (i, at);
+                        break (i, at);
                     }
-                    value = skip_space(chunk, colon.wrapping_add(1));
+                    value = walk.skip_space(colon.wrapping_add(1));
                 }
-                let Some(&byte) = chunk.get(value) else { return (i, at) };
+                let Some(&byte) = chunk.get(value) else { break (i, at) };
                 let after = match byte {
-                    b'"' => whole_string(chunk, value.wrapping_add(1)).ok(),
+                    b'"' => walk.whole_string(value),
                     b'{' | b'[' => {
                         if self.open.depth >= self.room {
-                            return (i, at);
+                            break (i, at);
                         }
                         object = byte == b'{';
                         self.open.push(object);
-                        i = skip_space(chunk, value.wrapping_add(1));
+                        i = walk.skip_space(value.wrapping_add(1));
                         let close = if object { b'}' } else { b']' };
                         if chunk.get(i) == Some(&close) {
                             // The loop below takes it.
@@ -158,37 +159,40 @@ impl ValueScan {
                     }
                     _ => plain_scalar(chunk, value),
                 };
-                let Some(after) = after else { return (i, at) };
+                let Some(after) = after else { break (i, at) };
                 i = after;
             }
             // What is behind a value: the ends of containers, then a comma.
             loop {
-                i = skip_space(chunk, i);
+                i = walk.skip_space(i);
                 match chunk.get(i) {
                     Some(b',') => break,
                     Some(b'}') if object => {}
                     Some(b']') if !object => {}
-                    _ => return (i, At::After),
+                    _ => break 'walk (i, At::After),
                 }
                 i = i.wrapping_add(1);
                 self.open.pop();
                 match self.open.last() {
                     Some(outer) => object = outer,
-                    None => return (i, At::After),
+                    None => break 'walk (i, At::After),
                 }
             }
             i = i.wrapping_add(1);
             at = if object { At::Name } else { At::Value };
             inside = true;
-        }
+        };
+        let next = walk.next;
+        marks.put_back(next);
+        reached
     }
 
     /// Goes on at `i`: the position reached, and whether the value ended there.
     #[inline]
-    pub(super) fn scan(&mut self, chunk: &[u8], mut i: usize) -> Result<(usize, bool), Stop> {
+    pub(super) fn scan(&mut self, marks: &mut Marks, chunk: &[u8], mut i: usize) -> Result<(usize, bool), Stop> {
         let mut at = self.at;
         loop {
-            (i, at) = self.hurry(chunk, i, at);
+            (i, at) = self.hurry(marks, chunk, i, at);
             if self.open.is_empty() && matches!(at, At::After) {
                 return Ok((i, true));
             }

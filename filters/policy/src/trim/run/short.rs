@@ -3,8 +3,9 @@
 //! It does what [`Run::judge`] does, with what it needs in locals, and stops before the first member or element that is not
 //! plain: that one is left, untouched, to the long way, which knows everything and names the faults.
 
+use super::super::marks::Marks;
 use super::super::program::Action;
-use super::super::scan::{plain_scalar, plain_string, skip_space, whole_string};
+use super::super::scan::plain_scalar;
 use super::{At, Begun, Key, Run, Stop};
 
 /// Where the parts of a member or element start, and where its name ends.
@@ -23,14 +24,15 @@ const NOWHERE: usize = usize::MAX;
 impl Run<'_> {
     /// Goes as far as the short way leads from `i`, and returns where that is. A fate other than [`super::Fate::Judge`]
     /// says that a value starts there, and so does one that waits.
-    pub(super) fn hurry(&mut self, mut i: usize) -> Result<usize, Stop> {
+    pub(super) fn hurry(&mut self, marks: &mut Marks, mut i: usize) -> Result<usize, Stop> {
         let (chunk, program) = (self.chunk, self.program);
-        'container: loop {
+        let mut walk = marks.walk(chunk);
+        let reached = 'container: loop {
             let Some(frame) = self.state.frames.last() else {
-                return Ok(i);
+                break 'container i;
             };
             let Some(here) = program.node(frame.node) else {
-                return Ok(i);
+                break 'container i;
             };
             let object = frame.object;
             let mut going = Going {
@@ -43,14 +45,14 @@ impl Run<'_> {
                 At::After => true,
                 At::FirstName | At::Name if object => false,
                 At::FirstElement | At::Value if !object => false,
-                _ => return Ok(i),
+                _ => break 'container i,
             };
             loop {
-                i = skip_space(chunk, i);
+                i = walk.skip_space(i);
                 let byte = chunk.get(i).copied();
                 if behind && byte == Some(b',') {
                     going.comma = i;
-                    i = skip_space(chunk, i.wrapping_add(1));
+                    i = walk.skip_space(i.wrapping_add(1));
                     if object {
                         going.at = At::Name;
                     } else {
@@ -74,9 +76,9 @@ impl Run<'_> {
                         break;
                     }
                     let inner = i.wrapping_add(1);
-                    let Ok(named) = plain_string(chunk, inner) else { break };
+                    let Some(named) = walk.plain_string(i) else { break };
                     let name = chunk.get(inner..named.wrapping_sub(1)).unwrap_or_default();
-                    let colon = skip_space(chunk, named);
+                    let colon = walk.skip_space(named);
                     if chunk.get(colon) != Some(&b':') || name.len() >= self.limits.max_name {
                         break;
                     }
@@ -85,7 +87,7 @@ impl Run<'_> {
                         start: i,
                         named,
                         colon,
-                        value: skip_space(chunk, colon.wrapping_add(1)),
+                        value: walk.skip_space(colon.wrapping_add(1)),
                     };
                     here.member(name)
                 } else {
@@ -100,8 +102,18 @@ impl Run<'_> {
                 };
                 let Some(&byte) = chunk.get(seen.value) else { break };
                 let after = match byte {
-                    b'"' => whole_string(chunk, seen.value.wrapping_add(1)).ok(),
+                    b'"' => walk.whole_string(seen.value),
                     b'{' | b'[' => {
+                        if matches!(program.action(child, true), Action::Enter)
+                            && self.state.frames.len() < self.limits.max_depth
+                        {
+                            self.keep(&seen, seen.value.wrapping_add(1), going.any);
+                            going.any = true;
+                            self.leave(&going);
+                            i = seen.value.wrapping_add(1);
+                            self.enter(child, byte == b'{');
+                            continue 'container;
+                        }
                         self.leave(&going);
                         self.state.node = child;
                         self.state.at = At::Value;
@@ -112,22 +124,22 @@ impl Run<'_> {
                         i = seen.value;
                         match self.begin_value(i, byte)? {
                             Begun::Entered => i = i.wrapping_add(1),
-                            Begun::Whole | Begun::Waits => return Ok(i),
+                            Begun::Whole | Begun::Waits => break 'container i,
                         }
                         continue 'container;
                     }
                     _ => plain_scalar(chunk, seen.value),
                 };
                 let Some(after) = after else { break };
-                match program.action(child, false) {
-                    Action::Keep => {
-                        self.keep(&seen, after, going.any);
-                        going.any = true;
-                    }
-                    Action::Drop | Action::Enter => {
-                        self.state.counts.removed = self.state.counts.removed.saturating_add(1);
-                    }
-                    Action::Change(_) | Action::Ask(_) => break,
+                // The commonest first: that is no jump by a table.
+                let action = program.action(child, false);
+                if matches!(action, Action::Keep) {
+                    self.keep(&seen, after, going.any);
+                    going.any = true;
+                } else if matches!(action, Action::Drop | Action::Enter) {
+                    self.state.counts.removed = self.state.counts.removed.saturating_add(1);
+                } else {
+                    break;
                 }
                 i = after;
                 going.at = At::After;
@@ -136,8 +148,11 @@ impl Run<'_> {
             if let (At::Value, false) = (going.at, object) {
                 self.state.node = here.element(going.index);
             }
-            return Ok(i);
-        }
+            break 'container i;
+        };
+        let next = walk.next;
+        marks.put_back(next);
+        Ok(reached)
     }
 
     /// Puts the locals back.
