@@ -108,7 +108,7 @@ pub(super) enum Ask {
     /// A `resourceType` where none may be.
     Stray,
     /// A scalar where a resource must stand: only null may.
-    NoResource,
+    NoResource { then: u32 },
 }
 
 /// What a security label is added to.
@@ -1015,7 +1015,8 @@ impl Compiler {
                 let labelled = *labelled;
                 let array = self.viewed(&place, View::Array)?;
                 let object = self.resource_question(&place, None, labelled)?;
-                let scalar = self.question(Ask::NoResource)?;
+                let single = self.viewed(&place, View::Single)?;
+                let scalar = self.question(Ask::NoResource { then: single })?;
                 self.question(Ask::Kind { array, object, scalar })?
             }
             (Fhir::Envelope(_) | Fhir::Border { .. }, None) => self.entered(scalar, &place)?,
@@ -1292,7 +1293,8 @@ impl Ask {
                 listed.chain([*other]).chain(*none).collect()
             }
             Ask::Display { then } | Ask::Code { then } | Ask::Type { then } | Ask::Label { then, .. } => vec![*then],
-            Ask::Stray | Ask::NoResource => Vec::new(),
+            // Null alone goes on there.
+            Ask::Stray | Ask::NoResource { .. } => Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 /// A filter as it is written, and what it means.
 type Meaning = (&'static str, fn(&Tree) -> bool);
 
-pub(super) const FILTERS: [Meaning; 9] = [
+pub(super) const FILTERS: [Meaning; 11] = [
     ("@.a", |value| get(value, "a").is_some()),
     ("!@.b", |value| get(value, "b").is_none()),
     ("@.a == 'x'", |value| text(get(value, "a")) == Some("x")),
@@ -21,6 +21,8 @@ pub(super) const FILTERS: [Meaning; 9] = [
         |value| matches!(value, Tree::Scalar(raw) if raw == "1.10"),
     ),
     ("@", |_| true),
+    ("@.use == 'x'", |value| text(get(value, "use")) == Some("x")),
+    ("@.use == 'old'", |value| text(get(value, "use")) == Some("old")),
 ];
 
 fn get<'t>(value: &'t Tree, name: &str) -> Option<&'t Tree> {
@@ -155,7 +157,7 @@ type Left = Result<Option<String>, &'static str>;
 impl Rules {
     /// What is left of a body, or why it is refused.
     pub(super) fn left_of(&self, tree: &Tree) -> Result<String, &'static str> {
-        let context = if self.fhir.is_some() {
+        let context = if self.fhir.as_ref().is_some_and(|rules| !rules.is_empty()) {
             Context::Envelope
         } else {
             Context::Off
