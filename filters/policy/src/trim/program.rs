@@ -905,12 +905,12 @@ impl Compiler {
             .any(|effect| matches!(effect, Effect::Change(_)))
     }
 
-    /// Whether a rule that waits for its filter could deny.
+    /// Whether a rule that waits for its filter could deny or replace, here or below.
     fn denies(&self, pending: &BTreeSet<Position>) -> bool {
         pending
             .iter()
             .filter_map(|at| self.rules.get(at.0))
-            .any(|rule| matches!(rule.effect, Effect::Deny))
+            .any(|rule| !matches!(rule.effect, Effect::Allow))
     }
 
     fn allows(&self, inside: &Inside) -> bool {

@@ -146,7 +146,11 @@ fn may_select(segments: &[Segment], path: &[Element<'_>]) -> bool {
         (None, path) => path.is_none(),
         (Some(_), None) => false,
         (Some((segment, rest)), Some((element, path))) => {
-            let names = segment.picks_name(element.name);
+            let names = if path.is_empty() {
+                segment.picks_name(element.name)
+            } else {
+                element.picks(segment, false)
+            };
             (names && may_select(rest, path)) || (segment.descends && may_select(segments, path))
         }
     }
@@ -354,20 +358,15 @@ impl Rules {
         if underscore && self.could_change(&below) {
             return Ok(None);
         }
-        let denied_by_filter = |list: &[FhirPath]| {
-            list.iter().any(|path| {
-                path.segments()
-                    .last()
-                    .is_some_and(|last| last.filters().next().is_some())
-                    && may_select(path.segments(), &below.elements)
+        let by_filter = |path: &FhirPath| {
+            (1..=path.segments().len()).any(|end| {
+                let (head, last) = (&path.segments()[..end], &path.segments()[end - 1]);
+                last.filters().next().is_some() && may_select(head, &below.elements)
             })
         };
-        if underscore
-            && self
-                .own_rules(&inside.resource)
-                .iter()
-                .any(|own| denied_by_filter(&own.deny))
-        {
+        let hidden =
+            |own: &TypeRules| own.deny.iter().any(by_filter) || own.transforms.iter().any(|(path, _)| by_filter(path));
+        if underscore && self.own_rules(&inside.resource).into_iter().any(hidden) {
             return Ok(None);
         }
         if inside.label && !underscore {
