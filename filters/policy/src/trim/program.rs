@@ -108,7 +108,7 @@ pub(super) enum Ask {
     /// A `resourceType` where none may be.
     Stray,
     /// A scalar where a resource must stand: only null may.
-    NoResource,
+    NoResource { then: u32 },
 }
 
 /// What a security label is added to.
@@ -921,12 +921,12 @@ impl Compiler {
             .any(|effect| matches!(effect, Effect::Change(_)))
     }
 
-    /// Whether a rule that waits for its filter could deny.
+    /// Whether a rule that waits for its filter could deny or replace, here or below.
     fn denies(&self, pending: &BTreeSet<Position>) -> bool {
         pending
             .iter()
             .filter_map(|at| self.rules.get(at.0))
-            .any(|rule| matches!(rule.effect, Effect::Deny))
+            .any(|rule| !matches!(rule.effect, Effect::Allow))
     }
 
     fn allows(&self, inside: &Inside) -> bool {
@@ -1031,7 +1031,8 @@ impl Compiler {
                 let labelled = *labelled;
                 let array = self.viewed(&place, View::Array)?;
                 let object = self.resource_question(&place, None, labelled)?;
-                let scalar = self.question(Ask::NoResource)?;
+                let single = self.viewed(&place, View::Single)?;
+                let scalar = self.question(Ask::NoResource { then: single })?;
                 self.question(Ask::Kind { array, object, scalar })?
             }
             (Fhir::Envelope(_) | Fhir::Border { .. }, None) => self.entered(scalar, &place)?,
@@ -1308,7 +1309,8 @@ impl Ask {
                 listed.chain([*other]).chain(*none).collect()
             }
             Ask::Display { then } | Ask::Code { then } | Ask::Type { then } | Ask::Label { then, .. } => vec![*then],
-            Ask::Stray | Ask::NoResource => Vec::new(),
+            // Null alone goes on there.
+            Ask::Stray | Ask::NoResource { .. } => Vec::new(),
         }
     }
 }

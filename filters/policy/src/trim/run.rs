@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::marks::Marks;
 use super::probe::{Probe, Seen, TypeMember};
-use super::program::{Action, Ask, DROPPED, KEPT, Label, Program};
+use super::program::{Action, Ask, DROPPED, Label, Program};
 use super::scan::{self, Stop, StringScan, skip_space};
 use super::transform::{self, Pseudonymise, Rewrite, Transform};
 use super::value::ValueScan;
@@ -494,9 +494,9 @@ impl<'a> Run<'a> {
                     Some(*then)
                 }
                 Some(Ask::Stray) => return stop(Fault::StrayType, i),
-                Some(Ask::NoResource) if byte != b'n' => return stop(Fault::NoType, i),
+                Some(Ask::NoResource { .. }) if byte != b'n' => return stop(Fault::NoType, i),
                 // Null says nothing.
-                Some(Ask::NoResource) => Some(KEPT),
+                Some(Ask::NoResource { then }) => Some(*then),
                 // A question that does not exist, which cannot be, drops.
                 None => Some(DROPPED),
             };
