@@ -2,7 +2,7 @@
 //
 //  1. DEIDENTIFIED are the types that `safe-harbor` and `limited-data-set` keep: those that say something when nobody can be told from them. Not kept are logs
 //     (AuditEvent, Provenance), raw content (Binary, DocumentReference, Media), messages, schedules, people beside the patient, types that hold anything
-//     (Basic, Parameters, Task), genomes, ImagingStudy (whose mandatory ids are worldwide unique), and definitions.
+//     (Basic, Task), genomes, ImagingStudy (whose mandatory ids are worldwide unique), and definitions.
 //  2. Each element of these types, those of its datatypes too, is judged by its datatype:
 //     - `safe-harbor`: dates become years, a birth date `birth-year`; instants, which have no year alone, and ages, which may be over 89, go;
 //     - both: identifiers, names, telecoms, attachments, annotations, signatures, expressions, base64, free text (string, markdown, narrative) and URIs go.
@@ -20,10 +20,10 @@ const DEIDENTIFIED = split(`
   CoverageEligibilityRequest CoverageEligibilityResponse DetectedIssue Device DeviceRequest DeviceUseStatement DiagnosticReport Encounter EnrollmentRequest
   EpisodeOfCare ExplanationOfBenefit FamilyMemberHistory Flag Goal Group Immunization ImmunizationEvaluation ImmunizationRecommendation Invoice List Location
   MeasureReport Medication MedicationAdministration MedicationDispense MedicationRequest MedicationStatement NutritionOrder Observation OperationOutcome
-  Organization Patient Procedure QuestionnaireResponse RequestGroup ResearchSubject RiskAssessment ServiceRequest Specimen Substance SupplyDelivery SupplyRequest
+  Organization Parameters Patient Procedure QuestionnaireResponse RequestGroup ResearchSubject RiskAssessment ServiceRequest Specimen Substance SupplyDelivery SupplyRequest
   VisionPrescription`);
 
-const CLINICAL = [...DEIDENTIFIED, ...split(`
+const CLINICAL = [...DEIDENTIFIED.filter((type) => type !== 'Parameters'), ...split(`
   Appointment AppointmentResponse Basic Communication CommunicationRequest Consent Contract DeviceMetric DocumentManifest DocumentReference EnrollmentResponse
   GuidanceResponse ImagingStudy Media MolecularSequence PaymentNotice PaymentReconciliation Person Practitioner PractitionerRole Provenance RelatedPerson
   ResearchStudy Schedule Slot Task VerificationResult`)];
@@ -33,11 +33,14 @@ const KEEP = [
   'Address.state', 'Address.country', // 164.514(b)(2)(i)(B) allows the state
   'Coding.system', 'Quantity.system', 'Coding.version', 'Quantity.unit', 'Reference.type', // vocabulary
   'SampledData.data', // numbers
+  'Parameters.parameter.name', // the definition's; mandatory
   'QuestionnaireResponse.item.linkId', // the question's key in the form; mandatory
   'Bundle.link.relation', 'Bundle.link.url', // paging; phi-url judges them
   'Resource.implicitRules', // a modifier
   'Meta.profile',
 ];
+// Values of Parameters that stay. All others go.
+const PARAMETERS = split('valueBoolean valueCode valueCodeableConcept valueCoding valueDecimal valueInteger valuePositiveInt valueQuantity valueUnsignedInt');
 const KEEP_LIMITED = ['Address.city', 'Address.postalCode', 'Bundle.entry.fullUrl', 'Bundle.entry.request.url', 'Bundle.entry.request.ifMatch', 'Bundle.entry.request.ifNoneMatch',
   'Bundle.entry.response.status', 'Bundle.entry.response.location', 'Bundle.entry.response.etag'];
 const MASKED = ['Composition.title', 'List.title', 'CarePlan.title', 'RequestGroup.action.title', 'Composition.section.title', 'Immunization.occurrenceString',
@@ -98,6 +101,7 @@ export function profiles({read, sha256, made}) {
   // What becomes of it: null, where it is looked into, `keep`, `deny`, or a transform.
   const treatment = (strict) => ({path, name, datatype, is}) => {
     if (is(GONE) || (strict && is(GONE_SAFE_HARBOR))) return 'deny';
+    if (is(['Parameters.parameter.' + name]) && name.startsWith('value') && !PARAMETERS.includes(name)) return 'deny';
     if (is(KEEP) || (!strict && is(KEEP_LIMITED))) return 'keep';
     if (is(MASKED)) return 'mask';
     if (strict) {
@@ -180,7 +184,7 @@ export function profiles({read, sha256, made}) {
 pub(super) static IDENTIFYING: &str = ${JSON.stringify(list([...both, ...MODIFIER_VALUES.map((name) => `**.${name}`)]))};
 
 /// What goes at any depth from \`safe-harbor\` besides.
-pub(super) static SAFE_HARBOR: &str = ${JSON.stringify(list([...rest(strict.deep), '**.valueInstant', '**.valueAge']))};
+pub(super) static SAFE_HARBOR: &str = ${JSON.stringify(list(rest(strict.deep)))};
 
 /// What is made coarser at any depth by \`safe-harbor\`.
 pub(super) static SAFE_HARBOR_TRANSFORMS: &[(&str, &str)] = &[${deepTransforms(strict.deep).join(', ')}];

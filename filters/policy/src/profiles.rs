@@ -1,7 +1,7 @@
 //! Ready profiles of rules by FHIR resource type, to start a view from.
 //!
-//! 1. `demographics`: what identifies and addresses a person: [`Profile`] of Patient, RelatedPerson and Person; all other resources go, but Bundle and
-//!    OperationOutcome, which hold and tell of them. No identifiers, photos, narrative, extensions.
+//! 1. `demographics`: what identifies and addresses a person, of Patient, RelatedPerson and Person; all other resources go, but Bundle, Parameters and
+//!    OperationOutcome, which hold them or tell of errors. No identifiers, photos, narrative, extensions.
 //! 2. `safe-harbor`: the eighteen identifiers of 45 CFR 164.514(b)(2)(i) are removed or made coarser. Kept are types that say something about nobody; of
 //!    others, and of types that FHIR R4 does not define, nothing comes.
 //! 3. `limited-data-set`: the sixteen direct identifiers of 45 CFR 164.514(e)(2) are removed; dates, ages, city, state and ZIP code stay, and so do logical ids.
@@ -20,6 +20,8 @@ use self::fhir_r4::{
     SAFE_HARBOR_KEPT, SAFE_HARBOR_TRANSFORMS, SAFE_HARBOR_TYPES,
 };
 
+use crate::trim::{FhirPath, FhirPathError, FhirRules, Others, Transform, TypeRules};
+
 /// A profile, in the shape that `fhir` has in a view of the policy file.
 #[derive(Debug)]
 pub struct Profile {
@@ -30,22 +32,13 @@ pub struct Profile {
     types: &'static [(&'static str, Rules)],
     /// Types that are kept and have no rules of their own.
     kept: &'static str,
-    /// What becomes of resources of other types.
+    /// What becomes of resources of other types: [`Others::Remove`] leaves Bundle, Parameters and OperationOutcome all the same.
     pub others: Others,
-    /// The groups that go, by their names in the policy file.
+    /// The groups that go, by their names in the policy file: `narrative`, `reference_display`, `attachments`, `extensions`.
     pub remove: &'static [&'static str],
     /// Whether resources are tagged.
     pub tag: bool,
     unsafe_paths: &'static str,
-}
-
-/// What becomes of resources whose types are not listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Others {
-    /// They stay, by the rules of all.
-    Keep,
-    /// They go.
-    Remove,
 }
 
 /// Rules for resources of a type.
@@ -90,6 +83,15 @@ pub static PROFILES: [Profile; 4] = [
                     "id meta implicitRules language modifierExtension active patient relationship name telecom gender \
                      birthDate address period communication",
                 ),
+            ),
+            // Values of parameters could be anything. A resource in it has its own rules.
+            (
+                "Parameters",
+                Rules {
+                    allow: None,
+                    deny: &["**.value[x]"],
+                    transform: &[],
+                },
             ),
         ],
         kept: "Bundle OperationOutcome",
@@ -162,6 +164,25 @@ impl Profile {
         self.types.iter().copied().chain(kept)
     }
 
+    /// The profile as what is compiled. A transform of a name that is not known masks.
+    ///
+    /// # Errors
+    /// None: every path of every profile is tested to parse.
+    pub fn rules(&self) -> Result<FhirRules, FhirPathError> {
+        let types = self.types().map(|(name, rules)| Ok((name.to_owned(), rules.parse()?)));
+        let group = |name| self.remove.contains(&name);
+        Ok(FhirRules {
+            types: types.collect::<Result<_, FhirPathError>>()?,
+            all: self.all.parse()?,
+            others: self.others,
+            narrative: group("narrative"),
+            reference_display: group("reference_display"),
+            attachments: group("attachments"),
+            extensions: group("extensions"),
+            tag: self.tag,
+        })
+    }
+
     /// The mandatory and modifier elements that the profile removes all the same, as `unsafe` has them.
     pub fn unsafe_paths(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
         self.unsafe_paths.split_ascii_whitespace()
@@ -169,6 +190,21 @@ impl Profile {
 }
 
 impl Rules {
+    fn parse(&self) -> Result<TypeRules, FhirPathError> {
+        let transforms = self.transforms().map(|(path, transform)| {
+            let transform = Transform::from_name(transform).unwrap_or(Transform::Mask);
+            Ok((FhirPath::parse(path)?, transform))
+        });
+        Ok(TypeRules {
+            deny: self.deny().map(FhirPath::parse).collect::<Result<_, _>>()?,
+            allow: self
+                .allow()
+                .map(|paths| paths.map(FhirPath::parse).collect())
+                .transpose()?,
+            transforms: transforms.collect::<Result<_, FhirPathError>>()?,
+        })
+    }
+
     /// What alone stays; `None` for everything.
     pub fn allow(&self) -> Option<impl Iterator<Item = &'static str> + Clone + use<>> {
         self.allow.map(str::split_ascii_whitespace)
@@ -214,6 +250,25 @@ mod tests {
                 paths.dedup();
                 assert_eq!(paths.len(), all, "{} {of}", profile.name);
             }
+        }
+    }
+
+    #[test]
+    fn every_profile_compiles() {
+        for profile in &PROFILES {
+            let fhir = profile.rules().expect(profile.name);
+            let groups = [
+                fhir.narrative,
+                fhir.reference_display,
+                fhir.attachments,
+                fhir.extensions,
+            ];
+            assert_eq!(groups.into_iter().filter(|group| *group).count(), profile.remove.len());
+            let rules = crate::trim::Rules {
+                fhir: Some(fhir),
+                ..Default::default()
+            };
+            crate::trim::Program::compile(rules).expect(profile.name);
         }
     }
 

@@ -12,10 +12,10 @@
 use super::Rules;
 
 /// What goes at any depth, from both profiles for data that shall not tell who it is about.
-pub(super) static IDENTIFYING: &str = "**.abatementString **.accessionIdentifier **.actualArm **.additiveProductName **.administrationInstruction **.ageString **.alias **.allowedString **.assignedArm **.authorizationUrl **.availabilityExceptions **.baseFormulaProductName **.bornString **.brand **.businessArrangement **.cancelledReason **.color **.conclusion **.contact **.deceasedString **.definitionUri **.dependent **.detailString **.deviceName **.diagnostics **.display **.disposition **.distinctIdentifier **.district **.documentation **.education **.expression **.groupIdentifier **.identifier **.image **.instantiates **.instantiatesUri **.instruction **.line **.lotNumber **.media **.modelNumber **.name **.note **.onsetString **.overrideReason **.partNumber **.patientInstruction **.paymentTerms **.performedString **.photo **.preAdmissionIdentifier **.preAuthRef **.prefix **.presentedForm **.processNote **.productName **.productRelatedness **.progress **.protocol **.rationale **.relatesTo **.requisition **.scheduledString **.serialNumber **.series **.seriesDosesString **.signature **.subscriberId **.telecom **.text **.textEquivalent **.udiCarrier **.usedString **.valueAddress **.valueAnnotation **.valueAttachment **.valueBase64Binary **.valueCanonical **.valueContactDetail **.valueContactPoint **.valueContributor **.valueDataRequirement **.valueDosage **.valueExpression **.valueHumanName **.valueId **.valueIdentifier **.valueMarkdown **.valueMeta **.valueOid **.valueParameterDefinition **.valueRelatedArtifact **.valueSignature **.valueString **.valueTiming **.valueTriggerDefinition **.valueUri **.valueUrl **.valueUsageContext **.valueUuid meta.source";
+pub(super) static IDENTIFYING: &str = "**.abatementString **.accessionIdentifier **.actualArm **.additiveProductName **.administrationInstruction **.ageString **.alias **.allowedString **.assignedArm **.authorizationUrl **.availabilityExceptions **.baseFormulaProductName **.bornString **.brand **.businessArrangement **.cancelledReason **.color **.conclusion **.contact **.deceasedString **.definitionUri **.dependent **.detailString **.deviceName **.diagnostics **.display **.disposition **.distinctIdentifier **.district **.documentation **.education **.expression **.groupIdentifier **.identifier **.image **.instantiates **.instantiatesUri **.instruction **.line **.lotNumber **.media **.modelNumber **.note **.onsetString **.overrideReason **.partNumber **.patientInstruction **.paymentTerms **.performedString **.photo **.preAdmissionIdentifier **.preAuthRef **.prefix **.presentedForm **.processNote **.productName **.productRelatedness **.progress **.protocol **.rationale **.relatesTo **.requisition **.scheduledString **.serialNumber **.series **.seriesDosesString **.signature **.subscriberId **.telecom **.text **.textEquivalent **.udiCarrier **.usedString **.valueAddress **.valueAge **.valueAnnotation **.valueAttachment **.valueBase64Binary **.valueCanonical **.valueContactDetail **.valueContactPoint **.valueContributor **.valueCount **.valueDataRequirement **.valueDistance **.valueDosage **.valueDuration **.valueExpression **.valueHumanName **.valueId **.valueIdentifier **.valueInstant **.valueMarkdown **.valueMeta **.valueOid **.valueParameterDefinition **.valueRelatedArtifact **.valueSignature **.valueString **.valueTiming **.valueTriggerDefinition **.valueUri **.valueUrl **.valueUsageContext **.valueUuid meta.source";
 
 /// What goes at any depth from `safe-harbor` besides.
-pub(super) static SAFE_HARBOR: &str = "**.abatementAge **.abatementRange **.ageAge **.ageRange **.city **.deceasedAge **.deceasedRange **.effectiveInstant **.fullUrl **.issued **.lastUpdated **.onsetAge **.onsetRange **.performedAge **.performedRange **.position **.response **.timestamp **.timingAge **.timingRange **.valueAge **.valueInstant **.versionId";
+pub(super) static SAFE_HARBOR: &str = "**.abatementAge **.abatementRange **.ageAge **.ageRange **.city **.deceasedAge **.deceasedRange **.effectiveInstant **.fullUrl **.issued **.lastUpdated **.onsetAge **.onsetRange **.performedAge **.performedRange **.position **.response **.timestamp **.timingAge **.timingRange **.versionId";
 
 /// What is made coarser at any depth by `safe-harbor`.
 pub(super) static SAFE_HARBOR_TRANSFORMS: &[(&str, &str)] = &[
@@ -29,7 +29,7 @@ pub(super) static SAFE_HARBOR_TRANSFORMS: &[(&str, &str)] = &[
 ];
 
 /// The types that `safe-harbor` keeps without a rule of their own.
-pub(super) static SAFE_HARBOR_KEPT: &str = "AdverseEvent CareTeam Composition Condition CoverageEligibilityRequest DiagnosticReport Encounter EnrollmentRequest EpisodeOfCare FamilyMemberHistory Flag Group Immunization Invoice List MeasureReport Medication MedicationAdministration Organization Patient Procedure ResearchSubject VisionPrescription";
+pub(super) static SAFE_HARBOR_KEPT: &str = "AdverseEvent Composition Condition CoverageEligibilityRequest DiagnosticReport Encounter EnrollmentRequest EpisodeOfCare Flag Immunization Invoice List MeasureReport Medication MedicationAdministration Procedure ResearchSubject VisionPrescription";
 
 /// The types that `safe-harbor` keeps with rules of their own.
 pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
@@ -37,7 +37,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         "Account",
         Rules {
             allow: None,
-            deny: &["description"],
+            deny: &["description name"],
             transform: &[],
         },
     ),
@@ -71,6 +71,14 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
             allow: None,
             deny: &["activity.detail.description activity.reference description"],
             transform: &[("year", "activity.detail.scheduledTiming.event")],
+        },
+    ),
+    (
+        "CareTeam",
+        Rules {
+            allow: None,
+            deny: &["name"],
+            transform: &[],
         },
     ),
     (
@@ -117,7 +125,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         "CoverageEligibilityResponse",
         Rules {
             allow: None,
-            deny: &["error insurance.item.description"],
+            deny: &["error insurance.item.description insurance.item.name"],
             transform: &[],
         },
     ),
@@ -157,7 +165,15 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         "ExplanationOfBenefit",
         Rules {
             allow: None,
-            deny: &["**.description form related.reference"],
+            deny: &["**.description **.name form related.reference"],
+            transform: &[],
+        },
+    ),
+    (
+        "FamilyMemberHistory",
+        Rules {
+            allow: None,
+            deny: &["name"],
             transform: &[],
         },
     ),
@@ -166,6 +182,14 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &["statusReason"],
+            transform: &[],
+        },
+    ),
+    (
+        "Group",
+        Rules {
+            allow: None,
+            deny: &["name"],
             transform: &[],
         },
     ),
@@ -189,7 +213,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         "Location",
         Rules {
             allow: None,
-            deny: &["description"],
+            deny: &["description name"],
             transform: &[],
         },
     ),
@@ -241,6 +265,32 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &["issue.location"],
+            transform: &[],
+        },
+    ),
+    (
+        "Organization",
+        Rules {
+            allow: None,
+            deny: &["name"],
+            transform: &[],
+        },
+    ),
+    (
+        "Parameters",
+        Rules {
+            allow: None,
+            deny: &[
+                "**.valueDate **.valueDateTime **.valueMoney **.valuePeriod **.valueRange **.valueRatio **.valueReference **.valueSampledData **.valueTime",
+            ],
+            transform: &[],
+        },
+    ),
+    (
+        "Patient",
+        Rules {
+            allow: None,
+            deny: &["name"],
             transform: &[],
         },
     ),
@@ -317,7 +367,7 @@ pub(super) static LIMITED: &str = "**.ifNoneExist";
 pub(super) static LIMITED_TRANSFORMS: &[(&str, &str)] = &[("mask", "**.doseNumberString **.occurrenceString **.title")];
 
 /// The types that `limited-data-set` keeps without a rule of their own.
-pub(super) static LIMITED_KEPT: &str = "AdverseEvent Bundle CareTeam ChargeItem Composition Condition CoverageEligibilityRequest DeviceRequest DeviceUseStatement DiagnosticReport Encounter EnrollmentRequest EpisodeOfCare FamilyMemberHistory Flag Group Immunization Invoice List MeasureReport Medication MedicationAdministration MedicationDispense MedicationRequest MedicationStatement NutritionOrder Observation Organization Patient Procedure ResearchSubject ServiceRequest SupplyDelivery SupplyRequest VisionPrescription";
+pub(super) static LIMITED_KEPT: &str = "AdverseEvent Bundle ChargeItem Composition Condition CoverageEligibilityRequest DeviceRequest DeviceUseStatement DiagnosticReport Encounter EnrollmentRequest EpisodeOfCare Flag Immunization Invoice List MeasureReport Medication MedicationAdministration MedicationDispense MedicationRequest MedicationStatement NutritionOrder Observation Procedure ResearchSubject ServiceRequest SupplyDelivery SupplyRequest VisionPrescription";
 
 /// The types that `limited-data-set` keeps with rules of their own.
 pub(super) static LIMITED_TYPES: &[(&str, Rules)] = &[
@@ -325,7 +375,7 @@ pub(super) static LIMITED_TYPES: &[(&str, Rules)] = &[
         "Account",
         Rules {
             allow: None,
-            deny: &["description"],
+            deny: &["description name"],
             transform: &[],
         },
     ),
@@ -350,6 +400,14 @@ pub(super) static LIMITED_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &["activity.detail.description description"],
+            transform: &[],
+        },
+    ),
+    (
+        "CareTeam",
+        Rules {
+            allow: None,
+            deny: &["name"],
             transform: &[],
         },
     ),
@@ -389,7 +447,7 @@ pub(super) static LIMITED_TYPES: &[(&str, Rules)] = &[
         "CoverageEligibilityResponse",
         Rules {
             allow: None,
-            deny: &["error insurance.item.description"],
+            deny: &["error insurance.item.description insurance.item.name"],
             transform: &[],
         },
     ),
@@ -413,7 +471,15 @@ pub(super) static LIMITED_TYPES: &[(&str, Rules)] = &[
         "ExplanationOfBenefit",
         Rules {
             allow: None,
-            deny: &["**.description form related.reference"],
+            deny: &["**.description **.name form related.reference"],
+            transform: &[],
+        },
+    ),
+    (
+        "FamilyMemberHistory",
+        Rules {
+            allow: None,
+            deny: &["name"],
             transform: &[],
         },
     ),
@@ -422,6 +488,14 @@ pub(super) static LIMITED_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &["statusReason"],
+            transform: &[],
+        },
+    ),
+    (
+        "Group",
+        Rules {
+            allow: None,
+            deny: &["name"],
             transform: &[],
         },
     ),
@@ -445,7 +519,7 @@ pub(super) static LIMITED_TYPES: &[(&str, Rules)] = &[
         "Location",
         Rules {
             allow: None,
-            deny: &["description"],
+            deny: &["description name"],
             transform: &[],
         },
     ),
@@ -454,6 +528,32 @@ pub(super) static LIMITED_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &["issue.location"],
+            transform: &[],
+        },
+    ),
+    (
+        "Organization",
+        Rules {
+            allow: None,
+            deny: &["name"],
+            transform: &[],
+        },
+    ),
+    (
+        "Parameters",
+        Rules {
+            allow: None,
+            deny: &[
+                "**.valueDate **.valueDateTime **.valueMoney **.valuePeriod **.valueRange **.valueRatio **.valueReference **.valueSampledData **.valueTime",
+            ],
+            transform: &[],
+        },
+    ),
+    (
+        "Patient",
+        Rules {
+            allow: None,
+            deny: &["name"],
             transform: &[],
         },
     ),
