@@ -19,7 +19,7 @@ use crate::oauth_scope::{Mode, OauthScope, Reserved};
 use crate::phi::{self, PhiPolicy};
 use crate::policy_file::{self, DiscoveredKeySet, KeySetSource, KeySource, PolicyFile, RemoteKeySet};
 use crate::pseudonym::{MIN_KEY_BYTES, Pseudonymiser};
-use crate::response_trim::ResponseTrim;
+use crate::response_trim::{ResponseTrim, Slots};
 use crate::route::RouteTable;
 use crate::scope::{Fact, Need, Requirement};
 use crate::seal::Sealer;
@@ -41,6 +41,8 @@ pub struct Compiled {
     pub(crate) headers_may_wait: bool,
     /// Headers that only the filter may send on.
     pub(crate) reserved: Reserved,
+    /// How many bodies may still be decoded at a time.
+    pub(crate) slots: Slots,
 }
 
 /// A compiled policy.
@@ -109,6 +111,7 @@ impl Compiled {
         let policies = policies.into_iter().collect::<Option<Vec<_>>>()?;
         Some(Compiled {
             reserved: oauth::reserved(&policies),
+            slots: Slots::default(),
             digest: digest(node),
             routes,
             policies,

@@ -16,12 +16,13 @@
 
 mod observe;
 mod pipe;
+mod slots;
 mod steer;
 
 use std::sync::Arc;
 
 use crate::answer::Reason;
-use crate::decode::{Caps, Codings};
+use crate::decode::{Caps, Codings, Decoder};
 use crate::framing::{Framing, MediaType};
 use crate::head::ResponseHead;
 use crate::scope::{Holder, Requirement};
@@ -31,6 +32,7 @@ pub use self::pipe::Plan;
 
 pub(crate) use self::observe::Observer;
 pub(crate) use self::pipe::Pipe;
+pub(crate) use self::slots::{Slot, Slots};
 pub(crate) use self::steer::{prepare, steer};
 
 /// The compiled section.
@@ -243,14 +245,15 @@ impl ResponseTrim {
         &self,
         head: &ResponseHead,
         views: Views,
+        slots: &Slots,
     ) -> (Option<Observer>, Option<usize>, Option<Reason>) {
         let view = self.view(views, head).map(|(index, _)| index);
         match inspectable(head, self.events) {
             Err(code) => (None, view, Some(Reason::Uninspectable(code))),
-            Ok(shape) => {
-                let refusal = view.is_none().then_some(Reason::NoView);
-                (Some(Observer::new(&shape, self.caps)), view, refusal)
-            }
+            Ok(shape) => match Observer::new(&shape, self.caps, slots) {
+                Ok(observer) => (Some(observer), view, view.is_none().then_some(Reason::NoView)),
+                Err(code) => (None, view, Some(Reason::Uninspectable(code))),
+            },
         }
     }
 
@@ -312,6 +315,18 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// What undoes the codings.
+    ///
+    /// # Errors
+    /// Too many bodies are being decoded.
+    fn decoder(&self, caps: Caps, slots: &Slots) -> Result<Option<(Decoder, Slot)>, &'static str> {
+        if self.codings.is_identity() {
+            return Ok(None);
+        }
+        let slot = slots.take().ok_or("decoders_busy")?;
+        Ok(Some((Decoder::new(&self.codings, caps), slot)))
+    }
+
     /// Whether its end may never come.
     pub(crate) fn is_endless(&self) -> bool {
         self.framing == Some(Framing::Events)

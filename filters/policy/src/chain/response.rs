@@ -72,7 +72,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             && let Some(trim) = policy.response_trim.as_ref().filter(|trim| trim.observe)
             && !bodiless
         {
-            let (observer, view, refusal) = trim.observe(head, self.views);
+            let (observer, view, refusal) = trim.observe(head, self.views, &compiled.slots);
             self.audit.view = view;
             match &refusal {
                 Some(reason) => self.shadow(reason),
@@ -101,8 +101,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                         Arc::new(move |value: &[u8]| key.pseudonym(value).as_str().to_owned())
                             as Arc<crate::trim::Pseudonymise>
                     });
-                    let Ok(pipe) = Pipe::new(&plan, tokens, self.year) else {
-                        return Verdict::Deny(self.deny(Reason::Uninspectable("no_key")));
+                    let pipe = match Pipe::new(&plan, tokens, self.year, &compiled.slots) {
+                        Ok(pipe) => pipe,
+                        Err(code) => return Verdict::Deny(self.deny(withheld(status, code))),
                     };
                     // Events are not to wait for more of them.
                     hold = compiled.headers_may_wait && !plan.shape.is_endless();

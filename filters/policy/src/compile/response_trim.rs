@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{At, Section, Span, phi, policy_file, transpose};
 use crate::decode::Caps;
-use crate::profiles::{self, Profile};
+use crate::profiles::Profile;
 use crate::response_trim::{MAX_VIEWS, MediaRange, ResponseTrim, StatusRange, View};
 use crate::trim::{FhirPath, FhirRules, Others, Program, Rules, Selector, Transform, TypeRules};
 
@@ -172,36 +172,30 @@ impl Section<'_> {
     /// Rules by resource type: the profile's, with the view's own laid over them.
     fn fhir(&mut self, at: &At<policy_file::Fhir>) -> Option<FhirRules> {
         let fhir = &at.value;
-        let profile = match &fhir.profile {
-            None => None,
-            Some(profile) => Some((Profile::named(profile.value.as_str())?, profile.span)),
-        };
         let mut rules = FhirRules {
-            tag: fhir.tag.unwrap_or(true),
+            tag: true,
             ..FhirRules::default()
         };
-        let mut removes = |name: &str| match name {
-            "narrative" => rules.narrative = true,
-            "reference_display" => rules.reference_display = true,
-            "attachments" => rules.attachments = true,
-            "extensions" => rules.extensions = true,
-            _ => {}
-        };
-        fhir.remove.iter().flatten().for_each(|group| removes(group.as_str()));
-        let mut whole = true;
-        if let Some((profile, span)) = profile {
-            profile.remove.iter().for_each(|name| removes(name));
-            rules.others = match profile.others {
-                profiles::Others::Keep => Others::Keep,
-                profiles::Others::Remove => Others::Remove,
-            };
-            rules.tag = fhir.tag.unwrap_or(profile.tag);
-            rules.all = self.of_profile(profile.all, span)?;
-            for (name, own) in profile.types() {
-                let own = self.of_profile(own, span)?;
-                rules.types.push((name.to_owned(), own));
-            }
+        if let Some(profile) = &fhir.profile {
+            // Its tests show that it parses.
+            rules = Profile::named(profile.value.as_str())?.rules().ok()?;
+            let own = rules.types.iter().map(|(_, own)| own).chain([&rules.all]);
+            let tokenizes = own
+                .flat_map(|own| &own.transforms)
+                .any(|(_, transform)| *transform == Transform::Tokenize);
+            self.needs_key(tokenizes, profile.span);
         }
+        rules.tag = fhir.tag.unwrap_or(rules.tag);
+        for group in fhir.remove.iter().flatten() {
+            let goes = match group {
+                policy_file::Group::Narrative => &mut rules.narrative,
+                policy_file::Group::ReferenceDisplay => &mut rules.reference_display,
+                policy_file::Group::Attachments => &mut rules.attachments,
+                policy_file::Group::Extensions => &mut rules.extensions,
+            };
+            *goes = true;
+        }
+        let mut whole = true;
         if let Some(others) = fhir.others {
             rules.others = match others {
                 policy_file::Others::Keep => Others::Keep,
@@ -246,28 +240,6 @@ impl Section<'_> {
             deny: deny?,
             allow: transpose(allow)?,
             transforms: transforms?,
-        })
-    }
-
-    /// The rules of a profile, which its tests show to be well written.
-    fn of_profile(&mut self, own: profiles::Rules, span: Span) -> Option<TypeRules> {
-        let path = |text: &str| FhirPath::parse(text).ok();
-        let transforms: Option<Vec<_>> = own
-            .transforms()
-            .map(|(text, name)| Some((path(text)?, Transform::from_name(name)?)))
-            .collect();
-        let transforms = transforms?;
-        let tokenizes = transforms
-            .iter()
-            .any(|(_, transform)| *transform == Transform::Tokenize);
-        self.needs_key(tokenizes, span);
-        Some(TypeRules {
-            deny: own.deny().map(path).collect::<Option<_>>()?,
-            allow: match own.allow() {
-                Some(allow) => Some(allow.map(path).collect::<Option<_>>()?),
-                None => None,
-            },
-            transforms,
         })
     }
 

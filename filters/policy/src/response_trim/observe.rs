@@ -1,13 +1,14 @@
 //! Looks on under `mode: observe`: which fields a body has, and nothing else.
 
 use super::Shape;
+use super::slots::{Slot, Slots};
 use crate::decode::{Caps, DecodeError, Decoder};
 use crate::framing::Framing;
 use crate::inventory::{Fault, Inventory};
 
 /// The fields of one body.
 pub(crate) struct Observer {
-    decoder: Option<Decoder>,
+    decoder: Option<(Decoder, Slot)>,
     framing: Option<Framing>,
     inventory: Inventory,
     /// A record is open.
@@ -18,16 +19,18 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    pub(crate) fn new(shape: &Shape, caps: Caps) -> Observer {
-        let Shape { codings, framing } = shape;
-        Observer {
-            decoder: (!codings.is_identity()).then(|| Decoder::new(codings, caps)),
-            framing: *framing,
+    /// # Errors
+    /// Too many bodies are being decoded.
+    pub(crate) fn new(shape: &Shape, caps: Caps, slots: &Slots) -> Result<Observer, &'static str> {
+        let framing = shape.framing;
+        Ok(Observer {
+            decoder: shape.decoder(caps, slots)?,
+            framing,
             inventory: Inventory::new(),
             open: false,
             any: false,
             failed: false,
-        }
+        })
     }
 
     /// Takes the next bytes of the body.
@@ -43,7 +46,7 @@ impl Observer {
         let mut take = |piece: &[u8], end: bool| take(inventory, framing, open, piece, end).map_err(Fault::code);
         let pushed = match &mut self.decoder {
             None => take(piece, end),
-            Some(decoder) => match decoder.push(piece, end, &mut |piece| take(piece, false)) {
+            Some((decoder, _)) => match decoder.push(piece, end, &mut |piece| take(piece, false)) {
                 Ok(()) if end => take(b"", true),
                 Ok(()) => Ok(()),
                 Err(DecodeError::Body(fault)) => Err(fault.code()),
@@ -104,7 +107,7 @@ mod tests {
         let head = ResponseHead::new(lines.map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())));
         let shape = inspectable(&head, true).unwrap();
         let run = |chunks: &mut dyn Iterator<Item = &[u8]>| {
-            let mut observer = Observer::new(&shape, Caps::default());
+            let mut observer = Observer::new(&shape, Caps::default(), &Slots::default()).unwrap();
             let mut result = Ok(());
             for chunk in chunks {
                 result = result.and(observer.push(chunk, false));

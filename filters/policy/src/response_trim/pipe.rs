@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Shape;
+use super::slots::{Slot, Slots};
 use crate::decode::{Caps, DecodeError, Decoder};
 use crate::framing::Splitter;
 use crate::trim::{Counts, Limits, Program, Pseudonymise, PseudonymsMissing, Rewrite, Trimmer};
@@ -45,7 +46,7 @@ impl Maker {
 
 /// Trims one body.
 pub(crate) struct Pipe {
-    decoder: Option<Decoder>,
+    decoder: Option<(Decoder, Slot)>,
     content: Content,
     /// Nothing came yet.
     empty: bool,
@@ -55,25 +56,25 @@ impl Pipe {
     /// Starts on a body.
     ///
     /// # Errors
-    /// When the program tokenizes and `tokens` is missing.
+    /// The program tokenizes and `tokens` is missing, or too many bodies are being decoded.
     pub(crate) fn new(
         plan: &Plan,
         tokens: Option<Arc<Pseudonymise>>,
         year: Option<u16>,
-    ) -> Result<Pipe, PseudonymsMissing> {
+        slots: &Slots,
+    ) -> Result<Pipe, &'static str> {
         let maker = Maker {
             program: Arc::clone(&plan.program),
             tokens,
             year,
         };
-        let first = maker.make()?;
-        let Shape { codings, framing } = &plan.shape;
+        let first = maker.make().map_err(|PseudonymsMissing| "no_key")?;
         Ok(Pipe {
-            decoder: (!codings.is_identity()).then(|| Decoder::new(codings, plan.caps)),
-            content: match framing {
+            decoder: plan.shape.decoder(plan.caps, slots)?,
+            content: match plan.shape.framing {
                 None => Content::One(Box::new(first)),
                 Some(framing) => Content::Many(Box::new(Many {
-                    splitter: Splitter::new(*framing),
+                    splitter: Splitter::new(framing),
                     maker,
                 })),
             },
@@ -97,7 +98,7 @@ impl Pipe {
             return Ok(());
         }
         let content = &mut self.content;
-        let Some(decoder) = &mut self.decoder else {
+        let Some((decoder, _)) = &mut self.decoder else {
             return content.push(rewrite, piece, end, out);
         };
         let pushed = decoder.push(piece, end, &mut |piece| content.push(rewrite, piece, false, out));
@@ -164,7 +165,7 @@ mod tests {
                 shape: inspectable(&head, true)?,
                 caps,
             };
-            let mut pipe = Pipe::new(&plan, None, None).unwrap();
+            let mut pipe = Pipe::new(&plan, None, None, &Slots::default()).unwrap();
             let mut out = Vec::new();
             for chunk in chunks {
                 pipe.push(None, chunk, false, &mut out)?;
