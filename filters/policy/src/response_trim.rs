@@ -175,6 +175,11 @@ impl ResponseTrim {
         self.views.is_empty()
     }
 
+    /// What the view at this place does, to be asked about elements.
+    pub fn program(&self, view: usize) -> Option<&Program> {
+        self.views.get(view).map(|view| &*view.program)
+    }
+
     /// Whether it only looks on.
     pub fn observes(&self) -> bool {
         self.observe
