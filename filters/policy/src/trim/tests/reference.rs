@@ -309,7 +309,9 @@ impl Rules {
         inside: &Inside<'t>,
         before: &mut Vec<&'t str>,
     ) -> Left {
-        let Some(rules) = &self.fhir else { unreachable!() };
+        let Some(rules) = &self.fhir else {
+            panic!("no rules for resources, or no string")
+        };
         let way: Vec<&str> = inside.elements.iter().map(|element| element.name).collect();
         let hidden = inside.elements.iter().any(|element| element.underscore);
         // Structure ends where an underscore is.
@@ -319,7 +321,9 @@ impl Rules {
                 [] if before.contains(&"resourceType") => return Err("fhir_stray_type"),
                 [] => {
                     before.push(name);
-                    let Tree::Scalar(raw) = value else { unreachable!() };
+                    let Tree::Scalar(raw) = value else {
+                        panic!("no rules for resources, or no string")
+                    };
                     return Ok(Some(raw.clone()));
                 }
                 ["instance"] if inside.resource == "ExampleScenario" => {}
@@ -420,7 +424,9 @@ impl Rules {
 
     /// Whether the rules for resources let an element stay, so far.
     fn stays(&self, inside: &Inside<'_>, tree: &Tree) -> bool {
-        let Some(groups) = &self.fhir else { unreachable!() };
+        let Some(groups) = &self.fhir else {
+            panic!("no rules for resources, or no string")
+        };
         let rules = self.own_rules(&inside.resource);
         let way = &inside.elements;
         if rules
