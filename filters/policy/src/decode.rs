@@ -16,7 +16,8 @@
 //!    A raw stream that looks like one would begin with a stored block whose padding is not zero, which no encoder writes.
 //! 8. The first fault stays. What came out before it was right so far; the caller has to break the body off.
 //!
-//! The bytes that come out do not depend on how the body is cut into chunks. Where a bomb is refused may, by up to 2 KiB of input.
+//! Whether a body passes, and the bytes that come out, do not depend on how it is cut into chunks. Where a bomb is refused may, by up to 2 KiB of
+//! input, and so may which of several faults is told.
 //!
 //! ```
 //! use scrim_policy::decode::{Caps, Codings, Decoder};

