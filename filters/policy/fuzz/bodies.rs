@@ -3,6 +3,8 @@
 //! `filters/policy/tests/fuzz.rs` runs the same functions in every `cargo test`, so that they keep compiling and holding.
 #![allow(dead_code, reason = "each target uses one of them")]
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use scrim_policy::cache_control::directives::{Directives, Private};
@@ -10,13 +12,17 @@ use scrim_policy::cache_control::structured::dictionary;
 use scrim_policy::cache_control::{CacheControl, overrides};
 use scrim_policy::chain::ALL;
 use scrim_policy::compile::Compiled;
+use scrim_policy::decode::{Caps, Codings, DecodeError, Decoder, FREE, Fault, PIECE};
 use scrim_policy::document::{Node, Problems};
+use scrim_policy::framing::{FrameError, Framing, Splitter};
 use scrim_policy::head::{RequestHead, ResponseHead};
+use scrim_policy::inventory::{Inventory, MAX_PATHS};
 use scrim_policy::phi::{Action, DetectEntry, Detector, Outcome, PhiPolicy, Preset, Rules, Scene, Secrets};
 use scrim_policy::policy_file::{self, Class};
 use scrim_policy::scope::{Need, Requirement, ScopeSet};
 use scrim_policy::token::dpop::{self, Claim, ReplayCache};
 use scrim_policy::token::{Algorithm, Issuer, KeySet, TokenCache, TokenPolicy};
+use scrim_policy::trim::{Limits, Program, Selector, Trimmer};
 use scrim_policy::url::Target;
 
 const NOW: u64 = 1_800_000_000;
@@ -119,6 +125,101 @@ pub fn json(bytes: &[u8]) {
         &mut problems,
     );
     assert_eq!(compiled.is_none(), problems.has_errors());
+}
+
+/// Bytes under a coding, or under two of them, that the first byte chooses: what comes out stays within the caps, and is the same however the body is cut.
+pub fn decode(bytes: &[u8]) {
+    const LISTS: [&str; 8] = [
+        "gzip",
+        "deflate",
+        "br",
+        "zstd",
+        "zstd, gzip",
+        "gzip, br",
+        "br, zstd",
+        "deflate, deflate",
+    ];
+    let Some((choice, body)) = bytes.split_first() else {
+        return;
+    };
+    let list = LISTS[usize::from(*choice) % LISTS.len()];
+    let codings = Codings::parse([list.as_bytes()].into_iter()).expect("the list is good");
+    let caps = Caps {
+        max_ratio: u32::MAX,
+        max_size: 1 << 20,
+        window: 1 << 20,
+    };
+    let run = |caps: Caps, cut: usize| -> Result<Vec<u8>, Fault> {
+        let mut decoder = Decoder::new(&codings, caps);
+        let mut out = Vec::new();
+        let mut sink = |piece: &[u8]| {
+            assert!(!piece.is_empty() && piece.len() <= PIECE);
+            out.extend_from_slice(piece);
+            Ok::<(), ()>(())
+        };
+        let fault = |error| match error {
+            DecodeError::Body(fault) => fault,
+            DecodeError::Sink(()) => panic!("the sink takes all"),
+        };
+        for piece in body.chunks(cut) {
+            decoder.push(piece, false, &mut sink).map_err(fault)?;
+        }
+        decoder.push(b"", true, &mut sink).map_err(fault)?;
+        Ok(out)
+    };
+    let whole = run(caps, usize::MAX);
+    assert!(whole.as_ref().is_ok_and(|out| out.len() <= 1 << 20) || whole.is_err());
+    // Of several faults in a list of codings, which is found first depends on the cuts.
+    assert_eq!(run(caps, 1).ok(), whole.clone().ok());
+    assert_eq!(run(caps, 7).ok(), whole.ok());
+    let fair = run(Caps { max_ratio: 2, ..caps }, usize::MAX);
+    assert!(fair.is_err() || fair.is_ok_and(|out| out.len() as u64 <= FREE.max(2 * body.len() as u64)));
+}
+
+/// Bytes in a framing that the first byte chooses: what comes out is the same however the body is cut, is itself framed, and has no denied member. And the
+/// paths of the fields that they have as one value are few, and show nothing that may be a value.
+pub fn records(bytes: &[u8]) {
+    thread_local! {
+        static PROGRAM: Arc<Program> = {
+            let deny = vec![Selector::parse("$..ssn").expect("a selector")];
+            Arc::new(Program::new(deny, None, Vec::new()).expect("a program"))
+        };
+    }
+    let Some((choice, body)) = bytes.split_first() else {
+        return;
+    };
+    let framing = [Framing::Lines, Framing::Sequence, Framing::Events][usize::from(*choice) % 3];
+    let program = PROGRAM.with(Arc::clone);
+    let run = |body: &[u8], cut: usize| {
+        let mut open = || Trimmer::new(Arc::clone(&program), None, Limits::default()).ok();
+        let mut splitter = Splitter::new(framing);
+        let mut out = Vec::new();
+        for piece in body.chunks(cut) {
+            splitter.push(&mut open, piece, false, &mut out)?;
+        }
+        splitter.push(&mut open, b"", true, &mut out)?;
+        Ok::<_, FrameError>((out, splitter.counts()))
+    };
+    let whole = run(body, usize::MAX);
+    assert_eq!(run(body, 1), whole);
+    assert_eq!(run(body, 3), whole);
+    if let Ok((out, _)) = whole {
+        let (again, counts) = run(&out, usize::MAX).expect("what comes out is framed");
+        assert_eq!((again, counts.removed), (out, 0));
+    }
+    let fields = |cut: usize| {
+        let mut inventory = Inventory::new();
+        let ended = body.chunks(cut).try_for_each(|piece| inventory.push(piece, false));
+        let ended = ended.and_then(|()| inventory.push(b"", true));
+        (inventory.paths().collect::<Vec<_>>(), ended)
+    };
+    let found = fields(usize::MAX);
+    assert_eq!(fields(1), found);
+    assert!(found.0.len() <= MAX_PATHS + 2);
+    for (path, ..) in found.0 {
+        let shown = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]*?$".contains(&byte);
+        assert!(path.bytes().all(shown) && path.split('.').all(|name| name.len() <= 70));
+    }
 }
 
 /// Headers of a response (`name: value`, a line each) and, behind a NUL, of a request: no class lets a shared cache store, or PHI be asked of one; twice is as once.

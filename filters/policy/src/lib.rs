@@ -9,7 +9,7 @@
 //! | [`scope`], [`token`] | oauth-scope |
 //! | [`phi`], [`pseudonym`] | phi-url |
 //! | [`mod@cache_control`] | cache-control |
-//! | [`trim`], [`response_trim`], [`profiles`] | response-trim |
+//! | [`trim`], [`response_trim`], [`profiles`], [`decode`], [`framing`], [`inventory`] | response-trim |
 //! | [`chain`], [`answer`], [`audit`] | the filters over one stream, what denied callers are told, what is recorded |
 
 #![deny(
@@ -52,9 +52,12 @@ pub mod cache_control;
 pub mod chain;
 pub mod compile;
 pub mod cors;
+pub mod decode;
 pub mod document;
 pub mod fhir;
+pub mod framing;
 pub mod head;
+pub mod inventory;
 pub mod oauth_scope;
 pub mod phi;
 pub mod policy_file;

@@ -99,7 +99,7 @@ impl Program {
                 Some(Ask::Display { then }) => todo.extend([Place::At(*then), Place::At(DROPPED)]),
                 Some(Ask::Code { then } | Ask::Type { then } | Ask::Label { then, .. }) => todo.push(Place::At(*then)),
                 // Refused, so nothing of it gets out.
-                Some(Ask::Stray | Ask::NoResource) | None => todo.push(Place::At(DROPPED)),
+                Some(Ask::Stray | Ask::NoResource { .. }) | None => todo.push(Place::At(DROPPED)),
             }
         }
         found

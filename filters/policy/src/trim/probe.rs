@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::Fault;
+use super::marks::Marks;
 use super::scan::{Stop, StringScan, plain_string, skip_space};
 use super::transform::unescape;
 use super::value::ValueScan;
@@ -16,6 +17,7 @@ pub(super) struct Probe {
     under_way: bool,
     read: usize,
     value: ValueScan,
+    marks: Marks,
     at: At,
     string: StringScan,
     /// Where the name or the text that is being read begins, behind its quote, in bytes from the value's first.
@@ -64,6 +66,7 @@ impl Probe {
             under_way: false,
             read: 0,
             value: ValueScan::new(),
+            marks: Marks::default(),
             at: At::Open,
             string: StringScan::new(),
             mark: 0,
@@ -83,11 +86,13 @@ impl Probe {
             self.begin();
             self.value.begin(room);
         }
+        // They were another chunk's.
+        self.marks.clear();
         let limit = start.saturating_add(hold);
         let window = chunk.get(..limit).unwrap_or(chunk);
         let from = start.saturating_add(self.read);
         if from < window.len() {
-            let (to, ended) = self.value.scan(window, from)?;
+            let (to, ended) = self.value.scan(&mut self.marks, window, from)?;
             self.read = to.saturating_sub(start);
             if ended {
                 self.under_way = false;
@@ -106,6 +111,8 @@ impl Probe {
         room: usize,
         plain: &mut Vec<u8>,
     ) -> Result<Seen<TypeMember>, Stop> {
+        // They were another chunk's.
+        self.marks.clear();
         let limit = start.saturating_add(hold);
         let window = chunk.get(..limit).unwrap_or(chunk);
         if !self.under_way {
@@ -212,7 +219,7 @@ impl Probe {
                     self.at = At::InValue;
                 }
                 At::InValue => {
-                    let (to, ended) = self.value.scan(window, i)?;
+                    let (to, ended) = self.value.scan(&mut self.marks, window, i)?;
                     i = to;
                     if !ended {
                         self.read = window.len().saturating_sub(start);
@@ -261,6 +268,6 @@ fn first_member(window: &[u8], start: usize) -> Option<Range<usize>> {
         return None;
     }
     let i = i.saturating_add(1);
-    let after = plain_string(window, i).ok()?;
+    let after = plain_string(window, i)?;
     Some(i..after.saturating_sub(1))
 }

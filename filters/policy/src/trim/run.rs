@@ -1,9 +1,12 @@
 //! One chunk on its way: structure is judged value by value, and what is decided is copied or skipped in ranges.
 
+mod short;
+
 use std::ops::Range;
 
+use super::marks::Marks;
 use super::probe::{Probe, Seen, TypeMember};
-use super::program::{Action, Ask, DROPPED, KEPT, Label, Program};
+use super::program::{Action, Ask, DROPPED, Label, Program};
 use super::scan::{self, Stop, StringScan, skip_space};
 use super::transform::{self, Pseudonymise, Rewrite, Transform};
 use super::value::ValueScan;
@@ -32,6 +35,7 @@ pub(super) struct State {
     value: ValueScan,
     /// Made when a look ahead is needed for the first time.
     probe: Option<Box<Probe>>,
+    marks: Marks,
     pub(super) counts: Counts,
 }
 
@@ -51,6 +55,7 @@ impl State {
             too_long: false,
             value: ValueScan::new(),
             probe: None,
+            marks: Marks::default(),
             counts: Counts::default(),
         }
     }
@@ -59,9 +64,12 @@ impl State {
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let frames = self.frames.capacity().saturating_mul(size_of::<Frame>());
-        [&self.name, &self.plain, &self.held]
-            .iter()
-            .fold(frames, |sum, bytes| sum.saturating_add(bytes.capacity()))
+        [&self.name, &self.plain, &self.held].iter().fold(
+            frames
+                .saturating_add(self.value.memory())
+                .saturating_add(self.marks.memory()),
+            |sum, bytes| sum.saturating_add(bytes.capacity()),
+        )
     }
 }
 
@@ -206,15 +214,17 @@ impl<'a> Run<'a> {
     /// Takes the whole chunk, or what comes before a value that waits for more of itself.
     pub(super) fn feed(&mut self) -> Result<(), Stop> {
         let mut i = 0;
+        let mut marks = std::mem::take(&mut self.state.marks);
+        marks.clear();
         loop {
             if let Fate::Judge = self.state.fate {
-                match self.judge(i)? {
+                match self.judge(&mut marks, i)? {
                     Some(next) => i = next,
                     None => break,
                 }
             } else {
                 let start = i;
-                let (next, ended) = self.state.value.scan(self.chunk, i)?;
+                let (next, ended) = self.state.value.scan(&mut marks, self.chunk, i)?;
                 i = next;
                 self.pass(start..i);
                 if !ended {
@@ -223,6 +233,7 @@ impl<'a> Run<'a> {
                 self.end_value();
             }
         }
+        self.state.marks = marks;
         if let Key::Here(range) = self.state.key.clone() {
             self.state.name.clear();
             self.state
@@ -255,8 +266,15 @@ impl<'a> Run<'a> {
     }
 
     /// Reads structure from `i` on, up to a value whose fate is decided; nothing when the chunk ends first.
-    fn judge(&mut self, mut i: usize) -> Result<Option<usize>, Stop> {
+    fn judge(&mut self, marks: &mut Marks, mut i: usize) -> Result<Option<usize>, Stop> {
         loop {
+            i = self.hurry(marks, i)?;
+            if self.waits.is_some() {
+                return Ok(None);
+            }
+            if !matches!(self.state.fate, Fate::Judge) {
+                return Ok(Some(i));
+            }
             if !matches!(self.state.at, At::InName) {
                 i = skip_space(self.chunk, i);
             }
@@ -377,21 +395,7 @@ impl<'a> Run<'a> {
                 }
                 self.lead();
                 self.copy(i..i.wrapping_add(1));
-                let object = byte == b'{';
-                let node = self.state.node;
-                self.state.frames.push(Frame {
-                    node,
-                    index: 0,
-                    object,
-                    any: false,
-                    marks: 0,
-                });
-                self.state.at = if object {
-                    At::FirstName
-                } else {
-                    self.state.node = self.program.element(node, 0);
-                    At::FirstElement
-                };
+                self.enter(self.state.node, byte == b'{');
                 return Ok(Begun::Entered);
             }
             Action::Ask(_) => return self.begin_asked(i, byte),
@@ -490,9 +494,9 @@ impl<'a> Run<'a> {
                     Some(*then)
                 }
                 Some(Ask::Stray) => return stop(Fault::StrayType, i),
-                Some(Ask::NoResource) if byte != b'n' => return stop(Fault::NoType, i),
+                Some(Ask::NoResource { .. }) if byte != b'n' => return stop(Fault::NoType, i),
                 // Null says nothing.
-                Some(Ask::NoResource) => Some(KEPT),
+                Some(Ask::NoResource { then }) => Some(*then),
                 // A question that does not exist, which cannot be, drops.
                 None => Some(DROPPED),
             };
@@ -581,11 +585,29 @@ impl<'a> Run<'a> {
         Ok(Some(bits))
     }
 
+    /// A container opens whose children are judged one by one.
+    #[inline]
+    fn enter(&mut self, node: u32, object: bool) {
+        self.state.frames.push(Frame {
+            node,
+            index: 0,
+            object,
+            any: false,
+            marks: 0,
+        });
+        self.state.at = if object {
+            At::FirstName
+        } else {
+            self.state.node = self.program.element(node, 0);
+            At::FirstElement
+        };
+    }
+
     /// The short way for the commonest value, a string without escapes in one chunk: the position after it.
     #[inline]
     fn plain_string(&self, i: usize, byte: u8) -> Option<usize> {
         if byte == b'"' {
-            scan::plain_string(self.chunk, i.wrapping_add(1)).ok()
+            scan::plain_string(self.chunk, i.wrapping_add(1))
         } else {
             None
         }
@@ -670,7 +692,7 @@ impl<'a> Run<'a> {
     #[inline]
     fn scan_name(&mut self, start: usize, from: usize) -> Result<Option<usize>, Stop> {
         if start != from
-            && let Ok(after) = scan::plain_string(self.chunk, from)
+            && let Some(after) = scan::plain_string(self.chunk, from)
             && after.wrapping_sub(from) <= self.limits.max_name
         {
             return Ok(Some(after));
@@ -778,6 +800,16 @@ impl<'a> Run<'a> {
     fn flush(&mut self) {
         let end = self.copy.end;
         let range = std::mem::replace(&mut self.copy, end..end);
-        self.out.extend_from_slice(self.chunk.get(range).unwrap_or_default());
+        let length = range.end.wrapping_sub(range.start);
+        // What is short, as most is between blanks, is copied without a call: as two words of sixteen, and cut.
+        if length <= 32
+            && let Some(block) = self.chunk.get(range.start..).and_then(<[u8]>::first_chunk::<32>)
+        {
+            let before = self.out.len();
+            self.out.extend_from_slice(block);
+            self.out.truncate(before.wrapping_add(length));
+        } else {
+            self.out.extend_from_slice(self.chunk.get(range).unwrap_or_default());
+        }
     }
 }

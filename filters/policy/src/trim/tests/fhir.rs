@@ -579,3 +579,239 @@ fn a_bundle_through_all_groups() {
     assert!(out.contains(r#""birthDate":"1951""#) && !out.contains("1974-12-25T"));
     serde_json::from_str::<serde_json::Value>(&out).expect("valid");
 }
+
+// --- against a tree --------------------------------------------------------------------------------------------
+
+fn any_fhir_name() -> impl Strategy<Value = (String, String)> {
+    let names = vec![
+        "a",
+        "b",
+        "name",
+        "family",
+        "use",
+        "text",
+        "div",
+        "display",
+        "system",
+        "code",
+        "data",
+        "url",
+        "photo",
+        "valueSampledData",
+        "extension",
+        "_a",
+        "_name",
+        "_family",
+        "_display",
+        "meta",
+        "security",
+        "contained",
+        "entry",
+        "resource",
+        "response",
+        "outcome",
+        "parameter",
+        "part",
+        "section",
+        "instance",
+        "valueString",
+        "_meta",
+    ];
+    (prop::sample::select(names), 0..20u8).prop_map(|(name, escaped)| {
+        let raw = if escaped == 0 {
+            format!("\"\\u{:04x}{}\"", u32::from(name.as_bytes()[0]), &name[1..])
+        } else {
+            format!("\"{name}\"")
+        };
+        (raw, name.to_owned())
+    })
+}
+
+fn any_fhir_tree() -> impl Strategy<Value = Tree> {
+    let scalar = prop::sample::select(vec![
+        "1.10",
+        "true",
+        "null",
+        r#""x""#,
+        r#""x""#,
+        r#""old""#,
+        r#""1974-12-25""#,
+        r#""a text""#,
+    ])
+    .prop_map(|text| Tree::Scalar(text.to_owned()));
+    scalar.prop_recursive(6, 60, 6, |inner| {
+        prop_oneof![
+            1 => prop::collection::vec(inner.clone(), 0..4).prop_map(Tree::Array),
+            4 => prop::collection::vec((any_fhir_name(), inner), 0..7)
+                .prop_map(|members| Tree::Object(members.into_iter().map(|((raw, name), value)| (raw, name, value)).collect())),
+        ]
+    })
+}
+
+const TYPES: [&str; 7] = [
+    "Patient",
+    "Bundle",
+    "Parameters",
+    "Observation",
+    "Composition",
+    "ExampleScenario",
+    "OperationOutcome",
+];
+
+/// Makes most objects resources that stand where resources stand, and now and then one that does not.
+fn settle(tree: &mut Tree, way: &[&str], kind: &str, must: bool, dice: &mut dyn Iterator<Item = u8>) {
+    let (mut way, mut own_kind) = (way.to_vec(), kind.to_owned());
+    match tree {
+        Tree::Scalar(text) if must => *text = "null".to_owned(),
+        Tree::Scalar(_) => {}
+        Tree::Array(items) => items.iter_mut().for_each(|item| settle(item, &way, kind, must, dice)),
+        Tree::Object(members) => {
+            let mut roll = || usize::from(dice.next().unwrap_or_default());
+            let resource = if must {
+                roll() % 40 != 0
+            } else {
+                kind.is_empty() && roll() % 2 == 0
+            };
+            if resource {
+                let name = TYPES[roll() % TYPES.len()];
+                let at = if roll() % 2 == 0 {
+                    0
+                } else {
+                    roll() % (members.len() + 1)
+                };
+                let value = if roll() % 60 == 0 {
+                    Tree::Scalar("1".into())
+                } else {
+                    Tree::Scalar(format!("\"{name}\""))
+                };
+                members.insert(at, ("\"resourceType\"".into(), "resourceType".into(), value));
+                (way, own_kind) = (Vec::new(), name.to_owned());
+            }
+            if roll() % 80 == 0 {
+                members.push((
+                    "\"resourceType\"".into(),
+                    "resourceType".into(),
+                    Tree::Scalar("\"Patient\"".into()),
+                ));
+            }
+            for (_, name, value) in members {
+                let border = match (own_kind.as_str(), way.as_slice(), name.as_str()) {
+                    ("", ..) => false,
+                    (_, [], "contained")
+                    | ("Bundle", ["entry"], "resource")
+                    | ("Bundle", ["entry", "response"], "outcome") => true,
+                    ("Parameters", ["parameter", rest @ ..], "resource") => rest.iter().all(|name| *name == "part"),
+                    _ => false,
+                };
+                let mut below = way.clone();
+                below.push(if border { "" } else { name.as_str() });
+                settle(
+                    value,
+                    &below,
+                    if own_kind.is_empty() { "" } else { &own_kind },
+                    border,
+                    dice,
+                );
+            }
+        }
+    }
+}
+
+fn any_paths() -> impl Strategy<Value = Vec<FhirPath>> {
+    let path = prop::sample::select(vec![
+        "a",
+        "b",
+        "name",
+        "name.family",
+        "..a",
+        "..use",
+        "a..b",
+        "name[?@.use == 'x']",
+        "name[?@.use == 'old'].family",
+        "a[?@ == 'x']",
+        "entry",
+        "entry.resource",
+        "entry.response.a",
+        "parameter.part",
+        "contained",
+        "meta",
+        "meta.security",
+        "meta.a",
+        "value[x]",
+        "text",
+        "section.text",
+    ]);
+    prop::collection::vec(path.prop_map(|text| FhirPath::parse(text).expect(text)), 0..4)
+}
+
+fn any_type_rules() -> impl Strategy<Value = TypeRules> {
+    let transform = prop::sample::select(Transform::NAMES.map(|(_, transform)| transform).to_vec());
+    (
+        any_paths(),
+        prop::option::weighted(0.4, any_paths()),
+        any_paths(),
+        transform,
+    )
+        .prop_map(|(deny, allow, changed, transform)| TypeRules {
+            deny,
+            allow,
+            transforms: changed.into_iter().take(2).map(|path| (path, transform)).collect(),
+        })
+}
+
+fn any_fhir_rules() -> impl Strategy<Value = Rules> {
+    let json = prop_oneof![
+        3 => Just(Rules::default()),
+        2 => prop::sample::select(vec!["$..a", "$.entry[*].resource.name", "$.name[0]", "$..[?@.use == 'x']", "$..security", "$.meta", "$..resource"])
+            .prop_map(|text| deny(&[text])),
+        1 => prop::sample::select(vec!["$.entry", "$..name", "$.a", "$..resource", "$.*.*"]).prop_map(|text| allow(&[text])),
+        1 => prop::sample::select(vec!["$..family", "$..name", "$.contained", "$..meta"]).prop_map(|text| change(text, Transform::Mask)),
+    ];
+    (
+        json,
+        prop::collection::vec((prop::sample::select(TYPES.to_vec()), any_type_rules()), 0..4),
+        prop_oneof![3 => Just(TypeRules::default()), 1 => any_type_rules()],
+        any::<[bool; 6]>(),
+        any::<bool>(),
+    )
+        .prop_map(|(json, types, all, groups, fewer)| {
+            let [narrative, reference_display, attachments, extensions, tag, others] = if fewer {
+                [false, false, false, false, groups[4], false]
+            } else {
+                groups
+            };
+            // With selectors on top every resource may be trimmed; so it is with this group.
+            let selectors = !json.deny.is_empty() || json.allow.is_some() || !json.transforms.is_empty();
+            let rules = FhirRules {
+                types: types
+                    .into_iter()
+                    .map(|(name, rules)| (name.to_owned(), rules))
+                    .collect(),
+                all,
+                others: if others { Others::Remove } else { Others::Keep },
+                narrative: narrative || (tag && selectors),
+                reference_display,
+                attachments,
+                extensions,
+                tag,
+            };
+            json.and(fhir(rules))
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn resources_come_out_as_the_reference_gives_them(
+        mut tree in any_fhir_tree(),
+        dice in prop::collection::vec(any::<u8>(), 1..60),
+        rules in any_fhir_rules(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        settle(&mut tree, &[], "", false, &mut dice.iter().copied().cycle());
+        plant(&mut tree, &mut 0);
+        let body = written(&tree, &mut std::iter::empty());
+        same_as_the_tree(&rules, &tree, &body, &cuts)?;
+    }
+}
