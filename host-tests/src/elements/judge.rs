@@ -108,12 +108,13 @@ fn selectors(view: &At<View>, problems: &mut Problems) {
         0 => String::new(),
         more => format!(" (and {more} more such)"),
     };
+    let told = first.to_string();
+    let told = told
+        .strip_suffix("; keep it, or name it under `unsafe`")
+        .unwrap_or(&told);
     problems.warn(
         view.span,
-        format!("of FHIR resources {first}{also}").replace(
-            "keep it, or name it under `unsafe`",
-            "rules under `fhir` say it by type",
-        ),
+        format!("of FHIR resources {told}{also}; rules under `fhir` say it by type"),
     );
 }
 
@@ -128,10 +129,14 @@ mod tests {
 
     /// What is told of a view in a policy with FHIR's preset: `error` or `warning`, and the message.
     fn told(view: Json) -> Vec<String> {
+        told_of_policy(json!({"phi_url": {"preset": "fhir-r4"}, "response_trim": {"views": [view]}}))
+    }
+
+    fn told_of_policy(policy: Json) -> Vec<String> {
         let document = Node::from_json(&json!({
             "version": "1",
             "keys": {"pseudonyms": {"env": "K"}},
-            "policies": {"p": {"phi_url": {"preset": "fhir-r4"}, "response_trim": {"views": [view]}}},
+            "policies": {"p": policy},
             "routes": [{"match": {}, "policy": "p"}],
         }));
         let key = "c2NyaW0gY2hlY2tzIHdpdGggYSBzdGFuZC1pbiBrZXk=".to_owned();
@@ -224,7 +229,7 @@ mod tests {
             "{line}"
         );
         assert!(
-            line.ends_with("(and 1 more such); rules under `fhir` say it by type"),
+            line.ends_with(" (and 1 more such); rules under `fhir` say it by type"),
             "{line}"
         );
     }
@@ -237,7 +242,8 @@ mod tests {
             "limited-data-set",
             "clinical-no-narrative",
         ] {
-            assert_eq!(told(json!({"fhir": {"profile": name}})), [""; 0], "{name}");
+            let policy = json!({"response_trim": {"views": [{"fhir": {"profile": name}}]}});
+            assert_eq!(told_of_policy(policy), [""; 0], "{name}");
         }
     }
 }
