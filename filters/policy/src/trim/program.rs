@@ -119,6 +119,20 @@ impl Program {
         }
     }
 
+    /// Whether a scalar at `node` stays as it is; nothing when it takes more than that to say.
+    #[inline]
+    pub(super) fn scalar(&self, node: u32) -> Option<bool> {
+        // Two comparisons, foreseen, and no jump by a table.
+        let action = self.action(node, false);
+        if matches!(action, Action::Keep) {
+            Some(true)
+        } else if matches!(action, Action::Drop | Action::Enter) {
+            Some(false)
+        } else {
+            None
+        }
+    }
+
     /// The node of the member `name` (unescaped) of an object at `node`.
     #[inline]
     pub(super) fn member(&self, node: u32, name: &[u8]) -> u32 {
