@@ -176,6 +176,7 @@ impl Node {
             scalar,
             container,
             names: Names {
+                lengths: 0,
                 seen: 0,
                 list: Vec::new(),
             },
@@ -207,7 +208,9 @@ impl Node {
 /// The names that a node tells from all others.
 #[derive(Debug)]
 struct Names {
-    /// One bit for the [`Names::trait_of`] each name: most names of a body are told apart from all of ours by it alone.
+    /// One bit for the length of each name, as far as there are bits; that alone tells most names apart from all of ours.
+    lengths: u32,
+    /// One bit for the [`Names::trait_of`] each name, which tells most of the others apart.
     seen: u64,
     /// Sorted.
     list: Vec<(Box<[u8]>, u32)>,
@@ -220,9 +223,15 @@ impl Names {
             .map(|(name, to)| (Box::from(name.as_bytes()), to))
             .collect();
         Names {
+            lengths: list.iter().fold(0, |lengths, (name, _)| lengths | Names::length_of(name)),
             seen: list.iter().fold(0, |seen, (name, _)| seen | Names::trait_of(name)),
             list,
         }
+    }
+
+    #[inline]
+    fn length_of(name: &[u8]) -> u32 {
+        1u32.wrapping_shl(name.len() as u32)
     }
 
     #[inline]
@@ -235,7 +244,7 @@ impl Names {
 
     #[inline]
     fn get(&self, name: &[u8]) -> Option<u32> {
-        if self.seen & Names::trait_of(name) == 0 {
+        if self.lengths & Names::length_of(name) == 0 || self.seen & Names::trait_of(name) == 0 {
             return None;
         }
         self.find(name)

@@ -6,7 +6,7 @@
 use super::super::program::Action;
 use super::super::marks::Marks;
 use super::super::scan::plain_scalar;
-use super::{At, Key, Run, Stop};
+use super::{At, Key, Run};
 
 /// Where the parts of a member or element start, and where its name ends.
 struct Seen {
@@ -22,10 +22,9 @@ struct Seen {
 const NOWHERE: usize = usize::MAX;
 
 impl Run<'_> {
-    /// Goes as far as the short way leads from `i`, and returns where that is. A fate other than [`super::Fate::Judge`]
-    /// says that a value starts there.
+    /// Goes as far as the short way leads from `i`, and returns where that is.
     #[inline(never)]
-    pub(super) fn hurry(&mut self, marks: &mut Marks, mut i: usize) -> Result<usize, Stop> {
+    pub(super) fn hurry(&mut self, marks: &mut Marks, mut i: usize) -> usize {
         let (chunk, program) = (self.chunk, self.program);
         let mut walk = marks.walk(chunk);
         let reached = 'container: loop {
@@ -159,12 +158,7 @@ impl Run<'_> {
                             self.state.key = Key::Here(seen.start..seen.named);
                             self.colon = Some(seen.colon);
                         }
-                        i = seen.value;
-                        if self.begin_value(i, byte)? {
-                            break 'container i;
-                        }
-                        i = i.wrapping_add(1);
-                        continue 'container;
+                        break 'container seen.value;
                     }
                     _ => plain_scalar(chunk, seen.value),
                 };
@@ -188,7 +182,7 @@ impl Run<'_> {
         };
         let next = walk.next;
         marks.put_back(next);
-        Ok(reached)
+        reached
     }
 
     /// Puts the locals back.
