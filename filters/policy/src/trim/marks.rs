@@ -16,6 +16,18 @@ const ROOM: usize = STRETCH + 16;
 /// No position; a chunk that long takes the long way.
 const NOWHERE: u32 = u32::MAX;
 
+const QUOTE_COLON_QUOTE: u32 = u32::from_le_bytes(*b"\":\"\0");
+const QUOTE_COLON_BLANK_QUOTE: u32 = u32::from_le_bytes(*b"\": \"");
+
+/// A member, its value a string.
+pub(super) struct Member {
+    /// The position after the name.
+    pub(super) named: usize,
+    pub(super) value: usize,
+    /// The position after the value.
+    pub(super) after: usize,
+}
+
 /// The special bytes of a stretch of a chunk: quotes, backslashes, controls and what is not ASCII, wherever they stand.
 #[derive(Default)]
 pub(super) struct Marks {
@@ -84,6 +96,55 @@ impl Walk<'_> {
         };
         self.next = next;
         after
+    }
+
+    /// The member whose name starts at `at`, if it is written as servers write most: name and value plain strings, the
+    /// colon between them alone or with one blank.
+    #[inline(always)]
+    pub(super) fn member(&self, at: usize) -> Option<Member> {
+        let [open, close, _, last] = self.list.get(self.next..)?.first_chunk::<4>()?;
+        let (close, last) = (*close as usize, *last as usize);
+        let between = u32::from_le_bytes(*self.chunk.get(close..)?.first_chunk()?);
+        let value = if between & 0x00ff_ffff == QUOTE_COLON_QUOTE {
+            close.wrapping_add(2)
+        } else if between == QUOTE_COLON_BLANK_QUOTE {
+            close.wrapping_add(3)
+        } else {
+            return None;
+        };
+        (*open as usize == at && self.chunk.get(last) == Some(&b'"')).then_some(Member {
+            named: close.wrapping_add(1),
+            value,
+            after: last.wrapping_add(1),
+        })
+    }
+
+    /// Passes such a member.
+    #[inline(always)]
+    pub(super) fn pass_member(&mut self) {
+        self.next = self.next.wrapping_add(4);
+    }
+
+    /// Where the next name starts, if a comma at `at` leads to one at once or on the next line.
+    #[inline(always)]
+    pub(super) fn next_name(&mut self, at: usize) -> Option<usize> {
+        let name = at.wrapping_add(1);
+        match self.chunk.get(at..)?.first_chunk()? {
+            b",\"" => Some(name),
+            b",\n" => {
+                let [line, quote] = self.list.get(self.next..)?.first_chunk()?;
+                let quote = *quote as usize;
+                let leads = *line as usize == name
+                    && self.chunk.get(quote) == Some(&b'"')
+                    && only_blanks(self.chunk, name.wrapping_add(1), quote);
+                if !leads {
+                    return None;
+                }
+                self.next = self.next.wrapping_add(1);
+                Some(quote)
+            }
+            _ => None,
+        }
     }
 
     /// The position after the string at `at`, if its quotes are the next two marks.

@@ -268,13 +268,7 @@ impl<'a> Run<'a> {
     /// Reads structure from `i` on, up to a value whose fate is decided; nothing when the chunk ends first.
     fn judge(&mut self, marks: &mut Marks, mut i: usize) -> Result<Option<usize>, Stop> {
         loop {
-            i = self.hurry(marks, i)?;
-            if self.waits.is_some() {
-                return Ok(None);
-            }
-            if !matches!(self.state.fate, Fate::Judge) {
-                return Ok(Some(i));
-            }
+            i = self.hurry(marks, i);
             if !matches!(self.state.at, At::InName) {
                 i = skip_space(self.chunk, i);
             }

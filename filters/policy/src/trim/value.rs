@@ -108,6 +108,7 @@ impl ValueScan {
 
     /// The short way through members and elements that lie whole in the chunk, from `at` at `i`: how far it leads, which
     /// is [`At::After`] with nothing open when the value ended. It takes no token that is not plain and valid.
+    #[inline(never)]
     fn hurry(&mut self, marks: &mut Marks, chunk: &[u8], mut i: usize, mut at: At) -> (usize, At) {
         let Some(mut object) = self.open.last() else {
             return (i, at);
@@ -126,6 +127,18 @@ impl ValueScan {
             if inside {
                 let mut value = walk.skip_space(i);
                 if object {
+                    while let Some(member) = walk.member(value) {
+                        walk.pass_member();
+                        (i, at) = (member.after, At::After);
+                        match walk.next_name(i) {
+                            Some(name) => (value, i, at) = (name, name, At::Name),
+                            None => break,
+                        }
+                    }
+                    if matches!(at, At::After) {
+                        inside = false;
+                        continue;
+                    }
                     if chunk.get(value) != Some(&b'"') {
                         break (i, at);
                     }

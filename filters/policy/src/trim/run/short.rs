@@ -6,7 +6,7 @@
 use super::super::marks::Marks;
 use super::super::program::Action;
 use super::super::scan::plain_scalar;
-use super::{At, Begun, Key, Run, Stop};
+use super::{At, Key, Run};
 
 /// Where the parts of a member or element start, and where its name ends.
 struct Seen {
@@ -22,9 +22,9 @@ struct Seen {
 const NOWHERE: usize = usize::MAX;
 
 impl Run<'_> {
-    /// Goes as far as the short way leads from `i`, and returns where that is. A fate other than [`super::Fate::Judge`]
-    /// says that a value starts there, and so does one that waits.
-    pub(super) fn hurry(&mut self, marks: &mut Marks, mut i: usize) -> Result<usize, Stop> {
+    /// Goes as far as the short way leads from `i`, and returns where that is.
+    #[inline(never)]
+    pub(super) fn hurry(&mut self, marks: &mut Marks, mut i: usize) -> usize {
         let (chunk, program) = (self.chunk, self.program);
         let mut walk = marks.walk(chunk);
         let reached = 'container: loop {
@@ -72,6 +72,43 @@ impl Run<'_> {
 
                 let seen;
                 let child = if object {
+                    while let Some(member) = walk.member(i) {
+                        let name = chunk.get(i.wrapping_add(1)..member.named.wrapping_sub(1));
+                        let child = here.member(name.unwrap_or_default());
+                        let keeps = match program.scalar(child) {
+                            Some(keeps) if member.named.wrapping_sub(i) <= self.limits.max_name => keeps,
+                            _ => break,
+                        };
+                        walk.pass_member();
+                        if keeps {
+                            let seen = Seen {
+                                comma: going.comma,
+                                start: i,
+                                named: member.named,
+                                colon: member.named,
+                                value: member.value,
+                            };
+                            self.keep(&seen, member.after, going.any);
+                            going.any = true;
+                        } else {
+                            self.state.counts.removed = self.state.counts.removed.saturating_add(1);
+                        }
+                        i = member.after;
+                        match walk.next_name(i) {
+                            Some(name) => {
+                                going.comma = i;
+                                i = name;
+                                going.at = At::Name;
+                            }
+                            None => {
+                                going.at = At::After;
+                                break;
+                            }
+                        }
+                    }
+                    if matches!(going.at, At::After) {
+                        continue;
+                    }
                     if chunk.get(i) != Some(&b'"') {
                         break;
                     }
@@ -121,25 +158,18 @@ impl Run<'_> {
                             self.state.key = Key::Here(seen.start..seen.named);
                             self.colon = Some(seen.colon);
                         }
-                        i = seen.value;
-                        match self.begin_value(i, byte)? {
-                            Begun::Entered => i = i.wrapping_add(1),
-                            Begun::Whole | Begun::Waits => break 'container i,
-                        }
-                        continue 'container;
+                        break 'container seen.value;
                     }
                     _ => plain_scalar(chunk, seen.value),
                 };
                 let Some(after) = after else { break };
-                // The commonest first: that is no jump by a table.
-                let action = program.action(child, false);
-                if matches!(action, Action::Keep) {
-                    self.keep(&seen, after, going.any);
-                    going.any = true;
-                } else if matches!(action, Action::Drop | Action::Enter) {
-                    self.state.counts.removed = self.state.counts.removed.saturating_add(1);
-                } else {
-                    break;
+                match program.scalar(child) {
+                    Some(true) => {
+                        self.keep(&seen, after, going.any);
+                        going.any = true;
+                    }
+                    Some(false) => self.state.counts.removed = self.state.counts.removed.saturating_add(1),
+                    None => break,
                 }
                 i = after;
                 going.at = At::After;
@@ -152,7 +182,7 @@ impl Run<'_> {
         };
         let next = walk.next;
         marks.put_back(next);
-        Ok(reached)
+        reached
     }
 
     /// Puts the locals back.
@@ -167,7 +197,7 @@ impl Run<'_> {
     }
 
     /// A scalar that stays, up to `after`.
-    #[inline]
+    #[inline(always)]
     fn keep(&mut self, seen: &Seen, after: usize, any: bool) {
         let joined = if any { seen.comma } else { seen.start };
         let dense = joined.wrapping_add(usize::from(any)) == seen.start
@@ -175,8 +205,13 @@ impl Run<'_> {
             && (seen.colon.wrapping_add(1) == seen.value || seen.named == seen.value);
         if dense && joined == self.copy.end {
             self.copy.end = after;
-            return;
+        } else {
+            self.keep_pieces(seen, after, any);
         }
+    }
+
+    #[inline(never)]
+    fn keep_pieces(&mut self, seen: &Seen, after: usize, any: bool) {
         if any {
             self.join((seen.comma != NOWHERE).then_some(seen.comma), b",");
         }
