@@ -12,7 +12,7 @@ mod bodies;
 /// By its name, what a target does with its bytes.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     ("token", bodies::token),
     ("jwks", bodies::jwks),
     ("scopes", bodies::scopes),
@@ -22,6 +22,7 @@ const TARGETS: [Target; 9] = [
     ("url", bodies::url),
     ("places", bodies::places),
     ("detect", bodies::detect),
+    ("trim", bodies::trim),
 ];
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
