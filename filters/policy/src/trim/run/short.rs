@@ -89,19 +89,14 @@ impl<'a> Run<'a> {
                         _ => break,
                     };
                     walk.pass_member();
-                    if keeps {
-                        let seen = Seen {
-                            comma,
-                            start: i,
-                            named: member.named,
-                            colon: member.named,
-                            value: member.value,
-                        };
-                        self.keep(&seen, member.after, inner.any);
-                        inner.any = true;
-                    } else {
-                        self.state.counts.removed = self.state.counts.removed.saturating_add(1);
-                    }
+                    let seen = Seen {
+                        comma,
+                        start: i,
+                        named: member.named,
+                        colon: member.named,
+                        value: member.value,
+                    };
+                    self.pass_value(&seen, member.after, &mut inner, keeps);
                     i = member.after;
                     first = false;
                     let Some(name) = walk.next_name(i) else {
@@ -152,8 +147,10 @@ impl<'a> Run<'a> {
                 b'"' => walk.whole_string(seen.value),
                 b'{' | b'[' => {
                     let opened = seen.value.wrapping_add(1);
-                    if matches!(program.action(child, true), Action::Enter)
-                        && self.state.frames.len() < self.limits.max_depth
+                    let room = self.limits.max_depth.saturating_sub(self.state.frames.len());
+                    let action = program.action(child, true);
+                    if matches!(action, Action::Enter)
+                        && room > 0
                         && let Some(here) = program.node(child)
                     {
                         self.keep(&seen, opened, inner.any);
@@ -177,6 +174,14 @@ impl<'a> Run<'a> {
                         behind = false;
                         continue;
                     }
+                    let keeps = matches!(action, Action::Keep);
+                    if (keeps || matches!(action, Action::Drop))
+                        && let Some(after) = self.state.value.whole(&mut walk, seen.value, byte, room)
+                    {
+                        self.pass_value(&seen, after, &mut inner, keeps);
+                        i = after;
+                        continue;
+                    }
                     self.state.node = child;
                     if inner.object {
                         self.state.key = Key::Here(seen.start..seen.named);
@@ -190,12 +195,7 @@ impl<'a> Run<'a> {
             let (Some(after), Some(keeps)) = (after, program.scalar(child)) else {
                 break before;
             };
-            if keeps {
-                self.keep(&seen, after, inner.any);
-                inner.any = true;
-            } else {
-                self.state.counts.removed = self.state.counts.removed.saturating_add(1);
-            }
+            self.pass_value(&seen, after, &mut inner, keeps);
             i = after;
         };
         let next = walk.next;
@@ -229,7 +229,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A scalar, or the start of a container, that stays, up to `after`.
+    /// A value up to `after` that stays or goes.
+    #[inline(always)]
+    fn pass_value(&mut self, seen: &Seen, after: usize, inner: &mut Inner<'_>, keeps: bool) {
+        if keeps {
+            self.keep(seen, after, inner.any);
+            inner.any = true;
+        } else {
+            self.state.counts.removed = self.state.counts.removed.saturating_add(1);
+        }
+    }
+
+    /// A value, or the start of a container, that stays, up to `after`.
     #[inline(always)]
     fn keep(&mut self, seen: &Seen, after: usize, any: bool) {
         let joined = if any { seen.comma } else { seen.start };
