@@ -3,8 +3,8 @@
 //! It does what [`Run::judge`] does, with what it needs in locals, and stops before the first member or element that is not
 //! plain: that one is left, untouched, to the long way, which knows everything and names the faults.
 
-use super::super::program::{Action, Node};
 use super::super::marks::Marks;
+use super::super::program::{Action, Node};
 use super::super::scan::plain_scalar;
 use super::{At, Frame, Key, Run};
 
@@ -139,7 +139,11 @@ impl<'a> Run<'a> {
                 };
                 inner.here.element(inner.index)
             };
-            let before = if inner.object { At::member(first) } else { At::element(first) };
+            let before = if inner.object {
+                At::member(first)
+            } else {
+                At::element(first)
+            };
             let Some(&byte) = chunk.get(seen.value) else {
                 break before;
             };
