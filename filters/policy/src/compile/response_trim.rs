@@ -297,8 +297,8 @@ fn transform_of(transform: policy_file::Transform) -> Transform {
         policy_file::Transform::Year => Transform::Year,
         policy_file::Transform::BirthYear => Transform::BirthYear,
         policy_file::Transform::YearMonth => Transform::YearMonth,
-        policy_file::Transform::Zip3 => Transform::Mask,  // Zip3
-        policy_file::Transform::Round => Transform::Mask, // Round
+        policy_file::Transform::Zip3 => Transform::Zip3,
+        policy_file::Transform::Round => Transform::Round,
         policy_file::Transform::Last4 => Transform::Last4,
         policy_file::Transform::Mask => Transform::Mask,
         policy_file::Transform::Tokenize => Transform::Tokenize,

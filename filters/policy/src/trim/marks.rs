@@ -69,12 +69,22 @@ impl Marks {
 
 /// A walk from token to token. Small enough to live in registers, as long as nothing takes its address.
 pub(super) struct Walk<'w> {
-    chunk: &'w [u8],
+    pub(super) chunk: &'w [u8],
     list: &'w mut [u32],
     pub(super) next: usize,
 }
 
 impl Walk<'_> {
+    /// The same walk for a while; where it came to is to be put into `next`.
+    #[inline(always)]
+    pub(super) fn lend(&mut self) -> Walk<'_> {
+        Walk {
+            chunk: self.chunk,
+            list: &mut *self.list,
+            next: self.next,
+        }
+    }
+
     /// The position after the closing quote of the string whose opening quote is at `at`, if all of it is in the chunk, with
     /// nothing special before the quote.
     #[inline(always)]

@@ -619,10 +619,16 @@ impl<'a> Run<'a> {
             Fate::Judge | Fate::Skip => {}
             Fate::Hold(_) => {
                 let more = self.chunk.get(range).unwrap_or_default();
-                if more.len() > self.limits.max_value.saturating_sub(self.state.held.len()) {
+                let held = &mut self.state.held;
+                let room = self.limits.max_value.saturating_sub(held.len());
+                if more.len() > room {
                     self.state.too_long = true;
                 } else if !self.state.too_long {
-                    self.state.held.extend_from_slice(more);
+                    // Growth by doubling would end over the limit.
+                    if held.capacity().saturating_sub(held.len()) < more.len() {
+                        held.reserve_exact(more.len().max(held.len()).min(room));
+                    }
+                    held.extend_from_slice(more);
                 }
             }
         }

@@ -653,6 +653,33 @@ fn the_state_does_not_grow_with_the_body() {
     assert!(held < 6 << 10, "{held} bytes");
 }
 
+/// What a body can make a stream hold on to at worst: everything at its limit, in a deep place, byte by byte and at once.
+#[test]
+fn the_state_is_at_most_64_kib() {
+    let limits = Limits::default();
+    let rules = deny(&["$..x"]).and(change("$..y", Transform::Last4));
+    let long = |length: usize| "a".repeat(length);
+    let value = format!("\"y\":\"{}\"", long(limits.max_value - 2));
+    let too_long = format!("\"y\":\"{}\"", long(3 * limits.max_value));
+    let escaped = format!("\"y\":\"{}\"", "\\u00e9".repeat(limits.max_value / 6 - 1));
+    let name = format!("\"\\u0061{}\":1", long(limits.max_name - 10));
+    let deep = format!("\"z\":{}1{}", "{\"a\":[".repeat(60), "]}".repeat(60));
+    let skipped = format!("\"x\":{}1{}", "[".repeat(120), "]".repeat(120));
+    let body = format!("[{{{name},{deep},{skipped},{value},{too_long},{escaped},{name}}}]");
+    for size in [1, 7, 4096, 16 << 10, body.len()] {
+        let mut trimmer = rules.trimmer(limits);
+        let mut out = Vec::new();
+        for chunk in body.as_bytes().chunks(size) {
+            trimmer.push(chunk, false, &mut out).expect("valid so far");
+            out.clear();
+        }
+        trimmer.push(b"", true, &mut out).expect("valid");
+        let held = trimmer.state.memory() + size_of::<Trimmer>();
+        assert!(held <= 64 << 10, "{held} bytes");
+        assert!(held > limits.max_value, "{held} bytes: the test reaches the limits");
+    }
+}
+
 // --- a bundle, with the lists of the example policy ------------------------------------------------------------
 
 const BUNDLE: &str = r#"{
