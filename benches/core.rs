@@ -18,7 +18,7 @@ use scrim_policy::chain::{ALL, BodyVerdict, RequestFacts, Stream, Vault, Verdict
 use scrim_policy::document::Problems;
 use scrim_policy::head::ResponseHead;
 use scrim_policy::policy_file::{self, Class};
-use scrim_policy::response_trim::Fate;
+use scrim_policy::response_trim::{Fate, Views};
 use scrim_policy::scope::{Need, Requirement, ScopeSet};
 use scrim_policy::token::{Algorithm, ClaimPaths, Issuer, KeySet, TokenCache, TokenPolicy};
 use scrim_policy::trim::{Limits, Program, Trimmer};
@@ -197,7 +197,7 @@ fn cache_control(criterion: &mut Criterion) {
             bench.iter_batched_ref(
                 || head.clone(),
                 |head| {
-                    validators::salt(black_box(head), true, &|| Some(Salt::of(&compiled, "clinician", 0)));
+                    validators::salt(black_box(head), true, &|| Some(Salt::of(&compiled, "clinician", Views::default())));
                     head.take_edits().len()
                 },
                 BatchSize::SmallInput,
@@ -265,7 +265,9 @@ fn trim(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("trim");
     for (view, scopes) in [("deny", CLINICIAN), ("allow", PATIENT)] {
         let held = ScopeSet::from_text(scopes).expect("scopes");
-        let Fate::Trim(program) = trim.judge(&mut response_head(&answer(b"{}")), true, trim.view(Some(&held))) else {
+        let Fate::Trim { program, .. } =
+            trim.judge(&mut response_head(&answer(b"{}")), true, false, trim.views(Some(&held)))
+        else {
             panic!("the policy trims");
         };
         for (layout, body) in [("compact", &compact), ("pretty", &pretty)] {

@@ -1,6 +1,7 @@
 //! The harness: hosts proxy-wasm modules off-proxy and compares them with a real Envoy.
 
 pub mod cases;
+pub mod elements;
 pub mod envoy;
 pub mod exchange;
 pub mod gateway;

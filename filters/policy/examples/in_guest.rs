@@ -1,11 +1,12 @@
 //! What a request costs inside the guest, without any host call: `benches/in-guest` builds this for wasm and runs it on V8.
 //!
-//! Each line is the least of several runs, in nanoseconds. The host's verification of signatures is left out: a stand-in says yes.
+//! Each line is the least of several runs, in nanoseconds or, of a body, in gigabytes (10^9 bytes) a second. The host's verification of signatures is left out: a stand-in says yes.
 
 #![allow(clippy::disallowed_methods, reason = "it measures time, and runs in no filter")]
 
 use std::hint::black_box;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -22,7 +23,10 @@ use scrim_policy::scope::{Need, Requirement, ScopeSet};
 use scrim_policy::token::{
     Algorithm, ClaimPaths, HostKind, HostVerdict, HostVerifier, Issuer, KeySet, TokenCache, TokenPolicy,
 };
+use scrim_policy::trim::{Limits, Program, Selector, Trimmer};
 use scrim_policy::url::Target;
+
+mod bundle;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -85,9 +89,15 @@ fn head(lines: &[(&str, &str)]) -> (Vec<u8>, Vec<Place>) {
     (raw, places)
 }
 
-/// The least time of one of many runs; the first half is there to warm up. An argument picks lines by a part of their text.
+/// Whether a line is wanted: the first argument is a part of its text, the second is none.
+fn asked(what: &str) -> bool {
+    let is_part = |n| std::env::args().nth(n).map(|part| what.contains(&part));
+    is_part(1).unwrap_or(true) && !is_part(2).unwrap_or(false)
+}
+
+/// The least time of one of many runs; the first half is there to warm up.
 fn measure(what: &str, mut run: impl FnMut() -> usize) {
-    if !std::env::args().nth(1).is_none_or(|part| what.contains(&part)) {
+    if !asked(what) {
         return;
     }
     const ROUNDS: u32 = 40;
@@ -230,4 +240,147 @@ fn main() {
     measure("a request's head", || exchange(1));
     measure("a request's and its response's", || exchange(2));
     measure("the same with the audit record", || exchange(3));
+
+    bodies();
+}
+
+/// How a proxy delivers bodies.
+const CHUNK: usize = 16 * 1024;
+
+/// The most bytes a second of many runs over a body of 1 MB.
+fn measure_body(what: &str, size: usize, mut run: impl FnMut() -> usize) {
+    if !asked(what) {
+        return;
+    }
+    let mut least = f64::MAX;
+    let begun = Instant::now();
+    for round in 0.. {
+        let before = Instant::now();
+        black_box(run());
+        least = least.min(before.elapsed().as_secs_f64());
+        if round >= 10 && begun.elapsed().as_secs_f64() > 0.7 {
+            break;
+        }
+    }
+    println!("{what:<44} {:>7.3} GB/s", size as f64 / least / 1e9);
+}
+
+/// What trimming a bundle of 1 MB costs in the pieces a proxy delivers, beside a copy of it and the same by way of a tree.
+fn bodies() {
+    let views: [(&str, Rules, fn(&mut Json)); 4] = [
+        (
+            "deny",
+            (&["$.entry[*].resource.text", "$.entry[*].resource.identifier"], None),
+            |body| {
+                for entry in body["entry"].as_array_mut().into_iter().flatten() {
+                    if let Some(resource) = entry["resource"].as_object_mut() {
+                        resource.remove("text");
+                        resource.remove("identifier");
+                    }
+                }
+            },
+        ),
+        ("deny ..ssn", (&["$..ssn"], None), |body| without(body, &["ssn"])),
+        (
+            "deny many",
+            (
+                &[
+                    "$..identifier",
+                    "$..telecom",
+                    "$..address",
+                    "$..photo",
+                    "$.text",
+                    "$.entry[*].resource.text",
+                ],
+                None,
+            ),
+            |body| without(body, &["identifier", "telecom", "address", "photo", "text"]),
+        ),
+        (
+            "allow",
+            (
+                &[],
+                Some(&[
+                    "$.resourceType",
+                    "$.type",
+                    "$.total",
+                    "$.entry[*].fullUrl",
+                    "$.entry[*].resource['resourceType','id','gender','birthDate','status','code','valueQuantity']",
+                    "$.entry[*].resource.name[*].family",
+                ]),
+            ),
+            |body| {
+                for entry in body["entry"].as_array_mut().into_iter().flatten() {
+                    if let Some(resource) = entry["resource"].as_object_mut() {
+                        let kept = [
+                            "resourceType",
+                            "id",
+                            "gender",
+                            "birthDate",
+                            "status",
+                            "code",
+                            "valueQuantity",
+                            "name",
+                        ];
+                        resource.retain(|name, _| kept.contains(&name.as_str()));
+                    }
+                }
+            },
+        ),
+    ];
+    let compact = bundle::compact(1 << 20);
+    let pretty = bundle::indented(&compact);
+    for (layout, body) in [("compact", compact.as_bytes()), ("pretty", pretty.as_bytes())] {
+        let mut out = Vec::with_capacity(2 * CHUNK);
+        measure_body(&format!("1 MB {layout}, copied"), body.len(), || {
+            for piece in body.chunks(CHUNK) {
+                out.clear();
+                out.extend_from_slice(black_box(piece));
+            }
+            out.len()
+        });
+        for (view, (deny, allow), by_tree) in &views {
+            let program = Arc::new(program(deny, *allow));
+            measure_body(&format!("1 MB {layout}, {view}"), body.len(), || {
+                let mut trimmer =
+                    Trimmer::new(Arc::clone(&program), None, Limits::default()).expect("nothing is tokenized");
+                for piece in body.chunks(CHUNK) {
+                    out.clear();
+                    trimmer.push(black_box(piece), false, &mut out).expect("JSON");
+                }
+                trimmer.push(b"", true, &mut out).expect("all of it");
+                trimmer.counts().removed as usize
+            });
+            measure_body(&format!("1 MB {layout}, {view}, as a tree"), body.len(), || {
+                let mut tree: Json = serde_json::from_slice(black_box(body)).expect("JSON");
+                by_tree(&mut tree);
+                serde_json::to_vec(&tree).map_or(0, |bytes| bytes.len())
+            });
+        }
+    }
+}
+
+/// What a view denies and allows.
+type Rules = (&'static [&'static str], Option<&'static [&'static str]>);
+
+fn program(deny: &[&str], allow: Option<&[&str]>) -> Program {
+    let parsed = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|text| Selector::parse(text).expect("a selector"))
+            .collect()
+    };
+    Program::new(parsed(deny), allow.map(parsed), Vec::new()).expect("small")
+}
+
+/// Removes members wherever they stand.
+fn without(value: &mut Json, names: &[&str]) {
+    match value {
+        Json::Object(object) => {
+            object.retain(|name, _| !names.contains(&name.as_str()));
+            object.values_mut().for_each(|value| without(value, names));
+        }
+        Json::Array(items) => items.iter_mut().for_each(|item| without(item, names)),
+        _ => {}
+    }
 }

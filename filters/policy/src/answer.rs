@@ -11,6 +11,7 @@
 //! 8. Every denial is `no-store, private`, with HSTS and the other headers for browsers where the policy has them: a denial in the response phase passes no
 //!    filter, so it carries its own headers.
 //! 9. 403 where the connection is less than what the policy demands.
+//! 10. 406 where nothing but what can't be trimmed is asked for; 409 where a PUT would replace a record that its sender reads trimmed.
 
 use std::borrow::Cow;
 
@@ -91,6 +92,10 @@ pub enum Reason {
         /// The FHIR resource type that is searched, where the path names one.
         resource: Option<&'static str>,
     },
+    /// Nothing is asked for that could be trimmed.
+    NotAcceptable,
+    /// It would replace a record that this caller reads trimmed.
+    WriteBack,
     /// No view's `when` holds for this caller.
     NoView,
     /// The response can't be inspected; the code says why.
@@ -116,7 +121,11 @@ impl Reason {
             | Reason::KeysUnavailable { .. }
             | Reason::Preflight => FilterKind::OauthScope,
             Reason::PhiInUrl { .. } => FilterKind::PhiUrl,
-            Reason::NoView | Reason::Uninspectable(_) | Reason::ErrorBody(_) => FilterKind::ResponseTrim,
+            Reason::NotAcceptable
+            | Reason::WriteBack
+            | Reason::NoView
+            | Reason::Uninspectable(_)
+            | Reason::ErrorBody(_) => FilterKind::ResponseTrim,
         }
     }
 
@@ -132,6 +141,8 @@ impl Reason {
             | Reason::NoView => 403,
             Reason::AmbiguousUrl(_) | Reason::TwoTokens | Reason::UnclearRequest(_) | Reason::PhiInUrl { .. } => 400,
             Reason::BodyTooLarge => 413,
+            Reason::NotAcceptable => 406,
+            Reason::WriteBack => 409,
             Reason::NoToken | Reason::InvalidToken(_) | Reason::InvalidProof(_) => 401,
             Reason::Uninspectable(_) => 502,
             Reason::KeysUnavailable { .. } => 503,
@@ -157,6 +168,8 @@ impl Reason {
             Reason::BodyTooLarge => "body_too_large",
             Reason::Preflight => "preflight",
             Reason::PhiInUrl { .. } => "phi_in_url",
+            Reason::NotAcceptable => "not_acceptable",
+            Reason::WriteBack => "write_back",
             Reason::NoView => "no_view",
             Reason::Uninspectable(_) => "uninspectable_response",
             Reason::ErrorBody(_) => "error_body_replaced",
@@ -222,7 +235,8 @@ impl Reason {
     /// The status of a gRPC call.
     fn grpc_status(&self) -> u8 {
         match self.status() {
-            400 | 413 => 3,
+            400 | 406 | 413 => 3,
+            409 => 9,
             401 => 16,
             403 => 7,
             404 => 5,
@@ -245,6 +259,8 @@ impl Reason {
             401 => ("Unauthorized", "login"),
             403 => ("Forbidden", "forbidden"),
             404 => ("Not Found", "not-found"),
+            406 => ("Not Acceptable", "not-supported"),
+            409 => ("Conflict", "conflict"),
             413 => ("Content Too Large", "too-long"),
             502 => ("Bad Gateway", "exception"),
             503 => ("Service Unavailable", "transient"),
@@ -285,6 +301,12 @@ impl Reason {
                 place,
                 resource,
             } => return Cow::Owned(phi_advice(parameter.as_deref(), place, *resource)),
+            Reason::NotAcceptable => {
+                "only JSON can be shown here; ask for `application/fhir+json` or `application/json`"
+            }
+            Reason::WriteBack => {
+                "this record is shown with fields left out, so replacing it would delete them; send what changes with PATCH"
+            }
             Reason::NoView => "the scopes of this access token show nothing of this response",
             Reason::Uninspectable(_) => "the upstream's response could not be inspected and was withheld",
             Reason::ErrorBody(_) => "the upstream answered with an error; its body was withheld",

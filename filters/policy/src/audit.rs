@@ -133,8 +133,12 @@ pub struct AuditEvent {
     pub interaction: Option<(&'static str, Option<&'static str>)>,
     /// The code, from the policy file, under which the glass was broken.
     pub break_glass: Option<Rc<str>>,
+    /// The view that was applied, by its place in the policy.
+    pub view: Option<usize>,
     /// What was changed.
     pub counts: Counts,
+    /// The fields that were seen, by the paths of their names, and how often; under `mode: observe`.
+    pub fields: Vec<(String, u32)>,
     pub(crate) decisions: Vec<Decision>,
 }
 
@@ -265,6 +269,22 @@ impl AuditEvent {
         if let Some(reason) = &self.break_glass {
             out.push_str(",\"break_glass\":");
             push_optional(&mut out, Some(reason));
+        }
+        if let Some(view) = self.view {
+            out.push_str(",\"view\":");
+            push_number(&mut out, u64::try_from(view).unwrap_or(u64::MAX), 1);
+        }
+        if !self.fields.is_empty() {
+            out.push_str(",\"fields\":{");
+            for (index, (path, count)) in self.fields.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                push_optional(&mut out, Some(path));
+                out.push(':');
+                push_number(&mut out, u64::from(*count), 1);
+            }
+            out.push('}');
         }
         out.push_str(",\"counts\":{");
         let mut separator = "\"";

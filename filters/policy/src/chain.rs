@@ -22,32 +22,36 @@
 //! 12. Response headers wait, where the proxy allows it, until [`HELD_BYTES`] of the body were judged or it ended, so that a body that fails
 //!     by then is answered with 502; one that fails later is reset, so that the client sees a broken body, never an untrimmed one.
 
-use std::fmt::Write as _;
-use std::rc::Rc;
-use std::sync::Arc;
+mod handover;
+mod line;
+mod response;
 
-use serde_json::{Value as Json, json};
-use sha2::{Digest as _, Sha256};
+use std::rc::Rc;
 
 use crate::answer::{Additions, Answer, FilterKind, Format, Reason, answer};
 use crate::audit::{AuditEvent, RequestId, Timestamp};
 use crate::break_glass::Ledger;
 use crate::cache_control::validators::{self, Salt};
 use crate::compile::{Compiled, Policy};
-use crate::cors::{self, Cors};
+use crate::cors;
 use crate::fhir;
-use crate::head::{Edit, RequestHead, ResponseHead};
+use crate::head::{Edit, RequestHead};
 use crate::oauth_scope::{Call, Finding, Mode};
 use crate::phi::{self, Judgement, Outcome, Scene};
-use crate::pseudonym::Pseudonym;
-use crate::response_trim::{Fate, inspectable, prepare};
+use crate::response_trim::{Observer, Pipe, ResponseTrim, Views, prepare, steer};
 use crate::route::{Facts, Governs, Why};
-use crate::scope::ScopeSet;
+use crate::scope::{Holder, ScopeSet};
 use crate::sender::Connection;
 use crate::token::dpop::ReplayCache;
 use crate::token::{HostVerifier, TokenCache};
-use crate::trim::{Limits, Rewrite, Trimmer};
 use crate::url::Target;
+
+use self::handover::{Bound, Handover};
+pub(crate) use self::line::names_another_url;
+use self::line::{
+    creates, demand_strict_handling, has_empty_segments, join, names_another_host, names_another_method,
+    path_is_canonical, push_encoded, split_appended,
+};
 
 /// The `cache-control` filter.
 pub const CACHE_CONTROL: u8 = 1;
@@ -147,7 +151,7 @@ impl Connection for Certificateless {
 }
 
 /// What is to be counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Counter {
     /// A request was denied, for the reason of that code.
     Denied(&'static str),
@@ -155,15 +159,26 @@ pub enum Counter {
     ShadowDenied(&'static str),
     /// The glass was broken.
     BreakGlass,
+    /// Fields were seen under `mode: observe`, so many times: the route, the media type, the path.
+    Field(Box<str>, u32),
 }
 
 impl Counter {
     /// The metric's name.
-    pub fn name(self) -> String {
+    pub fn name(&self) -> String {
         match self {
             Counter::Denied(code) => format!("scrim_denied_{code}"),
             Counter::ShadowDenied(code) => format!("scrim_shadow_denied_{code}"),
             Counter::BreakGlass => "scrim_break_glass".to_owned(),
+            Counter::Field(name, _) => format!("scrim_field.{name}"),
+        }
+    }
+
+    /// By how much it grows.
+    pub fn amount(&self) -> u64 {
+        match self {
+            Counter::Field(_, amount) => u64::from(*amount),
+            _ => 1,
         }
     }
 }
@@ -229,7 +244,12 @@ pub struct Stream<const FILTERS: u8> {
     policy: Option<usize>,
     /// Whether the policy file's own routes chose, and not the proxy's metadata.
     by_file: bool,
-    view: Option<usize>,
+    /// What the response is, for metrics of its fields.
+    media_type: &'static str,
+    /// Which views this caller gets.
+    views: Views,
+    /// It would replace what its sender reads trimmed.
+    write_back: bool,
     format: Format,
     head_request: bool,
     /// The host that was called, and the year: for the URLs of the response.
@@ -262,48 +282,21 @@ pub struct Stream<const FILTERS: u8> {
     body: BodyState,
 }
 
-/// A patient's id, as the first 128 bits of a digest over the policy and the id: enough to compare with. It is keyed by the policy's key of pseudonyms, so that
-/// whoever reads what modules hand over can't try ids; without such a key it is a plain hash, which tells those who try.
-#[derive(Clone, PartialEq, Eq)]
-struct Bound(String);
-
-impl Bound {
-    fn to(patient: &str, compiled: &Compiled) -> Self {
-        let text = [b"bound\0", compiled.digest.as_bytes(), b"\0", patient.as_bytes()].concat();
-        if let Some(key) = &compiled.pseudonyms {
-            return Bound(key.pseudonym(&text).as_str().to_owned());
-        }
-        let hash = Sha256::digest(&text);
-        Bound(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
-    }
-}
-
 enum BodyState {
     /// No body of this stream is trimmed.
     Untouched,
     /// It is; `held`: the response headers have not gone out.
-    Trimming { trimmer: Box<Trimmer>, held: bool },
+    Trimming { pipe: Box<Pipe>, held: bool },
     /// All of it waits to be shown to be the patient's; then it is trimmed, if at all.
     Proving {
         bound: Bound,
         status: u16,
-        trimmer: Option<Box<Trimmer>>,
+        pipe: Option<Box<Pipe>>,
     },
+    /// Its fields are counted, and it passes.
+    Observing(Box<Observer>),
     /// It was refused; nothing more passes.
     Refused,
-}
-
-/// What a module hands over to the modules behind it.
-struct Handover {
-    /// `None`: no policy governs.
-    policy: Option<String>,
-    by_file: bool,
-    view: Option<usize>,
-    issuer: Option<Rc<str>>,
-    subject: Option<Pseudonym>,
-    bound: Option<Bound>,
-    appended: usize,
-    appended_to_form: usize,
 }
 
 impl<const FILTERS: u8> Stream<FILTERS> {
@@ -321,7 +314,9 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             compiled,
             policy: None,
             by_file: false,
-            view: None,
+            media_type: "",
+            views: Views::default(),
+            write_back: false,
             format: Format::Problem,
             head_request: false,
             called: Vec::new(),
@@ -446,34 +441,48 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 fourth
             }
         };
+        let guarded = Self::has(RESPONSE_TRIM) && policy.is_some_and(|policy| guards_batch(policy, head, target));
         let asked_for = AskedFor {
             target: fourth.as_ref().unwrap_or(target),
             body: open_body.as_deref().or(facts.body.as_deref()),
-            awaits_body: Self::has(PHI_URL) && looks_into_body && facts.body.is_none(),
+            awaits_body: facts.body.is_none() && (Self::has(PHI_URL) && looks_into_body || guarded),
         };
         let result = match (chosen, policy) {
             (Ok(()), Some(policy)) => {
+                if facts.handover.is_none() {
+                    self.meet(policy, head, facts, target, None::<&ScopeSet>);
+                }
                 let mut suffix = String::from_utf8_lossy(appended).into_owned();
                 let step =
                     unopened.and_then(|()| self.judge(policy, head, facts, &asked_for, &mut suffix, &asked, vault));
-                step.and_then(|step| match (step, judgement) {
-                    (Step::Continue, Some(judgement)) if Self::has(PHI_URL) => {
-                        if asked_for.awaits_body && !matches!(judgement.outcome, Outcome::Reject(_)) {
-                            if facts.body_too_large {
-                                return Err(Reason::BodyTooLarge);
-                            }
-                            self.may_await_body(head)?;
-                            return Ok((Step::AwaitBody, None));
+                step.and_then(|step| {
+                    if !matches!(step, Step::Continue) {
+                        return Ok((step, None));
+                    }
+                    let judgement = judgement.filter(|_| Self::has(PHI_URL));
+                    let rejected = judgement
+                        .as_ref()
+                        .is_some_and(|judgement| matches!(judgement.outcome, Outcome::Reject(_)));
+                    if asked_for.awaits_body && !rejected {
+                        if facts.body_too_large {
+                            return Err(Reason::BodyTooLarge);
                         }
-                        let path = self.protect(policy, head, facts, sent, judgement)?;
+                        self.may_await_body(head)?;
+                        return Ok((Step::AwaitBody, None));
+                    }
+                    let mut path = None;
+                    if let Some(judgement) = judgement {
+                        path = self.protect(policy, head, facts, sent, judgement)?;
                         if let Some(body) = facts.body.as_deref().filter(|_| looks_into_body) {
                             self.protect_body(policy, head, sent, body)?;
                         }
-                        Ok((Step::Continue, path))
                     }
-                    (step, _) => Ok((step, None)),
+                    if let Some(body) = asked_for.body.filter(|_| guarded) {
+                        self.guard_batch(policy, head, target, body)?;
+                    }
+                    Ok((Step::Continue, path))
                 })
-                .map(|(step, path)| {
+                .and_then(|(step, path)| {
                     if matches!(step, Step::Continue) {
                         let path = join(path.as_deref().unwrap_or(sent.raw()), &suffix);
                         self.appended = suffix.len();
@@ -486,17 +495,19 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                         }
                         self.finish_form(head, facts);
                         if Self::has(RESPONSE_TRIM)
-                            && let Some(trim) = &policy.response_trim
+                            && let Some(trim) = policy.response_trim.as_ref().filter(|trim| !trim.observe)
                         {
-                            prepare(head);
-                            if self.view.is_none() {
-                                self.view = trim.view(None::<&ScopeSet>);
-                            }
-                            let view = self.view;
-                            validators::desalt(head, &|| view.map(|view| Salt::of(&compiled, &policy.name, view)));
+                            steer(head, target, trim.fhir, trim.events)?;
+                            let views = self.views;
+                            validators::desalt(head, &|| {
+                                (!views.is_empty()).then(|| Salt::of(&compiled, &policy.name, views))
+                            });
+                        }
+                        if Self::has(RESPONSE_TRIM) && self.write_back {
+                            return Err(Reason::WriteBack);
                         }
                     }
-                    step
+                    Ok(step)
                 })
             }
             (Ok(()), None) => Ok(Step::Continue),
@@ -599,10 +610,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             self.audit.break_glass = Some(reason.as_str().into());
             self.counters.push(Counter::BreakGlass);
         }
-        self.view = policy
-            .response_trim
-            .as_ref()
-            .and_then(|trim| trim.view(Some(&allowed.caller)));
+        self.meet(policy, head, facts, asked_for.target, Some(&allowed.caller));
         oauth.identify(&allowed, head);
         if shadow {
             return Ok(Step::Continue);
@@ -633,6 +641,91 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             self.bound = Some(Bound::to(patient, &compiled));
         }
         Ok(Step::Continue)
+    }
+
+    /// Notes what this caller gets to see, and whether it would replace what it sees in part.
+    fn meet<H: Holder + ?Sized>(
+        &mut self,
+        policy: &Policy,
+        head: &RequestHead,
+        facts: &RequestFacts,
+        target: &Target<'_>,
+        caller: Option<&H>,
+    ) {
+        if let Some(trim) = &policy.response_trim {
+            self.views = trim.views(caller);
+        }
+        self.write_back =
+            head.method() == b"PUT" && !creates(head) && self.conceals(policy, head, facts, target, caller);
+    }
+
+    /// Whether a GET of this would be trimmed for this caller, by a policy that keeps such from being replaced.
+    fn conceals<H: Holder + ?Sized>(
+        &self,
+        policy: &Policy,
+        head: &RequestHead,
+        facts: &RequestFacts,
+        target: &Target<'_>,
+        caller: Option<&H>,
+    ) -> bool {
+        let route_name = facts.route_name.as_deref();
+        let reads = self.reads_by(policy, head, route_name, target);
+        let trim = reads.and_then(|policy| policy.response_trim.as_ref());
+        trim.is_some_and(|trim| trim.refuses_write_back(trim.views(caller)))
+    }
+
+    /// Refuses a batch that replaces what its sender reads trimmed.
+    fn guard_batch(&self, policy: &Policy, head: &RequestHead, target: &Target<'_>, body: &[u8]) -> Result<(), Reason> {
+        let replaced = fhir::replaced(body).map_err(|unclear| Reason::UnclearRequest(unclear.code()))?;
+        let base = target.path().trim_end_matches('/');
+        for url in replaced {
+            if url.starts_with('/') || url.contains("://") {
+                // From the host's root, or elsewhere: what it is read as depends on the upstream.
+                if guards(policy) {
+                    return Err(Reason::WriteBack);
+                }
+                continue;
+            }
+            let url = format!("{base}/{url}");
+            let target = Target::parse(url.as_bytes()).map_err(|ambiguity| Reason::AmbiguousUrl(ambiguity.code()))?;
+            // Of another policy's callers nothing is known here.
+            let conceals = match self.reads_by(policy, head, None, &target) {
+                Some(reads) if reads.name == policy.name => reads
+                    .response_trim
+                    .as_ref()
+                    .is_some_and(|trim| trim.refuses_write_back(self.views)),
+                Some(reads) => guards(reads),
+                None => false,
+            };
+            if conceals {
+                return Err(Reason::WriteBack);
+            }
+        }
+        Ok(())
+    }
+
+    /// The policy that governs a GET of this.
+    fn reads_by<'p>(
+        &'p self,
+        policy: &'p Policy,
+        head: &RequestHead,
+        route_name: Option<&[u8]>,
+        target: &Target<'_>,
+    ) -> Option<&'p Policy> {
+        if !self.by_file {
+            return Some(policy);
+        }
+        let routing = Facts {
+            method: b"GET",
+            authority: head.authority(),
+            path: target.path(),
+            route_name,
+            ..Facts::default()
+        };
+        match self.compiled.routes.choose(&routing).0 {
+            Governs::Policy(index) => self.compiled.policies.get(index),
+            _ => None,
+        }
     }
 
     /// Notes what would have been denied.
@@ -702,7 +795,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
     fn take_over(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         let handover = Handover::parse(bytes).ok_or(Reason::UnknownPolicy)?;
         self.by_file = handover.by_file;
-        self.view = handover.view;
+        self.views = handover.views;
+        self.write_back = handover.write_back;
         self.bound = handover.bound;
         self.appended = handover.appended;
         self.appended_to_form = handover.appended_to_form;
@@ -867,7 +961,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         Handover {
             policy: self.policy().map(|policy| policy.name.to_string()),
             by_file: self.by_file,
-            view: self.view,
+            views: self.views,
+            write_back: self.write_back,
             issuer: self.audit.issuer.clone(),
             subject: self.audit.subject.clone(),
             bound: self.bound.clone(),
@@ -903,19 +998,6 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         }
     }
 
-    /// Whether this stream has anything to say of its response's head; where not, the shell need not read it.
-    pub fn wants_response(&self) -> bool {
-        if self.answered || matches!(self.body, BodyState::Refused) {
-            return false;
-        }
-        self.policy().is_some_and(|policy| {
-            (Self::has(CACHE_CONTROL) && policy.cache_control.is_some())
-                || (Self::has(PHI_URL) && policy.phi_url.is_some())
-                || (Self::has(RESPONSE_TRIM) && policy.response_trim.is_some())
-                || (Self::has(OAUTH_SCOPE) && (self.bound.is_some() || policy.answers_preflights()))
-        })
-    }
-
     /// Judges URLs where and when this stream is.
     fn in_scene<T>(&self, judge: impl FnOnce(&Scene<'_>) -> T) -> T {
         judge(&Scene {
@@ -941,194 +1023,6 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let policy = self.compiled.policies.get(index)?;
         policy.phi_url.is_some().then(|| policy.name.to_string())
     }
-
-    /// Whether this stream shows whose the response is, unless another module of the chain does.
-    pub fn proves(&self) -> bool {
-        self.bound.is_some()
-            && Self::has(RESPONSE_TRIM)
-            && self.policy().is_some_and(|policy| policy.response_trim.is_some())
-    }
-
-    /// Whether another module of the chain may show whose the response is.
-    pub fn may_be_proven_elsewhere(&self) -> bool {
-        self.bound.is_some() && !self.proves()
-    }
-
-    /// Judges the response head. `end_of_stream`: no body comes; `proven`: another module has shown whose it is.
-    pub fn response_head(&mut self, head: &mut ResponseHead, end_of_stream: bool, proven: bool) -> Verdict {
-        if !self.wants_response() {
-            return Verdict::Continue(Vec::new());
-        }
-        let compiled = Rc::clone(&self.compiled);
-        let Some(policy) = self.policy.and_then(|index| compiled.policies.get(index)) else {
-            return Verdict::Continue(Vec::new());
-        };
-        let mut hold = false;
-        let bodiless = end_of_stream || self.head_request || matches!(head.status(), 204 | 304);
-        let bound = self
-            .bound
-            .clone()
-            .filter(|_| !proven && (Self::has(OAUTH_SCOPE) || self.proves()));
-        let status = head.status();
-        if bound.is_some()
-            && !bodiless
-            && let Err(code) = inspectable(head)
-        {
-            return Verdict::Deny(self.deny(withheld(status, code)));
-        }
-        if Self::has(RESPONSE_TRIM)
-            && let Some(trim) = &policy.response_trim
-        {
-            let view = self.view;
-            validators::salt(head, !bodiless, &|| {
-                view.map(|view| Salt::of(&compiled, &policy.name, view))
-            });
-            match trim.judge(head, !bodiless, self.view) {
-                Fate::Pass => self.audit.allow(FilterKind::ResponseTrim),
-                Fate::Refuse(reason) => return Verdict::Deny(self.deny(reason)),
-                Fate::Trim(program) => {
-                    let tokens = compiled.pseudonyms.clone().map(|key| {
-                        Arc::new(move |value: &[u8]| key.pseudonym(value).as_str().to_owned())
-                            as Arc<crate::trim::Pseudonymise>
-                    });
-                    let Ok(trimmer) = Trimmer::new(program, tokens, Limits::default()) else {
-                        return Verdict::Deny(self.deny(Reason::Uninspectable("no_key")));
-                    };
-                    hold = compiled.headers_may_wait;
-                    self.body = BodyState::Trimming {
-                        trimmer: Box::new(trimmer),
-                        held: hold,
-                    };
-                }
-            }
-        }
-        if let Some(bound) = bound
-            && !bodiless
-        {
-            let trimmer = match std::mem::replace(&mut self.body, BodyState::Refused) {
-                BodyState::Trimming { trimmer, .. } => Some(trimmer),
-                _ => None,
-            };
-            hold = true;
-            self.body = BodyState::Proving { bound, status, trimmer };
-        }
-        if Self::has(PHI_URL)
-            && let Some(phi) = &policy.phi_url
-        {
-            let counts = self.in_scene(|scene| phi.response_headers(head, scene));
-            self.audit.count_urls(counts);
-        }
-        if Self::has(OAUTH_SCOPE) && policy.answers_preflights() {
-            Cors::apply(head, self.origin.as_deref());
-        }
-        if Self::has(CACHE_CONTROL)
-            && let Some(cache) = &policy.cache_control
-        {
-            cache.apply(head);
-        }
-        let edits = head.take_edits();
-        if hold {
-            Verdict::Hold(edits)
-        } else {
-            Verdict::Continue(edits)
-        }
-    }
-
-    /// Whether pieces of the response's body matter to this stream; where not, the shell need not read them.
-    pub fn wants_body(&self) -> bool {
-        !matches!(self.body, BodyState::Untouched)
-    }
-
-    /// Whether a body of this many bytes so far should be waited for instead of being read now.
-    pub fn waits(&self, size: usize, end_of_stream: bool) -> bool {
-        match self.body {
-            BodyState::Trimming { held: true, .. } => !end_of_stream && size < HELD_BYTES,
-            BodyState::Proving { .. } => !end_of_stream,
-            _ => false,
-        }
-    }
-
-    /// Shows whose the whole body is.
-    fn prove(&mut self, body: &[u8], end_of_stream: bool) -> BodyVerdict {
-        if !end_of_stream {
-            return BodyVerdict::Hold;
-        }
-        let BodyState::Proving { bound, status, trimmer } = std::mem::replace(&mut self.body, BodyState::Refused)
-        else {
-            return BodyVerdict::Replace(Vec::new());
-        };
-        let compiled = Rc::clone(&self.compiled);
-        let own = |id: &str| Bound::to(id, &compiled) == bound;
-        match fhir::belongs(body, &own) {
-            Ok(true) => {}
-            Ok(false) => return BodyVerdict::Deny(self.deny(Reason::NotPermitted("other_patient"))),
-            Err(unclear) => return BodyVerdict::Deny(self.deny(withheld(status, unclear.code()))),
-        }
-        match trimmer {
-            None => {
-                self.body = BodyState::Untouched;
-                BodyVerdict::Pass
-            }
-            Some(trimmer) => {
-                self.body = BodyState::Trimming { trimmer, held: true };
-                self.response_body(body, end_of_stream)
-            }
-        }
-    }
-
-    /// Judges a piece of the body: all that has come since the last [`BodyVerdict::Replace`].
-    pub fn response_body(&mut self, piece: &[u8], end_of_stream: bool) -> BodyVerdict {
-        if let BodyState::Proving { .. } = self.body {
-            return self.prove(piece, end_of_stream);
-        }
-        if self.waits(piece.len(), end_of_stream) {
-            return BodyVerdict::Hold;
-        }
-        let (mut trimmer, was_held) = match std::mem::replace(&mut self.body, BodyState::Refused) {
-            BodyState::Untouched => {
-                self.body = BodyState::Untouched;
-                return BodyVerdict::Pass;
-            }
-            // What still comes after a refusal is dropped, were it ever to come.
-            BodyState::Refused | BodyState::Proving { .. } => return BodyVerdict::Replace(Vec::new()),
-            BodyState::Trimming { trimmer, held } => (trimmer, held),
-        };
-        let mut out = Vec::with_capacity(piece.len());
-        let phi = self.policy().and_then(|policy| policy.phi_url.as_ref());
-        let pushed = self.in_scene(|scene| {
-            let rewrite = phi.map(|phi| |by: u8, text: &str| phi.rewrite(by, text, scene));
-            let rewrite = rewrite.as_ref().map(|rewrite| rewrite as &Rewrite<'_>);
-            trimmer.push_with(rewrite, piece, end_of_stream, &mut out)
-        });
-        let counts = trimmer.counts();
-        self.body = BodyState::Trimming { trimmer, held: false };
-        self.audit.counts.removed = counts.removed;
-        self.audit.counts.transformed = counts.transformed;
-        match pushed {
-            Ok(()) => {
-                if end_of_stream {
-                    self.audit.allow(FilterKind::ResponseTrim);
-                }
-                BodyVerdict::Replace(out)
-            }
-            Err(error) => {
-                let denial = self.deny(Reason::Uninspectable(error.code()));
-                if was_held {
-                    BodyVerdict::Deny(denial)
-                } else {
-                    BodyVerdict::Reset(denial.reason)
-                }
-            }
-        }
-    }
-}
-
-/// Why a response that can't be inspected is kept back; an error keeps its status.
-fn withheld(status: u16, code: &'static str) -> Reason {
-    match status {
-        400..=599 => Reason::ErrorBody(status),
-        _ => Reason::Uninspectable(code),
-    }
 }
 
 fn phi_in_url(rejection: phi::Rejection) -> Reason {
@@ -1147,6 +1041,21 @@ struct AskedFor<'a> {
     awaits_body: bool,
 }
 
+/// Whether some who read by this policy see less than all, and may not replace it.
+fn guards(policy: &Policy) -> bool {
+    policy.response_trim.as_ref().is_some_and(ResponseTrim::guards)
+}
+
+/// Whether this is a batch or a transaction of FHIR, and some who send it see less than all.
+fn guards_batch(policy: &Policy, head: &RequestHead, target: &Target<'_>) -> bool {
+    let is_fhir = policy.response_trim.as_ref().is_some_and(|trim| trim.fhir) || policy.judges_smart();
+    let base = policy.oauth_scope.as_ref().and_then(|oauth| oauth.smart.base.as_ref());
+    head.method() == b"POST"
+        && is_fhir
+        && guards(policy)
+        && fhir::read(head, target, base).is_ok_and(|reading| reading.is_batch())
+}
+
 /// How far a request has come.
 enum Step {
     Continue,
@@ -1157,156 +1066,6 @@ enum Step {
 /// What the head says of the body's size.
 fn content_length(head: &RequestHead) -> Option<usize> {
     std::str::from_utf8(head.first("content-length")?).ok()?.parse().ok()
-}
-
-/// A target and what is appended to its query.
-fn join(target: &[u8], suffix: &str) -> Vec<u8> {
-    let mut joined = target.to_vec();
-    if !suffix.is_empty() {
-        match (target.contains(&b'?'), target.last()) {
-            (false, _) => joined.push(b'?'),
-            (true, Some(b'?' | b'&')) => {}
-            (true, _) => joined.push(b'&'),
-        }
-        joined.extend_from_slice(suffix.as_bytes());
-    }
-    joined
-}
-
-/// Takes what was appended off again, with the separator.
-fn split_appended(target: &[u8], appended: usize) -> (&[u8], &[u8]) {
-    if appended == 0 {
-        return (target, b"");
-    }
-    let own = target.len().saturating_sub(appended);
-    let (own, suffix) = target.split_at_checked(own).unwrap_or((target, b""));
-    (
-        own.strip_suffix(b"&").or_else(|| own.strip_suffix(b"?")).unwrap_or(own),
-        suffix,
-    )
-}
-
-/// Everything but unreserved characters (RFC 3986 2.3) is percent-encoded.
-fn push_encoded(out: &mut String, text: &str) {
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => _ = write!(out, "%{byte:02X}"),
-        }
-    }
-}
-
-/// An upstream that leaves out search parameters it does not know would widen the search (FHIR R4 search 3.1.1.3.2).
-fn demand_strict_handling(head: &mut RequestHead) {
-    let lines: Vec<u8> = head.all("prefer").collect::<Vec<_>>().join(&b","[..]);
-    let mut kept: Vec<&[u8]> = lines
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|preference| {
-            let name = preference
-                .split(|byte| matches!(byte, b'=' | b';'))
-                .next()
-                .unwrap_or_default();
-            !name.is_empty() && !name.trim_ascii().eq_ignore_ascii_case(b"handling")
-        })
-        .collect();
-    kept.push(b"handling=strict");
-    let value = kept.join(&b", "[..]);
-    head.set("prefer", value);
-}
-
-/// Headers by which an upstream may serve another URL than the one that was judged. Access logs prefer the first to `:path`; only the
-/// proxy's own router, behind the filters, may set it.
-pub(crate) fn names_another_url(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"x-envoy-original-path"
-            | b"x-envoy-original-url"
-            | b"x-original-url"
-            | b"x-original-uri"
-            | b"x-rewrite-url"
-            | b"x-forwarded-uri"
-            | b"x-forwarded-url"
-            | b"x-forwarded-path"
-            | b"x-request-uri"
-            | b"x-request-url"
-            | b"x-replaced-path"
-    )
-}
-
-/// Headers by which an upstream may take the request for one of another method. Without them it would be yet another request, so
-/// they are refused instead of removed.
-fn names_another_method(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"x-http-method-override" | b"x-http-method" | b"x-method-override"
-    )
-}
-
-/// A server takes the host of an absolute-form target over `Host` (RFC 9112 3.2.2), and routes match on the latter.
-fn names_another_host(target: &Target<'_>, head: &RequestHead) -> bool {
-    target
-        .authority()
-        .is_some_and(|authority| !authority.as_bytes().eq_ignore_ascii_case(head.authority()))
-}
-
-fn has_empty_segments(target: &Target<'_>) -> bool {
-    target
-        .raw()
-        .get(target.path_range())
-        .is_some_and(|path| memchr::memmem::find(path, b"//").is_some())
-}
-
-/// Whether the raw path is spelled in the one way in which the proxy's own route matcher reads it too.
-fn path_is_canonical(target: &Target<'_>) -> bool {
-    if target.is_canonical() {
-        return true;
-    }
-    let rendered = target.render();
-    let path = |bytes: &[u8]| bytes.split(|byte| *byte == b'?').next().unwrap_or_default().to_vec();
-    path(rendered.as_bytes()) == path(target.raw())
-}
-
-impl Handover {
-    fn render(&self) -> String {
-        let subject = self.subject.as_ref().map(Pseudonym::as_str);
-        json!({
-            "policy": self.policy, "by_file": self.by_file, "view": self.view,
-            "issuer": self.issuer.as_deref(), "subject": subject,
-            "bound": self.bound.as_ref().map(|bound| bound.0.as_str()), "appended": self.appended,
-            "appended_to_form": self.appended_to_form,
-        })
-        .to_string()
-    }
-
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let Json::Object(members) = serde_json::from_slice::<Json>(bytes).ok()? else {
-            return None;
-        };
-        let text = |name: &str| match members.get(name)? {
-            Json::Null => Some(None),
-            Json::String(text) => Some(Some(text.as_str())),
-            _ => None,
-        };
-        let view = match members.get("view")? {
-            Json::Null => None,
-            number => Some(usize::try_from(number.as_u64()?).ok()?),
-        };
-        let subject = match text("subject")? {
-            Some(text) => Some(Pseudonym::parse(text)?),
-            None => None,
-        };
-        Some(Handover {
-            policy: text("policy")?.map(str::to_owned),
-            by_file: members.get("by_file")?.as_bool()?,
-            view,
-            issuer: text("issuer")?.map(Rc::from),
-            subject,
-            bound: text("bound")?.map(|digest| Bound(digest.to_owned())),
-            appended: usize::try_from(members.get("appended")?.as_u64()?).ok()?,
-            appended_to_form: usize::try_from(members.get("appended_to_form")?.as_u64()?).ok()?,
-        })
-    }
 }
 
 #[cfg(test)]

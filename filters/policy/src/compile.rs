@@ -19,16 +19,16 @@ use crate::oauth_scope::{Mode, OauthScope, Reserved};
 use crate::phi::{self, PhiPolicy};
 use crate::policy_file::{self, DiscoveredKeySet, KeySetSource, KeySource, PolicyFile, RemoteKeySet};
 use crate::pseudonym::{MIN_KEY_BYTES, Pseudonymiser};
-use crate::response_trim::{ResponseTrim, View};
+use crate::response_trim::{ResponseTrim, Slots};
 use crate::route::RouteTable;
 use crate::scope::{Fact, Need, Requirement};
 use crate::seal::Sealer;
 use crate::token::remote::{self, Address, Finding, Origin, Source, Spec};
 use crate::token::{Algorithm, Asked, ClaimPaths, Issuer, KeySet, Keys, TokenPolicy};
-use crate::trim::{Program, Selector, Transform};
 
 mod oauth;
 mod phi_url;
+mod response_trim;
 
 /// A compiled policy file.
 pub struct Compiled {
@@ -41,6 +41,8 @@ pub struct Compiled {
     pub(crate) headers_may_wait: bool,
     /// Headers that only the filter may send on.
     pub(crate) reserved: Reserved,
+    /// How many bodies may still be decoded at a time.
+    pub(crate) slots: Slots,
 }
 
 /// A compiled policy.
@@ -109,6 +111,7 @@ impl Compiled {
         let policies = policies.into_iter().collect::<Option<Vec<_>>>()?;
         Some(Compiled {
             reserved: oauth::reserved(&policies),
+            slots: Slots::default(),
             digest: digest(node),
             routes,
             policies,
@@ -153,6 +156,13 @@ impl Policy {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it reads requests as FHIR's, for their scopes.
+    pub(crate) fn judges_smart(&self) -> bool {
+        self.oauth_scope
+            .as_ref()
+            .is_some_and(|oauth| oauth.require.any(&|fact| *fact == Fact::Smart))
     }
 
     /// Whether preflights are governed by the policy of what they announce.
@@ -582,96 +592,6 @@ impl Section<'_> {
             response_trim: transpose(response_trim)?,
         })
     }
-
-    /// `urls`: whether the policy judges URLs, and so those in what is trimmed.
-    fn trim(&mut self, section: &policy_file::ResponseTrim, has_token: bool, urls: bool) -> Option<ResponseTrim> {
-        let views = &section.views.value;
-        if views.is_empty() && self.whole {
-            self.problems.error(
-                section.views.span,
-                "without a view every body is refused; add at least one",
-            );
-        }
-        let mut compiled = Vec::new();
-        let mut always = false;
-        for view in views {
-            if always {
-                self.problems.warn(
-                    view.span,
-                    "this view is never reached, the one above has no `when` and always applies",
-                );
-            }
-            always |= view.value.when.is_none();
-            compiled.push(self.view(view, has_token, urls));
-        }
-        compiled
-            .into_iter()
-            .collect::<Option<Vec<_>>>()
-            .map(|views| ResponseTrim { views })
-    }
-
-    fn view(&mut self, at: &At<policy_file::View>, has_token: bool, urls: bool) -> Option<View> {
-        let view = &at.value;
-        if view.when.is_some() && !has_token && self.whole {
-            self.problems.error(
-                at.span,
-                "`when` asks for scopes, but this policy has no `oauth_scope` that would validate a token; add it",
-            );
-        }
-        if view.deny.is_none() && view.allow.is_none() && view.transform.entries.is_empty() && self.whole {
-            self.problems.warn(
-                at.span,
-                "this view lets the whole body pass; name what to `deny`, `allow` or `transform`",
-            );
-        }
-        if view.allow.as_ref().is_some_and(Vec::is_empty) {
-            self.problems.warn(at.span, "`allow` of nothing leaves an empty body");
-        }
-        let deny = self.selectors(view.deny.as_deref().unwrap_or_default());
-        let allow = view.allow.as_ref().map(|allow| self.selectors(allow));
-        let mut transforms = Vec::new();
-        for (selector, transform) in &view.transform.entries {
-            self.needs_key(transform.value == policy_file::Transform::Tokenize, transform.span);
-            transforms.push(
-                self.selector(selector)
-                    .map(|selector| (selector, transform_of(transform.value))),
-            );
-        }
-        // After the policy's own, which so come first where both select a value.
-        if urls {
-            transforms.extend(phi::rewrites().into_iter().map(Some));
-        }
-        let when = view.when.as_ref().map(|when| self.need(when));
-        match Program::new(
-            deny?,
-            transpose(allow)?,
-            transforms.into_iter().collect::<Option<Vec<_>>>()?,
-        ) {
-            Ok(program) => Some(View {
-                when: transpose(when)?,
-                program: Arc::new(program),
-            }),
-            Err(why) => {
-                self.problems.error(at.span, why.to_string());
-                None
-            }
-        }
-    }
-
-    fn selectors(&mut self, texts: &[At<String>]) -> Option<Vec<Selector>> {
-        let parsed: Vec<_> = texts.iter().map(|text| self.selector(text)).collect();
-        parsed.into_iter().collect()
-    }
-
-    fn selector(&mut self, text: &At<String>) -> Option<Selector> {
-        match Selector::parse(&text.value) {
-            Ok(selector) => Some(selector),
-            Err(why) => {
-                self.problems.error(text.span, format!("`{}`: {why}", text.value));
-                None
-            }
-        }
-    }
 }
 
 /// `None` stays `None`, a failure inside fails the whole.
@@ -680,16 +600,6 @@ fn transpose<T>(outer: Option<Option<T>>) -> Option<Option<T>> {
         None => Some(None),
         Some(Some(inner)) => Some(Some(inner)),
         Some(None) => None,
-    }
-}
-
-fn transform_of(transform: policy_file::Transform) -> Transform {
-    match transform {
-        policy_file::Transform::Year => Transform::Year,
-        policy_file::Transform::Last4 => Transform::Last4,
-        policy_file::Transform::Mask => Transform::Mask,
-        policy_file::Transform::Tokenize => Transform::Tokenize,
-        policy_file::Transform::Null => Transform::Null,
     }
 }
 
@@ -830,7 +740,7 @@ mod tests {
             "polcies": {},
             "issuers": {"e": {"issuer": "i", "audiences": [], "algorithms": ["RS255"], "jwks": {"remote": {"cluster": "c", "url": "ftp://u"}}}},
             "policies": {
-                "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?(@.b)]"]}]}},
+                "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?length(@.b)>1]"]}]}},
                 "q": {"oauth_scope": {"issuers": ["f"], "require": "user/Patient.sr"}},
             },
             "routes": [{"match": {"path": "x"}, "policy": "r"}],
@@ -841,7 +751,7 @@ mod tests {
             "`RS255`",
             "`ftp://u`",
             "`phy`",
-            "$.a[?(@.b)]",
+            "$.a[?length(@.b)>1]",
             "`f`",
             "user/Patient.sr",
             "`x`",

@@ -8,7 +8,7 @@
 //! 3. Refused is output over [`Caps::max_size`], and output over [`Caps::max_ratio`] times the input so far once it is over
 //!    [`FREE`] bytes. Both hold for each coding of a list, against the bytes of the body itself.
 //!    They do not bound a body without a coding.
-//! 4. Refused is a window over [`Caps::window`], 8 MiB for `zstd` (RFC 9659 3), 16 MiB for `br`; a dictionary; `br` with a large window.
+//! 4. Refused is a window over [`Caps::window`], at most 8 MiB for `zstd` (RFC 9659 3); a dictionary; `br` with a large window.
 //! 5. Refused is an early end, also of no bytes at all: none is a stream of no coding. So is anything behind the end.
 //!    Several `gzip` members (RFC 1952 2.2), several `zstd` frames and skippable ones (RFC 8878 3.1) are one body.
 //! 6. Checksums and lengths that are there must be right: CRC-32 and ISIZE, the header's CRC-16, Adler-32, XXH64, the frame's content size.
@@ -137,12 +137,12 @@ pub struct Caps {
 }
 
 impl Default for Caps {
-    /// 200 times, 1 GiB, 16 MiB.
+    /// 200 times, 1 GiB, 8 MiB.
     fn default() -> Caps {
         Caps {
             max_ratio: 200,
             max_size: 1 << 30,
-            window: 16 << 20,
+            window: 8 << 20,
         }
     }
 }

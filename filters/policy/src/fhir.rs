@@ -43,6 +43,7 @@ mod interaction;
 mod judge;
 mod parameters;
 
+pub(crate) use bundle::replaced;
 pub use compartment::{belongs, belongs_as};
 pub use judge::judge;
 
@@ -102,6 +103,19 @@ pub enum Reading {
     Request(Request),
     /// Its body is needed, whole: a search by POST, a batch, a transaction.
     NeedsBody(Pending),
+}
+
+impl Reading {
+    /// Whether it is a batch or a transaction.
+    #[must_use]
+    pub fn is_batch(&self) -> bool {
+        matches!(
+            self,
+            Reading::NeedsBody(Pending {
+                kind: PendingKind::Bundle
+            })
+        )
+    }
 }
 
 /// A request that is judged only with its body. Has no `Debug`: it may hold ids.

@@ -9,9 +9,7 @@
 //! | [`scope`], [`token`] | oauth-scope |
 //! | [`phi`], [`pseudonym`] | phi-url |
 //! | [`mod@cache_control`] | cache-control |
-//! | [`trim`], [`response_trim`] | response-trim |
-//! | [`inventory`] | which fields bodies have |
-//! | [`decode`], [`framing`] | content codings and records, while they stream |
+//! | [`trim`], [`response_trim`], [`profiles`], [`decode`], [`framing`], [`inventory`] | response-trim |
 //! | [`chain`], [`answer`], [`audit`] | the filters over one stream, what denied callers are told, what is recorded |
 
 #![deny(
@@ -63,6 +61,7 @@ pub mod inventory;
 pub mod oauth_scope;
 pub mod phi;
 pub mod policy_file;
+pub mod profiles;
 pub mod pseudonym;
 pub mod response_trim;
 pub mod route;

@@ -116,6 +116,7 @@ impl Holder for Caller {
             Fact::Role(values) => Some(self.grant.roles().iter().any(|role| values.contains(role))),
             Fact::Purpose(purpose) => Some(self.grant.purposes().contains(purpose)),
             Fact::BreakGlass(broken) => Some(*broken == self.broke_glass),
+            Fact::Claim { index, values, .. } => Some(self.grant.has_claim(*index, values)),
         }
     }
 }

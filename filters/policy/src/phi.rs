@@ -40,7 +40,7 @@
 mod body;
 mod detect;
 mod fhir_r4;
-mod generalize;
+pub(crate) mod generalize;
 mod names;
 mod pass;
 mod pattern;

@@ -280,20 +280,80 @@ record! {
 
     /// Only the fields the caller may see.
     pub struct ResponseTrim {
-        /// The first view whose `when` holds is applied; none holds: the body is refused.
+        /// The first view whose `when` holds, and whose `status` and `content_type` fit, is applied; none holds: the body is refused.
         pub views: At<Vec<At<View>>>,
+        /// Whether bodies are trimmed. Absent: enforce.
+        pub mode: Option<At<TrimMode>>,
+        /// What becomes of the bodies of errors (4xx, 5xx). Absent: trim.
+        pub errors: Option<ErrorBodies>,
+        /// What becomes of event streams (`text/event-stream`). Absent: refuse.
+        pub event_stream: Option<EventStream>,
+        /// How much a compressed body may become.
+        pub decode: Option<At<Decoding>>,
+        /// What becomes of a PUT of what the caller would read trimmed. Absent: refuse.
+        pub write_back: Option<WriteBack>,
+    }
+
+    /// How much a compressed body may become.
+    pub struct Decoding {
+        /// The most bytes, decoded. Absent: 1073741824 (1 GiB).
+        pub max_size: Option<At<u64>>,
+        /// The most decoded bytes for each byte that came, beyond the first 64 KiB. Absent: 200.
+        pub max_ratio: Option<At<u64>>,
     }
 
     /// What callers of some kind see.
     pub struct View {
         /// What the token must grant. Absent: the view always applies.
         pub when: Option<Need>,
+        /// The statuses of the response: `200`, or a class as `4xx`. Absent: all.
+        pub status: Option<Vec<At<Word>>>,
+        /// The media types of the response, without parameters: `application/fhir+json`, or `application/*`. Absent: all, and none.
+        pub content_type: Option<Vec<At<String>>>,
         /// What goes.
         pub deny: Option<Vec<At<String>>>,
         /// What alone stays, with the way to it.
         pub allow: Option<Vec<At<String>>>,
         /// What is made coarser, by selector.
         pub transform: Named<At<Transform>>,
+        /// Rules by FHIR resource type. What they or the lists above remove goes.
+        pub fhir: Option<At<Fhir>>,
+    }
+
+    /// What callers of some kind see of FHIR resources, wherever they stand: alone, in a Bundle, in Parameters, contained.
+    pub struct Fhir {
+        /// Rules to start from.
+        pub profile: Option<At<Profile>>,
+        /// Rules by resource type.
+        pub types: Named<ResourceRules>,
+        /// Rules for every resource, besides its type's.
+        pub all: Option<ResourceRules>,
+        /// What becomes of resources of types that are not listed. Absent: keep, or as the profile has it.
+        pub others: Option<Others>,
+        /// Groups of elements that go, on every resource.
+        pub remove: Option<Vec<Group>>,
+        /// Whether resources are marked as trimmed, by `REDACTED` in `meta.security`. Absent: yes.
+        pub tag: Option<bool>,
+        /// Mandatory and modifier elements, as `Observation.status`, that go all the same.
+        pub careless as "unsafe": Option<Vec<At<String>>>,
+    }
+
+    /// What is shown of a resource: elements by their names, from the resource on, as `name.family`. Arrays need no mention, and `_birthDate` follows `birthDate`.
+    pub struct ResourceRules {
+        /// What goes.
+        pub deny: Option<Vec<At<String>>>,
+        /// What alone stays, with the way to it.
+        pub allow: Option<Vec<At<String>>>,
+        /// What is made coarser, by element.
+        pub transform: Named<At<Transform>>,
+    }
+
+    /// What a claim of the token says.
+    pub struct ClaimNeed {
+        /// The claim's exact name, or the way through nested objects.
+        pub name: ClaimPath,
+        /// The values: the claim is one of them, or a list that holds one. Numbers and booleans are compared as they are written.
+        pub is: At<Vec<Word>>,
     }
 
     /// A route: when it matches, and which policy then governs.
@@ -522,10 +582,82 @@ choice! {
         Required = "required",
     }
 
+    /// Whether bodies are trimmed.
+    pub enum TrimMode {
+        /// They are.
+        Enforce = "enforce",
+        /// Nothing is changed or refused; fields are counted by their names, in metrics and the audit record.
+        Observe = "observe",
+    }
+
+    /// What becomes of the bodies of errors.
+    pub enum ErrorBodies {
+        /// They are trimmed as others are, and replaced where they can't be.
+        Trim = "trim",
+        /// They are replaced.
+        Replace = "replace",
+    }
+
+    /// What becomes of event streams.
+    pub enum EventStream {
+        /// They can't be inspected.
+        Refuse = "refuse",
+        /// The data of each event, which must be JSON, is trimmed.
+        Trim = "trim",
+    }
+
+    /// What becomes of a PUT of what the caller would read trimmed.
+    pub enum WriteBack {
+        /// It would delete what was left out, so it is answered with 409.
+        Refuse = "refuse",
+        /// It passes.
+        Allow = "allow",
+    }
+
+    /// Rules to start from.
+    pub enum Profile {
+        /// Who a person is and how to reach them; nothing clinical.
+        Demographics = "demographics",
+        /// The 18 identifiers of 45 CFR 164.514(b)(2)(i) are removed or made coarser.
+        SafeHarbor = "safe-harbor",
+        /// The 16 direct identifiers of 45 CFR 164.514(e)(2) are removed.
+        LimitedDataSet = "limited-data-set",
+        /// All but narrative, attachments and free text.
+        ClinicalNoNarrative = "clinical-no-narrative",
+    }
+
+    /// What becomes of resources of types that are not listed.
+    pub enum Others {
+        /// They stay, as `all` and `remove` leave them.
+        Keep = "keep",
+        /// They go; Bundle, Parameters and OperationOutcome stay.
+        Remove = "remove",
+    }
+
+    /// Elements that belong together, on every resource.
+    pub enum Group {
+        /// `text`, the human-readable summary.
+        Narrative = "narrative",
+        /// `display` of references.
+        ReferenceDisplay = "reference_display",
+        /// What attachments and Binary hold.
+        Attachments = "attachments",
+        /// `extension`, and with it what stands in `_name` beside a primitive; not `modifierExtension`.
+        Extensions = "extensions",
+    }
+
     /// How a value is made coarser.
     pub enum Transform {
         /// A date's year.
         Year = "year",
+        /// A date's year, unless it tells an age of 90 or more (45 CFR 164.514(b)(2)(i)(C)); then `***`.
+        BirthYear = "birth-year",
+        /// A date's year and month.
+        YearMonth = "year-month",
+        /// A ZIP code's first three digits, or `000` where fewer than 20,000 people live (45 CFR 164.514(b)(2)(i)(B)).
+        Zip3 = "zip3",
+        /// A number without its fraction, rounded half away from zero.
+        Round = "round",
         /// The last four characters.
         Last4 = "last4",
         /// `***`.
@@ -597,6 +729,8 @@ pub enum Need {
     Purpose(At<String>),
     /// Whether the glass was broken.
     BreakGlass(At<bool>),
+    /// What a claim says.
+    Claim(At<ClaimNeed>),
     /// At least one.
     AnyOf(At<Vec<Need>>),
     /// Every one.
@@ -607,7 +741,7 @@ pub enum Need {
 
 impl Decode for Need {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        const KEYS: [&str; 8] = [
+        const KEYS: [&str; 9] = [
             "any_of",
             "all_of",
             "none_of",
@@ -616,6 +750,7 @@ impl Decode for Need {
             "permission",
             "purpose",
             "break_glass",
+            "claim",
         ];
         if let Value::String(scope) = &node.value {
             return Some(Need::Scope(At {
@@ -651,6 +786,7 @@ impl Decode for Need {
             "permission" => return At::<String>::decode(value, problems).map(Need::Permission),
             "purpose" => return At::<String>::decode(value, problems).map(Need::Purpose),
             "break_glass" => return At::<bool>::decode(value, problems).map(Need::BreakGlass),
+            "claim" => return At::<ClaimNeed>::decode(value, problems).map(Need::Claim),
             other => {
                 problems.error(key.span, format!("unknown key `{other}`{}", suggestion(other, KEYS)));
                 return None;
@@ -677,6 +813,7 @@ impl Decode for Need {
             };
             let list = || json!({"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Need"}});
             let text = || json!({"type": "string"});
+            let claim = ClaimNeed::schema(definitions);
             let schema = json!({
                 "description": "A tree of what a token must grant; SMART v1 and v2 spellings mean the same.",
                 "oneOf": [
@@ -689,6 +826,7 @@ impl Decode for Need {
                     way("permission", "A role that permits this.", text()),
                     way("purpose", "This purpose of use.", text()),
                     way("break_glass", "Whether the glass was broken.", json!({"type": "boolean"})),
+                    way("claim", "What a claim of the token says.", claim),
                 ],
             });
             definitions.insert("Need".into(), schema);
@@ -700,6 +838,27 @@ impl Decode for Need {
 /// Where a claim stands: its exact name, or the way through nested objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimPath(pub Vec<String>);
+
+/// A string, or a number or boolean as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word(pub String);
+
+impl Decode for Word {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match &node.value {
+            Value::String(text) | Value::Number(text) => Some(Word(text.clone())),
+            Value::Bool(value) => Some(Word(value.to_string())),
+            other => {
+                problems.error(node.span, format!("not a single value but {}", other.kind()));
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut JsonMap<String, Json>) -> Json {
+        json!({"type": ["string", "number", "boolean"]})
+    }
+}
 
 impl Decode for ClaimPath {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {

@@ -191,6 +191,15 @@ pub enum Fact {
     Purpose(Box<str>),
     /// The glass was broken for this request, or was not.
     BreakGlass(bool),
+    /// A claim is, or holds, one of these values.
+    Claim {
+        /// Its place in [`crate::token::Asked::compared`].
+        index: usize,
+        /// Its name, or the way to it, for people.
+        name: Box<str>,
+        /// The values, as the policy file writes them.
+        values: Vec<Box<str>>,
+    },
 }
 
 /// What a policy demands of a token.
@@ -250,6 +259,7 @@ impl Requirement {
             Self::Fact(Fact::Smart) => "the SMART scopes for what the request does".to_owned(),
             Self::Fact(Fact::Role(values)) => format!("a role of {}", values.join(" | ")),
             Self::Fact(Fact::Purpose(purpose)) => format!("purpose of use {purpose}"),
+            Self::Fact(Fact::Claim { name, values, .. }) => format!("claim {name} of {}", values.join(" | ")),
             Self::Fact(Fact::BreakGlass(true)) => "the glass broken".to_owned(),
             Self::Fact(Fact::BreakGlass(false)) => "the glass unbroken".to_owned(),
             Self::AnyOf(list) => all(list, "any"),

@@ -520,6 +520,19 @@ impl Grant {
         self.attributes.identity.get(index)?.as_ref()
     }
 
+    /// Whether a claim is, or holds, one of these, by its place in [`Asked::compared`].
+    #[must_use]
+    pub fn has_claim(&self, index: usize, values: &[Box<str>]) -> bool {
+        let held = self
+            .attributes
+            .compared
+            .get(index)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        held.iter()
+            .any(|held| values.iter().any(|value| *held.0 == *value.as_bytes()))
+    }
+
     /// What the token is bound to.
     #[must_use]
     pub fn binding(&self) -> &Binding {

@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "the ABI is C: this is the one module that crosses it")]
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ptr::null_mut;
 
 use scrim_policy::head::Place;
@@ -282,22 +283,28 @@ pub(crate) fn reset_response() -> Result<(), Refused> {
     done(unsafe { proxy_close_stream(RESPONSE) })
 }
 
+/// The most counters that a VM defines: fields are counted by their names, of which there may be many.
+const MAX_COUNTERS: usize = 4096;
+
 thread_local! {
     /// The VM's counters. Envoy keeps an entry for every definition, of one name too: to define at each count would leak.
-    static COUNTERS: RefCell<Vec<(String, u32)>> = const { RefCell::new(Vec::new()) };
+    static COUNTERS: RefCell<BTreeMap<String, u32>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Adds to a counter, which comes to be with the first call.
 pub(crate) fn count(name: &str, more: u64) {
     const COUNTER: u32 = 0;
     let counted = COUNTERS.with_borrow_mut(|counters| {
-        if let Some((_, id)) = counters.iter().find(|(have, _)| have == name) {
+        if let Some(id) = counters.get(name) {
             return Some(*id);
+        }
+        if counters.len() >= MAX_COUNTERS {
+            return None;
         }
         let mut id = 0;
         // SAFETY: as above; `id` is a live u32.
         done(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) }).ok()?;
-        counters.push((name.to_owned(), id));
+        counters.insert(name.to_owned(), id);
         Some(id)
     });
     if let Some(id) = counted {

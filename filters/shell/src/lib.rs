@@ -497,7 +497,7 @@ impl<const FILTERS: u8> Live<FILTERS> {
 
     fn count(&mut self) {
         for counter in self.stream.take_counters() {
-            ffi::count(&counter.name(), 1);
+            ffi::count(&counter.name(), counter.amount());
         }
     }
 

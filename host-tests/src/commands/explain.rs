@@ -268,8 +268,11 @@ impl Explain {
         });
         step("cache-control", cache, self.open::<CACHE_CONTROL>(compiled, head).1);
         let trim = policy.response_trim().map(|trim| {
+            if trim.observes() {
+                return "nothing; it counts the fields of JSON bodies".to_owned();
+            }
             format!(
-                "JSON bodies through the first of {} view(s) whose `when` holds",
+                "JSON asked for, and its bodies through the first of {} view(s) that fits caller, status and type",
                 trim.len()
             )
         });

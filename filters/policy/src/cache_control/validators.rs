@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::compile::Compiled;
 use crate::head::{RequestHead, ResponseHead};
+use crate::response_trim::Views;
 
 /// How many hexadecimal digits a salt has.
 const SALT: usize = 16;
@@ -26,14 +27,14 @@ const SALT: usize = 16;
 /// The longest version id of FHIR (R4 datatypes, `id`).
 const MAX_ID: usize = 64;
 
-/// What tags of one view of one policy carry.
+/// What tags of the views that one caller gets of one policy carry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Salt(String);
 
 impl Salt {
-    /// The salt of a view, by the policy's name and the view's place.
-    pub fn of(compiled: &Compiled, policy: &str, view: usize) -> Self {
-        let view = view.to_string();
+    /// The salt of the views that one caller gets, by the policy's name.
+    pub fn of(compiled: &Compiled, policy: &str, views: Views) -> Self {
+        let view = views.0.to_string();
         let mut text = [
             b"etag\0",
             compiled.digest.as_bytes(),
@@ -374,19 +375,19 @@ mod tests {
         );
         let a = compiled(keyless, one);
         let salts = [
-            Salt::of(&a, "p", 0),
-            Salt::of(&a, "p", 1),
-            Salt::of(&a, "q", 0),
-            Salt::of(&compiled(r#"{"version": "1"}"#, one), "p", 0),
-            Salt::of(&compiled(keyed, one), "p", 0),
-            Salt::of(&compiled(keyed, two), "p", 0),
+            Salt::of(&a, "p", Views(0)),
+            Salt::of(&a, "p", Views(1)),
+            Salt::of(&a, "q", Views(0)),
+            Salt::of(&compiled(r#"{"version": "1"}"#, one), "p", Views(0)),
+            Salt::of(&compiled(keyed, one), "p", Views(0)),
+            Salt::of(&compiled(keyed, two), "p", Views(0)),
         ];
         for (at, salt) in salts.iter().enumerate() {
             assert_eq!(salt.0.len(), SALT);
             assert!(salts.iter().skip(at + 1).all(|other| other != salt), "{at}");
         }
         assert!(
-            Salt::of(&compiled(keyless, one), "p", 0) == salts[0],
+            Salt::of(&compiled(keyless, one), "p", Views(0)) == salts[0],
             "and the same is the same"
         );
     }

@@ -1,5 +1,7 @@
 use super::tests::{compiled, head};
 use super::*;
+use crate::head::ResponseHead;
+use serde_json::{Value as Json, json};
 
 const FHIR: &str = "application/fhir+json";
 

@@ -2,8 +2,11 @@
 
 use super::tests::{compiled, head};
 use super::*;
+use crate::head::ResponseHead;
 use crate::token::fixtures::ED_X;
 use crate::token::testing::ED_SIGNER;
+use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
 
 pub(super) const NOW: u64 = 1_800_000_000;
 
@@ -217,7 +220,7 @@ fn the_glass_breaks_for_those_who_may_and_everybody_learns_of_it() {
     let mut ran = with(&compiled, emergency(), &[(GLASS, "cardiac")]);
     assert_eq!(ran.reason(), None);
     assert_eq!(ran.sent(GLASS).as_deref(), Some("cardiac"));
-    assert_eq!(ran.stream.view, Some(1));
+    assert_eq!(ran.stream.views, Views(2));
     assert_eq!(ran.stream.take_counters(), [Counter::BreakGlass]);
     let audit: Json = serde_json::from_str(&ran.stream.audit().to_json()).unwrap();
     assert_eq!(
@@ -230,7 +233,10 @@ fn the_glass_breaks_for_those_who_may_and_everybody_learns_of_it() {
         json!({"roles": ["emergency"], "purpose": "ETREAT"}),
         &[(GLASS, "cardiac")],
     );
-    assert_eq!((ran.reason(), ran.sent(GLASS), ran.stream.view), (None, None, Some(0)));
+    assert_eq!(
+        (ran.reason(), ran.sent(GLASS), ran.stream.views),
+        (None, None, Views(1))
+    );
     assert!(ran.stream.take_counters().is_empty());
 }
 

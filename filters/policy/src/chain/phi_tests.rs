@@ -3,6 +3,8 @@
 use super::oauth_tests::{NOW, policy as with_oauth, token};
 use super::tests::{compiled, head};
 use super::*;
+use crate::head::ResponseHead;
+use serde_json::{Value as Json, json};
 
 fn sections(phi: Json) -> Rc<Compiled> {
     compiled(json!({
@@ -218,7 +220,7 @@ fn scopes_are_judged_for_what_is_sealed() {
 fn while_a_request_waits_its_url_is_hidden_too() {
     let compiled = sections(json!({"preset": "fhir-r4", "on_query": "reject", "on_body": "reject"}));
     let mut request = head(
-        "/fhir/Patient/_search?_format=512-34-5678",
+        "/fhir/Patient/_search?_summary=512-34-5678",
         &[
             ("content-type", "application/x-www-form-urlencoded"),
             ("x-envoy-original-path", "/canary"),
@@ -228,11 +230,11 @@ fn while_a_request_waits_its_url_is_hidden_too() {
     let mut stream: Stream<ALL> = Stream::new(Rc::clone(&compiled));
     let first = stream.request_head(&mut request, &facts(None), &mut Vault::default());
     assert!(matches!(first.verdict, Verdict::AwaitBody));
-    assert_eq!(first.meanwhile.as_deref(), Some("/fhir/Patient/_search?_format=***"));
+    assert_eq!(first.meanwhile.as_deref(), Some("/fhir/Patient/_search?_summary=***"));
     // The shell sets it; it is none of the request's own.
     for handover in [None, Some(policy_p())] {
         let mut head = request.clone();
-        head.set(LOGGED_PATH, "/fhir/Patient/_search?_format=***");
+        head.set(LOGGED_PATH, "/fhir/Patient/_search?_summary=***");
         let facts = RequestFacts {
             body: Some(b"_count=1".to_vec()),
             ..facts(handover)
@@ -241,7 +243,7 @@ fn while_a_request_waits_its_url_is_hidden_too() {
         assert!(matches!(opening.verdict, Verdict::Continue(_)));
         assert_eq!(
             head.first(LOGGED_PATH).map(text).as_deref(),
-            Some("/fhir/Patient/_search?_format=***")
+            Some("/fhir/Patient/_search?_summary=***")
         );
     }
     let mut head = head("/fhir/Patient/_search", &[(LOGGED_PATH, "/fhir/Patient/_search")]);
@@ -289,7 +291,7 @@ fn a_rewritten_body_takes_its_digests_along() {
 /// What a module before hands over.
 fn policy_p() -> String {
     json!({
-        "policy": "p", "by_file": true, "view": null, "issuer": null, "subject": null, "bound": null, "appended": 0, "appended_to_form": 0,
+        "policy": "p", "by_file": true, "views": 0, "write_back": false, "issuer": null, "subject": null, "bound": null, "appended": 0, "appended_to_form": 0,
     })
     .to_string()
 }

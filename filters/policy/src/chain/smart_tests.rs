@@ -3,6 +3,8 @@
 use super::oauth_tests::{NOW, policy, token};
 use super::tests::head;
 use super::*;
+use crate::head::ResponseHead;
+use serde_json::{Value as Json, json};
 
 fn smart(more: Json) -> Rc<Compiled> {
     policy(json!({"require": {"smart": "auto"}}), json!({"policies": {"p": more}}))

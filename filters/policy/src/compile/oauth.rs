@@ -65,12 +65,20 @@ pub(super) fn asked(file: &PolicyFile) -> Asked {
 fn note(need: &policy_file::Need, asked: &mut Asked) {
     use policy_file::Need as N;
     match need {
-        N::Scope(_) | N::BreakGlass(_) => {}
+        N::Scope(_) | N::BreakGlass(_) | N::Claim(_) => {}
         N::Smart(_) => asked.patient = true,
         N::Role(_) | N::Permission(_) => asked.roles = true,
         N::Purpose(_) => asked.purposes = true,
         N::AnyOf(list) | N::AllOf(list) | N::NoneOf(list) => list.value.iter().for_each(|each| note(each, asked)),
     }
+}
+
+/// Where a path stands in a list, to which it is added where it does not.
+fn place(list: &mut Vec<Vec<String>>, path: &[String]) -> usize {
+    list.iter().position(|have| have == path).unwrap_or_else(|| {
+        list.push(path.to_vec());
+        list.len().saturating_sub(1)
+    })
 }
 
 pub(super) fn claims(claims: Option<&policy_file::Claims>) -> ClaimPaths {
@@ -241,6 +249,24 @@ impl Section<'_> {
                 Some(Requirement::Fact(Fact::Purpose(code.value.as_str().into())))
             }
             N::BreakGlass(broken) => Some(Requirement::Fact(Fact::BreakGlass(broken.value))),
+            N::Claim(claim) => {
+                let path = &claim.value.name.0;
+                if claim.value.is.value.is_empty() {
+                    self.problems
+                        .error(claim.value.is.span, "`is` of nothing, name at least one value");
+                }
+                Some(Requirement::Fact(Fact::Claim {
+                    index: place(&mut self.asked.compared, path),
+                    name: path.join(".").into(),
+                    values: claim
+                        .value
+                        .is
+                        .value
+                        .iter()
+                        .map(|value| value.0.as_str().into())
+                        .collect(),
+                }))
+            }
             N::AnyOf(needs) => list(&needs.value, forbidden).map(Requirement::AnyOf),
             N::AllOf(needs) => list(&needs.value, forbidden).map(Requirement::AllOf),
             N::NoneOf(needs) => list(&needs.value, true).map(Requirement::NoneOf),
@@ -517,13 +543,7 @@ impl Section<'_> {
     }
 
     fn claim(&mut self, path: &ClaimPath) -> usize {
-        match self.asked.identity.iter().position(|have| *have == path.0) {
-            Some(index) => index,
-            None => {
-                self.asked.identity.push(path.0.clone());
-                self.asked.identity.len().saturating_sub(1)
-            }
-        }
+        place(&mut self.asked.identity, &path.0)
     }
 
     fn is_header_name(&mut self, name: &At<String>) -> bool {
@@ -547,6 +567,7 @@ fn span_of(need: &policy_file::Need) -> Span {
         N::Scope(at) | N::Role(at) | N::Permission(at) | N::Purpose(at) => at.span,
         N::Smart(span) => *span,
         N::BreakGlass(at) => at.span,
+        N::Claim(at) => at.span,
         N::AnyOf(at) | N::AllOf(at) | N::NoneOf(at) => at.span,
     }
 }

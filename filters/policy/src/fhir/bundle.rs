@@ -53,6 +53,40 @@ pub(super) fn read(body: &[u8]) -> Result<Request, Unclear> {
     })
 }
 
+/// The URLs that a batch or a transaction puts a resource to, where one may be already; none for another resource than a Bundle.
+///
+/// # Errors
+/// [`Unclear`]: an upstream might read it otherwise.
+pub(crate) fn replaced(body: &[u8]) -> Result<Vec<String>, Unclear> {
+    let bundle = parse(body)?;
+    refuse_twins(&bundle)?;
+    if text(&bundle, "resourceType") != Some("Bundle") {
+        return Ok(Vec::new());
+    }
+    let entries = match bundle.get("entry") {
+        None => return Ok(Vec::new()),
+        Some(Json::Array(entries)) => entries,
+        Some(_) => return Err(Unclear("bundle_entry")),
+    };
+    let mut urls = Vec::new();
+    for entry in entries {
+        let Json::Object(entry) = entry else {
+            return Err(Unclear("bundle_entry"));
+        };
+        let request = match entry.get("request") {
+            None => continue,
+            Some(Json::Object(request)) => request,
+            Some(_) => return Err(Unclear("bundle_entry")),
+        };
+        let method = text(request, "method").ok_or(Unclear("method"))?;
+        if Method::parse(method.as_bytes())? != Method::Put || text(request, "ifNoneMatch") == Some("*") {
+            continue;
+        }
+        urls.push(text(request, "url").ok_or(Unclear("entry_url"))?.to_owned());
+    }
+    Ok(urls)
+}
+
 fn read_entry(entry: &Object<'_>) -> Result<Option<Interaction>, Unclear> {
     let Some(Json::Object(request)) = entry.get("request") else {
         return Err(Unclear("bundle_entry"));

@@ -96,6 +96,11 @@ fn tells_time(name: &str) -> bool {
     WORDS.iter().any(|word| name.contains(word))
 }
 
+/// The area of what is known to be a ZIP code: of three, five or nine digits, the last four perhaps behind a dash.
+pub(crate) fn zip_area(text: &str) -> Option<String> {
+    zip(text, true)
+}
+
 fn zip(text: &str, announced: bool) -> Option<String> {
     let bytes = text.as_bytes();
     let digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);

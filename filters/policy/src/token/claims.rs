@@ -4,6 +4,7 @@
 //!    `none_of` a role that could not be read would otherwise count as not held.
 //! 2. Roles are a string or a list of strings. Purposes of use are strings, or objects with `code` and perhaps `system` (IHE IUA 3.71), or a list of
 //!    such. The patient is a FHIR id (`[A-Za-z0-9.-]{1,64}`).
+//!    A claim that `when` or `require` compares is a string, a number, a boolean, or a list of those.
 //! 3. `cnf` (RFC 7800) binds a token to a certificate (`x5t#S256`, RFC 8705 section 3.1) or a key (`jkt`, RFC 9449 section 6.1). A binding that is neither can't
 //!    be held to, so the token is refused.
 //! 4. A claim goes to the upstream as text in one header line: visible ASCII as it is, everything else and `%` and `,` percent-encoded; the members of a list are
@@ -66,6 +67,8 @@ pub struct Asked {
     pub patient: bool,
     /// The claims that upstreams get as headers.
     pub identity: Vec<ClaimPath>,
+    /// The claims that requirements compare.
+    pub compared: Vec<ClaimPath>,
 }
 
 /// What the claims said.
@@ -76,6 +79,8 @@ pub(super) struct Attributes {
     pub(super) patient: Option<Box<str>>,
     /// As header values, in the order of [`Asked::identity`].
     pub(super) identity: Vec<Option<Private>>,
+    /// What stands in each, in the order of [`Asked::compared`].
+    pub(super) compared: Vec<Vec<Private>>,
 }
 
 impl Attributes {
@@ -105,6 +110,11 @@ impl Attributes {
             let value = find(claims, path).map(header_value).transpose()?;
             read.identity.push(value.map(|text| Private(text.into_bytes().into())));
         }
+        for path in &asked.compared {
+            let members = find(claims, path).map(each).unwrap_or_default();
+            read.compared
+                .push(members.iter().map(text_of).collect::<Result<_, _>>()?);
+        }
         Ok(read)
     }
 }
@@ -128,6 +138,17 @@ pub(super) fn each<'c, 'a>(claim: &'c Json<'a>) -> &'c [Json<'a>] {
         Json::Array(list) => list,
         one => std::slice::from_ref(one),
     }
+}
+
+/// A claim as the policy file writes it.
+fn text_of(claim: &Json<'_>) -> Result<Private, TokenError> {
+    let text = match claim {
+        Json::Text(text) => text.to_string(),
+        Json::Unsigned(number) => number.to_string(),
+        Json::Bool(value) => value.to_string(),
+        _ => return Err(TokenError::Claims),
+    };
+    Ok(Private(text.into_bytes().into()))
 }
 
 fn purpose_of(claim: &Json<'_>) -> Result<Box<str>, TokenError> {
@@ -230,6 +251,7 @@ mod tests {
             purposes: true,
             patient: true,
             identity: vec![vec!["name".to_owned()], vec!["a".to_owned(), "b".to_owned()]],
+            compared: vec![vec!["tenant".to_owned()]],
         }
     }
 
@@ -243,6 +265,28 @@ mod tests {
 
     fn error(json: &str) -> Option<TokenError> {
         read(json, &ClaimPaths::default()).err()
+    }
+
+    #[test]
+    fn compared_claims_are_texts_numbers_booleans_or_lists_of_them() {
+        let compared = |json: &str| {
+            let read = read(json, &ClaimPaths::default()).ok().unwrap();
+            let [values] = read.compared.as_slice() else {
+                panic!("one claim is asked for")
+            };
+            values.iter().map(|value| value.0.to_vec()).collect::<Vec<_>>()
+        };
+        assert_eq!(compared(r#"{"tenant":"a b"}"#), [b"a b"]);
+        assert_eq!(compared(r#"{"tenant":[7,true,"x"]}"#), [&b"7"[..], b"true", b"x"]);
+        assert!(compared("{}").is_empty() && compared(r#"{"tenant":null}"#).is_empty());
+        for bad in [
+            r#"{"tenant":{}}"#,
+            r#"{"tenant":[["a"]]}"#,
+            r#"{"tenant":1.5}"#,
+            r#"{"tenant":[null]}"#,
+        ] {
+            assert_eq!(error(bad), Some(TokenError::Claims), "{bad}");
+        }
     }
 
     #[test]

@@ -38,6 +38,14 @@ pub enum Fault {
     Depth,
     /// A name too long to be compared.
     NameLength,
+    /// More would have to be held to decide than may be.
+    Hold,
+    /// A member that a filter reads stands there twice.
+    Ambiguous,
+    /// No `resourceType` where FHIR has a resource, or one that is no string.
+    NoType,
+    /// A second `resourceType`, or one where no resource may stand.
+    StrayType,
 }
 
 /// Why a body cannot be trimmed, and where. Says nothing of what stands in the body.
@@ -81,6 +89,10 @@ impl TrimError {
             Fault::Utf8 => "json_utf8",
             Fault::Depth => "json_depth",
             Fault::NameLength => "json_name_length",
+            Fault::Hold => "json_hold",
+            Fault::Ambiguous => "json_ambiguous",
+            Fault::NoType => "fhir_no_type",
+            Fault::StrayType => "fhir_stray_type",
         }
     }
 }
@@ -104,6 +116,10 @@ impl fmt::Display for TrimError {
             Fault::Utf8 => "not UTF-8",
             Fault::Depth => "nested too deep",
             Fault::NameLength => "a member name is too long",
+            Fault::Hold => "a value is too long for the filter on it",
+            Fault::Ambiguous => "a member that a filter reads stands there twice",
+            Fault::NoType => "no `resourceType`, or too late, where a resource must stand",
+            Fault::StrayType => "a second or stray `resourceType`",
         };
         write!(f, "{}: {what}, at byte {}", self.code(), self.offset)
     }

@@ -3,37 +3,59 @@
 //! Each selector is a row of positions ("so many segments are behind me"). The set of positions that a value's path can be
 //! at says everything about it; each distinct set is a node, and all of them are built before the first byte. So a member
 //! costs one lookup of its name and an element one of its index, however many rules there are.
+//!
+//! Where a value's place alone does not decide, its node asks a question ([`Ask`]), and the answer leads to another node. The rules
+//! for FHIR resources are positions of a second layer that begin anew at each resource.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
-use super::selector::{Pick, Segment, Selector};
+use super::compiler;
+use super::fhir::FhirRules;
+use super::filter::Filter;
+use super::selector::Selector;
 use super::transform::Transform;
-
-/// The most nodes a program may have. Each `..` that is followed by wildcards may double them.
-const MAX_NODES: usize = 4096;
-
-/// The most edges (names and index ranges) of all nodes together; bounds the memory and the time of a compilation.
-const MAX_EDGES: usize = 1 << 16;
 
 /// Compiled rules: what to remove, what to keep, what to transform. Immutable and shared by all streams.
 #[derive(Debug)]
 pub struct Program {
-    nodes: Vec<Node>,
-    start: u32,
-    needs_tokens: bool,
-    rewrites: bool,
+    pub(super) nodes: Vec<Node>,
+    pub(super) asks: Vec<Ask>,
+    pub(super) filters: Vec<Arc<Filter>>,
+    pub(super) start: u32,
+    pub(super) needs_tokens: bool,
+    pub(super) rewrites: bool,
+    pub(super) trims: bool,
+}
+
+/// What [`Program::compile`] compiles. `deny` wins over `allow`, and both over `transforms`; of several transforms for a value the
+/// first in the list is applied. Without an `allow` list everything is allowed; with an empty one, nothing is.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// What goes.
+    pub deny: Vec<Selector>,
+    /// What stays, if not all.
+    pub allow: Option<Vec<Selector>>,
+    /// What is replaced.
+    pub transforms: Vec<(Selector, Transform)>,
+    /// Rules by resource type; what stays must stay by these and by those above.
+    pub fhir: Option<FhirRules>,
 }
 
 /// What the rules say of values at one kind of place.
 #[derive(Debug)]
-struct Node {
-    scalar: Action,
-    container: Action,
-    names: Names,
-    other: u32,
+pub(super) struct Node {
+    pub(super) scalar: Action,
+    pub(super) container: Action,
+    pub(super) names: Names,
+    /// The members that have no name of these, and those of them whose name starts with an underscore.
+    pub(super) other: u32,
+    pub(super) under: u32,
     /// Where each range of indexes starts, and what its elements are. The first starts at 0.
-    elements: Vec<(u64, u32)>,
+    pub(super) elements: Vec<(u64, u32)>,
+    /// So many entries of `elements` belong together: its elements by turns.
+    pub(super) cycle: u32,
 }
 
 /// What happens to a value.
@@ -47,52 +69,70 @@ pub(super) enum Action {
     Enter,
     /// It is replaced.
     Change(Transform),
+    /// The question of this number decides.
+    Ask(u32),
+}
+
+/// A question about a value whose place does not decide about it. Leads to nodes made before it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ask {
+    /// Which kind of value is it?
+    Kind { array: u32, object: u32, scalar: u32 },
+    /// Which of the filters hold? The node for each set of them, by its bits.
+    Filters { filters: Vec<u16>, variants: Vec<u32> },
+    /// Which type of resource is this object? `none`: it need not be one.
+    Resource {
+        types: Names,
+        other: u32,
+        none: Option<u32>,
+    },
+    /// The `display` of an object: does a `system` or `code` come before?
+    Display { then: u32 },
+    /// A `system` or `code`, to be remembered.
+    Code { then: u32 },
+    /// The `resourceType` of a resource: is it the only one?
+    Type { then: u32 },
+    /// An object or array that gets a label at its end.
+    Label { label: Label, then: u32 },
+    /// A `resourceType` where none may be.
+    Stray,
+    /// A scalar where a resource must stand: only null may.
+    NoResource { then: u32 },
+}
+
+/// What a security label is added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Label {
+    Resource,
+    Meta,
+    Security,
 }
 
 impl Program {
-    /// Compiles rules: `deny` wins over `allow`, and `allow` over `transforms`; of several transforms for a value the first
-    /// in the list is applied. Without an `allow` list everything is allowed; with an empty one, nothing is.
+    /// As [`Program::compile`] without rules for FHIR.
     ///
     /// # Errors
-    /// When the selectors together need more than 4096 states.
+    /// As there.
     pub fn new(
         deny: Vec<Selector>,
         allow: Option<Vec<Selector>>,
         transforms: Vec<(Selector, Transform)>,
     ) -> Result<Program, ProgramError> {
-        let needs_tokens = transforms
-            .iter()
-            .any(|(_, transform)| *transform == Transform::Tokenize);
-        let rewrites = transforms
-            .iter()
-            .any(|(_, transform)| matches!(transform, Transform::Rewrite(_)));
-        let mut rules: Vec<Rule> = Vec::new();
-        let everything = allow.is_none();
-        rules.extend(deny.into_iter().map(|selector| Rule {
-            selector,
-            effect: Effect::Deny,
-        }));
-        rules.extend(allow.into_iter().flatten().map(|selector| Rule {
-            selector,
-            effect: Effect::Allow,
-        }));
-        rules.extend(transforms.into_iter().map(|(selector, transform)| Rule {
-            selector,
-            effect: Effect::Change(transform),
-        }));
-        let nodes = vec![
-            Node::leaf(Action::Drop, Action::Drop),
-            Node::leaf(Action::Keep, Action::Keep),
-        ];
-        let compiler = Compiler {
-            rules: &rules,
-            nodes,
-            known: BTreeMap::new(),
-            todo: Vec::new(),
-            edges: 0,
-        };
-        let program = compiler.compile(everything, needs_tokens)?;
-        Ok(Program { rewrites, ..program })
+        Program::compile(Rules {
+            deny,
+            allow,
+            transforms,
+            fhir: None,
+        })
+    }
+
+    /// Compiles rules.
+    ///
+    /// # Errors
+    /// When the rules together need too many states, too many filters decide about one value, or a path of a resource
+    /// leads into another one.
+    pub fn compile(rules: Rules) -> Result<Program, ProgramError> {
+        compiler::compile(rules)
     }
 
     /// Whether a transform needs keyed pseudonyms.
@@ -119,23 +159,111 @@ impl Program {
         }
     }
 
+    pub(super) fn ask(&self, ask: u32) -> Option<&Ask> {
+        self.asks.get(ask as usize)
+    }
+
+    pub(super) fn filter(&self, filter: u16) -> Option<&Filter> {
+        self.filters.get(usize::from(filter)).map(|filter| &**filter)
+    }
+
     /// The node of the member `name` (unescaped) of an object at `node`.
     #[inline]
     pub(super) fn member(&self, node: u32, name: &[u8]) -> u32 {
-        match self.nodes.get(node as usize) {
-            Some(node) => node.names.get(name).unwrap_or(node.other),
-            None => DROPPED,
-        }
+        self.node(node).map_or(DROPPED, |node| node.member(name))
     }
 
     /// The node of the element `index` of an array at `node`.
     #[inline]
     pub(super) fn element(&self, node: u32, index: u64) -> u32 {
-        let Some(node) = self.nodes.get(node as usize) else {
-            return DROPPED;
-        };
-        match node.elements.as_slice() {
+        self.node(node).map_or(DROPPED, |node| node.element(index))
+    }
+
+    #[inline]
+    pub(super) fn node(&self, node: u32) -> Option<&Node> {
+        self.nodes.get(node as usize)
+    }
+}
+
+/// Why rules could not be compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramError(pub(super) Excess);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    States,
+    Filters,
+    Steps,
+    Crosses { path: String, resource: Option<String> },
+}
+
+impl fmt::Display for ProgramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Excess::States => write!(
+                f,
+                "the selectors of this view need more than {} states; use fewer steps after `..`, or name the way instead of `*`",
+                compiler::MAX_NODES
+            ),
+            Excess::Filters => write!(
+                f,
+                "more than {} different filters decide about one value; name the way instead of `..` and `*`, or join filters by `||`",
+                compiler::MAX_FILTERS
+            ),
+            Excess::Steps => write!(
+                f,
+                "the steps of the slices at one place repeat only after more than {} elements; use fewer different steps",
+                compiler::MAX_CYCLE
+            ),
+            Excess::Crosses { path, resource } => match resource {
+                Some(resource) => write!(
+                    f,
+                    "the path `{path}` of {resource} leads into another resource; write rules for that resource's own type"
+                ),
+                None => write!(
+                    f,
+                    "the path `{path}` leads into another resource; write rules for that resource's own type"
+                ),
+            },
+        }
+    }
+}
+
+impl std::error::Error for ProgramError {}
+
+pub(super) const DROPPED: u32 = 0;
+pub(super) const KEPT: u32 = 1;
+
+impl Node {
+    /// A node without ways down yet.
+    pub(super) fn leaf(scalar: Action, container: Action) -> Node {
+        Node {
+            scalar,
+            container,
+            names: Names::default(),
+            other: DROPPED,
+            under: DROPPED,
+            elements: Vec::new(),
+            cycle: 1,
+        }
+    }
+
+    /// The node of the member `name` (unescaped).
+    #[inline]
+    pub(super) fn member(&self, name: &[u8]) -> u32 {
+        self.names.get(name).unwrap_or(if name.first() == Some(&b'_') {
+            self.under
+        } else {
+            self.other
+        })
+    }
+
+    /// The node of the element `index`.
+    #[inline]
+    pub(super) fn element(&self, index: u64) -> u32 {
+        match self.elements.as_slice() {
             [(_, only)] => *only,
+            _ if self.cycle > 1 => self.by_turns(index),
             ranges => ranges
                 .iter()
                 .rev()
@@ -143,45 +271,28 @@ impl Program {
                 .map_or(DROPPED, |(_, to)| *to),
         }
     }
-}
 
-/// Why rules could not be compiled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProgramError(());
-
-impl fmt::Display for ProgramError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the selectors of this view need more than {MAX_NODES} states; use fewer steps after `..`, or name the way instead of `*`"
-        )
-    }
-}
-
-impl std::error::Error for ProgramError {}
-
-const DROPPED: u32 = 0;
-const KEPT: u32 = 1;
-
-impl Node {
-    /// A node without ways down yet.
-    fn leaf(scalar: Action, container: Action) -> Node {
-        Node {
-            scalar,
-            container,
-            names: Names {
-                seen: 0,
-                list: Vec::new(),
-            },
-            other: DROPPED,
-            elements: Vec::new(),
-        }
+    #[cold]
+    fn by_turns(&self, index: u64) -> u32 {
+        let groups = self
+            .elements
+            .chunks_exact(usize::try_from(self.cycle).unwrap_or(1).max(1));
+        let Some(group) = groups
+            .rev()
+            .find(|group| group.first().is_some_and(|(from, _)| *from <= index))
+        else {
+            return DROPPED;
+        };
+        let start = group.first().map_or(0, |(from, _)| *from);
+        let turn = index.wrapping_sub(start).checked_rem(u64::from(self.cycle));
+        turn.and_then(|turn| group.get(usize::try_from(turn).ok()?))
+            .map_or(DROPPED, |(_, to)| *to)
     }
 }
 
 /// The names that a node tells from all others.
-#[derive(Debug)]
-struct Names {
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Names {
     /// One bit for the [`Names::trait_of`] each name: most names of a body are told apart from all of ours by it alone.
     seen: u64,
     /// Sorted.
@@ -189,10 +300,10 @@ struct Names {
 }
 
 impl Names {
-    fn new(list: BTreeMap<&str, u32>) -> Names {
+    pub(super) fn new<N: AsRef<str>>(list: BTreeMap<N, u32>) -> Names {
         let list: Vec<_> = list
             .into_iter()
-            .map(|(name, to)| (Box::from(name.as_bytes()), to))
+            .map(|(name, to)| (Box::from(name.as_ref().as_bytes()), to))
             .collect();
         Names {
             seen: list.iter().fold(0, |seen, (name, _)| seen | Names::trait_of(name)),
@@ -209,10 +320,15 @@ impl Names {
     }
 
     #[inline]
-    fn get(&self, name: &[u8]) -> Option<u32> {
+    pub(super) fn get(&self, name: &[u8]) -> Option<u32> {
         if self.seen & Names::trait_of(name) == 0 {
             return None;
         }
+        self.find(name)
+    }
+
+    #[inline(never)]
+    fn find(&self, name: &[u8]) -> Option<u32> {
         if self.list.len() <= 8 {
             return self.list.iter().find(|(own, _)| **own == *name).map(|(_, to)| *to);
         }
@@ -221,178 +337,61 @@ impl Names {
     }
 }
 
-struct Rule {
-    selector: Selector,
-    effect: Effect,
-}
-
-#[derive(Clone, Copy)]
-enum Effect {
-    Deny,
-    Allow,
-    Change(Transform),
-}
-
-/// A rule, and how many of its segments are behind.
-type Position = (usize, usize);
-
-/// Where a path stands in all rules at once.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    /// An allow rule selected the value or something above it.
-    allowed: bool,
-    positions: BTreeSet<Position>,
-}
-
-/// One step down, as far as the rules can tell steps apart.
-#[derive(Clone, Copy)]
-enum Step<'a> {
-    Name(&'a str),
-    OtherName,
-    Index(u64),
-}
-
-struct Compiler<'a> {
-    rules: &'a [Rule],
-    nodes: Vec<Node>,
-    known: BTreeMap<Place, u32>,
-    todo: Vec<(u32, Place)>,
-    edges: usize,
-}
-
-impl<'a> Compiler<'a> {
-    fn compile(mut self, everything: bool, needs_tokens: bool) -> Result<Program, ProgramError> {
-        let positions = (0..self.rules.len()).map(|rule| (rule, 0)).collect();
-        let start = self.node(Place {
-            allowed: everything,
-            positions,
-        })?;
-        while let Some((id, place)) = self.todo.pop() {
-            self.link(id, &place)?;
-        }
-        Ok(Program {
-            nodes: self.nodes,
-            start,
-            needs_tokens,
-            rewrites: false,
-        })
+impl Program {
+    /// Whether some body does not pass unchanged (but for the white space between its values).
+    pub fn trims(&self) -> bool {
+        self.trims
     }
 
-    /// Finds the ways down from a node.
-    fn link(&mut self, id: u32, place: &Place) -> Result<(), ProgramError> {
-        let (mut names, mut starts) = (BTreeSet::new(), BTreeSet::from([0]));
-        for pick in place
-            .positions
-            .iter()
-            .filter_map(|at| self.segment(*at))
-            .flat_map(|segment| &segment.picks)
-        {
-            match pick {
-                Pick::Name(name) => {
-                    names.insert(name.as_str());
+    /// Whether nothing below a node is removed, replaced or added.
+    pub(super) fn is_whole(&self, from: u32) -> bool {
+        let (mut seen, mut todo) = (BTreeSet::from([from]), vec![from]);
+        while let Some(id) = todo.pop() {
+            let Some(node) = self.nodes.get(id as usize) else {
+                return false;
+            };
+            let mut next = Vec::new();
+            for action in [node.scalar, node.container] {
+                match action {
+                    Action::Keep => {}
+                    Action::Drop | Action::Change(_) => return false,
+                    Action::Enter => next.extend(node.ways()),
+                    Action::Ask(ask) => match self.ask(ask) {
+                        None | Some(Ask::Display { .. } | Ask::Label { .. }) => return false,
+                        Some(ask) => next.extend(ask.ways()),
+                    },
                 }
-                Pick::Every => {}
-                Pick::Elements { from, to } => starts.extend([*from, *to]),
             }
+            next.retain(|id| seen.insert(*id));
+            todo.extend(next);
         }
-        let other = self.node(self.step(place, Step::OtherName))?;
-        let mut members = BTreeMap::new();
-        for name in names {
-            let to = self.node(self.step(place, Step::Name(name)))?;
-            if to != other {
-                members.insert(name, to);
-            }
-        }
-        let mut elements: Vec<(u64, u32)> = Vec::new();
-        for from in starts {
-            let to = self.node(self.step(place, Step::Index(from)))?;
-            if elements.last().is_none_or(|(_, last)| *last != to) {
-                elements.push((from, to));
-            }
-        }
-        if let Some(node) = self.nodes.get_mut(id as usize) {
-            (node.names, node.other, node.elements) = (Names::new(members), other, elements);
-        }
-        Ok(())
+        true
     }
+}
 
-    fn segment(&self, at: Position) -> Option<&'a Segment> {
-        self.rules.get(at.0)?.selector.segments().get(at.1)
+impl Node {
+    /// The nodes of all children.
+    fn ways(&self) -> impl Iterator<Item = u32> {
+        let names = self.names.list.iter().map(|(_, to)| *to);
+        let elements = self.elements.iter().map(|(_, to)| *to);
+        names.chain(elements).chain([self.other, self.under])
     }
+}
 
-    fn step(&self, place: &Place, step: Step<'_>) -> Place {
-        let mut positions = BTreeSet::new();
-        for at in &place.positions {
-            let Some(segment) = self.segment(*at) else {
-                continue;
-            };
-            if segment.descends {
-                positions.insert(*at);
+impl Ask {
+    /// The nodes that an answer may lead to.
+    fn ways(&self) -> Vec<u32> {
+        match self {
+            Ask::Kind { array, object, scalar } => vec![*array, *object, *scalar],
+            Ask::Filters { variants, .. } => variants.clone(),
+            Ask::Resource { types, other, none } => {
+                let listed = types.list.iter().map(|(_, to)| *to);
+                listed.chain([*other]).chain(*none).collect()
             }
-            let picked = match step {
-                Step::Name(name) => segment.picks_name(name),
-                Step::OtherName => segment.picks_any_name(),
-                Step::Index(index) => segment.picks_index(index),
-            };
-            if picked {
-                positions.insert((at.0, at.1.saturating_add(1)));
-            }
+            Ask::Display { then } | Ask::Code { then } | Ask::Type { then } | Ask::Label { then, .. } => vec![*then],
+            // Null alone goes on there.
+            Ask::Stray | Ask::NoResource { .. } => Vec::new(),
         }
-        Place {
-            allowed: place.allowed,
-            positions,
-        }
-    }
-
-    /// The node of a place, made when it is new. This is where the order of the rules is decided.
-    fn node(&mut self, mut place: Place) -> Result<u32, ProgramError> {
-        self.edges = self.edges.saturating_add(1);
-        if self.edges > MAX_EDGES {
-            return Err(ProgramError(()));
-        }
-        let rules = self.rules;
-        let selected = |at: &Position| rules.get(at.0).filter(|rule| rule.selector.segments().len() == at.1);
-        if place
-            .positions
-            .iter()
-            .filter_map(selected)
-            .any(|rule| matches!(rule.effect, Effect::Deny))
-        {
-            return Ok(DROPPED);
-        }
-        let is_allow = |at: &Position| rules.get(at.0).is_some_and(|rule| matches!(rule.effect, Effect::Allow));
-        place.allowed |= place.positions.iter().any(|at| is_allow(at) && selected(at).is_some());
-        if place.allowed {
-            place.positions.retain(|at| !is_allow(at));
-        } else if !place.positions.iter().any(is_allow) {
-            return Ok(DROPPED);
-        }
-        let change = place
-            .positions
-            .iter()
-            .filter_map(selected)
-            .find_map(|rule| match rule.effect {
-                Effect::Change(transform) => Some(Action::Change(transform)),
-                _ => None,
-            });
-        if place.allowed && place.positions.is_empty() {
-            return Ok(KEPT);
-        }
-        if let Some(id) = self.known.get(&place) {
-            return Ok(*id);
-        }
-        if self.nodes.len() >= MAX_NODES {
-            return Err(ProgramError(()));
-        }
-        let id = u32::try_from(self.nodes.len()).map_err(|_| ProgramError(()))?;
-        let whole = change.unwrap_or(Action::Keep);
-        let scalar = if place.allowed { whole } else { Action::Drop };
-        self.nodes.push(Node::leaf(scalar, change.unwrap_or(Action::Enter)));
-        self.known.insert(place.clone(), id);
-        if change.is_none() {
-            self.todo.push((id, place));
-        }
-        Ok(id)
     }
 }
 

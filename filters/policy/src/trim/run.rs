@@ -1,8 +1,12 @@
 //! One chunk on its way: structure is judged value by value, and what is decided is copied or skipped in ranges.
 
+mod short;
+
 use std::ops::Range;
 
-use super::program::{Action, Program};
+use super::marks::Marks;
+use super::probe::{Probe, Seen, TypeMember};
+use super::program::{Action, Ask, DROPPED, Label, Program};
 use super::scan::{self, Stop, StringScan, skip_space};
 use super::transform::{self, Pseudonymise, Rewrite, Transform};
 use super::value::ValueScan;
@@ -29,6 +33,9 @@ pub(super) struct State {
     /// That value does not fit.
     too_long: bool,
     value: ValueScan,
+    /// Made when a look ahead is needed for the first time.
+    probe: Option<Box<Probe>>,
+    marks: Marks,
     pub(super) counts: Counts,
 }
 
@@ -47,6 +54,8 @@ impl State {
             held: Vec::new(),
             too_long: false,
             value: ValueScan::new(),
+            probe: None,
+            marks: Marks::default(),
             counts: Counts::default(),
         }
     }
@@ -55,9 +64,12 @@ impl State {
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let frames = self.frames.capacity().saturating_mul(size_of::<Frame>());
-        [&self.name, &self.plain, &self.held]
-            .iter()
-            .fold(frames, |sum, bytes| sum.saturating_add(bytes.capacity()))
+        [&self.name, &self.plain, &self.held].iter().fold(
+            frames
+                .saturating_add(self.value.memory())
+                .saturating_add(self.marks.memory()),
+            |sum, bytes| sum.saturating_add(bytes.capacity()),
+        )
     }
 }
 
@@ -68,6 +80,8 @@ struct Frame {
     object: bool,
     /// A child stayed, so that the next needs a comma.
     any: bool,
+    /// What the program's questions keep in mind about this container.
+    marks: u8,
 }
 
 #[derive(Clone, Copy)]
@@ -95,6 +109,32 @@ enum Fate {
     Hold(Transform),
 }
 
+/// A resource whose `resourceType` has come.
+const TYPED: u8 = 1;
+/// An object whose `system` or `code` has come.
+const CODED: u8 = 2;
+/// A resource or `meta` in which the label is, or will be.
+const LABELLED: u8 = 4;
+/// What gets a label at its end.
+const RESOURCE: u8 = 8;
+const META: u8 = 16;
+const SECURITY: u8 = 32;
+const LABELS: u8 = RESOURCE | META | SECURITY;
+
+/// What the label says: some of this was taken out. HL7's code system ObservationValue, version 3.
+const REDACTED: &[u8] =
+    br#"{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"REDACTED","display":"redacted"}"#;
+
+/// How far the judgement of a value got.
+enum Begun {
+    /// The fate holds for the whole of it.
+    Whole,
+    /// It is a container whose children are judged one by one.
+    Entered,
+    /// What it holds decides, and that is not all here.
+    Waits,
+}
+
 /// The name of the value to come, which passes only if the value does.
 #[derive(Clone)]
 enum Key {
@@ -105,11 +145,17 @@ enum Key {
     Held,
 }
 
+fn stop<T>(fault: Fault, at: usize) -> Result<T, Stop> {
+    Err(Stop { fault, at })
+}
+
 /// A trimmer at work on one chunk.
 pub(super) struct Run<'a> {
     program: &'a Program,
     tokens: Option<&'a Pseudonymise>,
     rewrite: Option<&'a Rewrite<'a>>,
+    /// The current one.
+    year: Option<u16>,
     limits: &'a Limits,
     state: &'a mut State,
     chunk: &'a [u8],
@@ -118,6 +164,8 @@ pub(super) struct Run<'a> {
     /// The last comma and colon, if they are in this chunk: copied along when they join what stays.
     comma: Option<usize>,
     colon: Option<usize>,
+    /// Where the value starts that waits for more of itself.
+    waits: Option<usize>,
     out: &'a mut Vec<u8>,
 }
 
@@ -134,12 +182,14 @@ impl<'a> Run<'a> {
             program,
             tokens,
             rewrite: None,
+            year: None,
             limits,
             state,
             chunk,
             copy: 0..0,
             comma: None,
             colon: None,
+            waits: None,
             out,
         }
     }
@@ -150,18 +200,31 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// Takes the whole chunk.
+    /// In this year.
+    pub(super) fn with_year(mut self, year: Option<u16>) -> Self {
+        self.year = year;
+        self
+    }
+
+    /// Where the part of the chunk begins that is to come again, with more behind it.
+    pub(super) fn waits(&self) -> Option<usize> {
+        self.waits
+    }
+
+    /// Takes the whole chunk, or what comes before a value that waits for more of itself.
     pub(super) fn feed(&mut self) -> Result<(), Stop> {
         let mut i = 0;
+        let mut marks = std::mem::take(&mut self.state.marks);
+        marks.clear();
         loop {
             if let Fate::Judge = self.state.fate {
-                match self.judge(i)? {
+                match self.judge(&mut marks, i)? {
                     Some(next) => i = next,
                     None => break,
                 }
             } else {
                 let start = i;
-                let (next, ended) = self.state.value.scan(self.chunk, i)?;
+                let (next, ended) = self.state.value.scan(&mut marks, self.chunk, i)?;
                 i = next;
                 self.pass(start..i);
                 if !ended {
@@ -170,6 +233,7 @@ impl<'a> Run<'a> {
                 self.end_value();
             }
         }
+        self.state.marks = marks;
         if let Key::Here(range) = self.state.key.clone() {
             self.state.name.clear();
             self.state
@@ -190,7 +254,7 @@ impl<'a> Run<'a> {
         }
         match (self.state.fate, self.state.at) {
             (Fate::Judge, At::End) => Ok(()),
-            (Fate::Judge, At::Value) if self.state.frames.is_empty() => Err(Stop {
+            (Fate::Judge, At::Value) if self.state.frames.is_empty() && self.waits.is_none() => Err(Stop {
                 fault: Fault::Empty,
                 at,
             }),
@@ -202,8 +266,15 @@ impl<'a> Run<'a> {
     }
 
     /// Reads structure from `i` on, up to a value whose fate is decided; nothing when the chunk ends first.
-    fn judge(&mut self, mut i: usize) -> Result<Option<usize>, Stop> {
+    fn judge(&mut self, marks: &mut Marks, mut i: usize) -> Result<Option<usize>, Stop> {
         loop {
+            i = self.hurry(marks, i)?;
+            if self.waits.is_some() {
+                return Ok(None);
+            }
+            if !matches!(self.state.fate, Fate::Judge) {
+                return Ok(Some(i));
+            }
             if !matches!(self.state.at, At::InName) {
                 i = skip_space(self.chunk, i);
             }
@@ -219,14 +290,17 @@ impl<'a> Run<'a> {
                             at: i,
                         });
                     }
-                    if !self.begin_value(i, byte)? {
-                        i = i.wrapping_add(1);
-                    } else if let Some(after) = self.plain_string(i, byte) {
-                        self.pass(i..after);
-                        self.end_value();
-                        i = after;
-                    } else {
-                        return Ok(Some(i));
+                    match self.begin_value(i, byte)? {
+                        Begun::Entered => i = i.wrapping_add(1),
+                        Begun::Waits => return Ok(None),
+                        Begun::Whole => match self.plain_string(i, byte) {
+                            Some(after) => {
+                                self.pass(i..after);
+                                self.end_value();
+                                i = after;
+                            }
+                            None => return Ok(Some(i)),
+                        },
                     }
                 }
                 At::FirstName if byte == b'}' => i = self.close(i),
@@ -306,10 +380,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Decides about the value that starts with `byte` at `i`. True when its fate holds for the whole of it; false when a
-    /// container was entered.
+    /// Decides about the value that starts with `byte` at `i`.
     #[inline]
-    fn begin_value(&mut self, i: usize, byte: u8) -> Result<bool, Stop> {
+    fn begin_value(&mut self, i: usize, byte: u8) -> Result<Begun, Stop> {
         let container = matches!(byte, b'{' | b'[');
         let top = self.state.frames.is_empty();
         self.state.fate = match self.program.action(self.state.node, container) {
@@ -322,22 +395,10 @@ impl<'a> Run<'a> {
                 }
                 self.lead();
                 self.copy(i..i.wrapping_add(1));
-                let object = byte == b'{';
-                let node = self.state.node;
-                self.state.frames.push(Frame {
-                    node,
-                    index: 0,
-                    object,
-                    any: false,
-                });
-                self.state.at = if object {
-                    At::FirstName
-                } else {
-                    self.state.node = self.program.element(node, 0);
-                    At::FirstElement
-                };
-                return Ok(false);
+                self.enter(self.state.node, byte == b'{');
+                return Ok(Begun::Entered);
             }
+            Action::Ask(_) => return self.begin_asked(i, byte),
             Action::Keep => {
                 self.lead();
                 Fate::Copy
@@ -378,14 +439,175 @@ impl<'a> Run<'a> {
         self.state
             .value
             .begin(self.limits.max_depth.saturating_sub(self.state.frames.len()));
-        Ok(true)
+        Ok(Begun::Whole)
+    }
+
+    /// Decides about a value whose fate hangs on more than its place.
+    #[cold]
+    #[inline(never)]
+    fn begin_asked(&mut self, i: usize, byte: u8) -> Result<Begun, Stop> {
+        let program = self.program;
+        let (mut label, mut again) = (0, self.state.node);
+        // Each question leads to nodes that were made before it, so this ends.
+        while let Action::Ask(ask) = program.action(self.state.node, matches!(byte, b'{' | b'[')) {
+            let frame = self.state.frames.last_mut();
+            let answer = match program.ask(ask) {
+                Some(Ask::Kind { array, object, scalar }) => match byte {
+                    b'[' => Some(*array),
+                    b'{' => Some(*object),
+                    _ => Some(*scalar),
+                },
+                Some(Ask::Filters { filters, variants }) => self
+                    .judge_whole(i, byte, filters)?
+                    .map(|bits| variants.get(bits).copied().unwrap_or(DROPPED)),
+                Some(Ask::Resource { types, other, none }) => {
+                    self.resource_type(i, none.is_some())?.map(|typed| match (typed, none) {
+                        (true, _) => types.get(&self.state.plain).unwrap_or(*other),
+                        (false, none) => none.unwrap_or(DROPPED),
+                    })
+                }
+                Some(Ask::Display { then }) => Some(
+                    frame
+                        .filter(|frame| frame.marks & CODED != 0)
+                        .map_or(DROPPED, |_| *then),
+                ),
+                Some(Ask::Code { then }) => {
+                    // A concept called `code` says nothing of what `display` shows.
+                    if let (Some(frame), b'"') = (frame, byte) {
+                        frame.marks |= CODED;
+                    }
+                    Some(*then)
+                }
+                Some(Ask::Type { then }) => match frame {
+                    Some(frame) if frame.marks & TYPED == 0 => {
+                        frame.marks |= TYPED;
+                        Some(*then)
+                    }
+                    _ => return stop(Fault::StrayType, i),
+                },
+                Some(Ask::Label { label: kind, then }) => {
+                    label = match kind {
+                        Label::Resource => RESOURCE,
+                        Label::Meta => META,
+                        Label::Security => SECURITY,
+                    };
+                    Some(*then)
+                }
+                Some(Ask::Stray) => return stop(Fault::StrayType, i),
+                Some(Ask::NoResource { .. }) if byte != b'n' => return stop(Fault::NoType, i),
+                // Null says nothing.
+                Some(Ask::NoResource { then }) => Some(*then),
+                // A question that does not exist, which cannot be, drops.
+                None => Some(DROPPED),
+            };
+            match answer {
+                Some(node) => self.state.node = node,
+                None => {
+                    self.state.node = again;
+                    self.waits = Some(i);
+                    return Ok(Begun::Waits);
+                }
+            }
+            // What a label is for is found out again after a wait.
+            if label == 0 {
+                again = self.state.node;
+            }
+        }
+        let begun = self.begin_value(i, byte)?;
+        if let (Begun::Entered, [.., parent, own]) = (&begun, self.state.frames.as_mut_slice()) {
+            own.marks = label;
+            if matches!(label, META | SECURITY) {
+                parent.marks |= LABELLED;
+            }
+        } else if let (Begun::Entered, [own]) = (&begun, self.state.frames.as_mut_slice()) {
+            own.marks = label;
+        }
+        Ok(begun)
+    }
+
+    /// Whether the object at `i` is a resource, its type in `plain`; nothing when the chunk ends first. `may_lack`: it need not be one.
+    fn resource_type(&mut self, i: usize, may_lack: bool) -> Result<Option<bool>, Stop> {
+        let room = self.limits.max_depth.saturating_sub(self.state.frames.len());
+        let hold = self.limits.max_hold;
+        let probe = self.state.probe.get_or_insert_with(|| Box::new(Probe::new()));
+        match probe.resource_type(self.chunk, i, hold, room, &mut self.state.plain)? {
+            Seen::Found(TypeMember::Text) => Ok(Some(true)),
+            Seen::Waits => Ok(None),
+            Seen::Found(TypeMember::Missing) | Seen::TooFar if may_lack => Ok(Some(false)),
+            Seen::Found(_) | Seen::TooFar => stop(Fault::NoType, i),
+        }
+    }
+
+    /// Adds the label behind what is in the container that ends now.
+    #[cold]
+    #[inline(never)]
+    fn add_label(&mut self, marks: u8, any: bool) {
+        let (before, after): (&[u8], &[u8]) = match marks & (LABELS | LABELLED) {
+            SECURITY => (b"", b""),
+            META => (b"\"security\":[", b"]"),
+            RESOURCE => (b"\"meta\":{\"security\":[", b"]}"),
+            _ => return,
+        };
+        if any {
+            self.write(b",");
+        }
+        self.write(before);
+        self.write(REDACTED);
+        self.write(after);
+    }
+
+    /// Which of the filters hold for the value at `i`, the first in the lowest bit; nothing when the chunk ends first.
+    fn judge_whole(&mut self, i: usize, byte: u8, filters: &[u16]) -> Result<Option<usize>, Stop> {
+        let program = self.program;
+        let all = || filters.iter().filter_map(|filter| program.filter(*filter));
+        let bit = |holds: bool, at: usize| usize::from(holds).wrapping_shl(u32::try_from(at).unwrap_or_default());
+        let at_once = all().enumerate().try_fold(0, |bits, (at, filter)| {
+            Some(bits | bit(filter.holds_at_once(byte)?, at))
+        });
+        if at_once.is_some() {
+            return Ok(at_once);
+        }
+        let room = self.limits.max_depth.saturating_sub(self.state.frames.len());
+        let probe = self.state.probe.get_or_insert_with(|| Box::new(Probe::new()));
+        let value = match probe.whole(self.chunk, i, self.limits.max_hold, room)? {
+            Seen::Found(range) => self.chunk.get(range).unwrap_or_default(),
+            Seen::Waits => return Ok(None),
+            Seen::TooFar => return stop(Fault::Hold, i),
+        };
+        let mut bits = 0;
+        for (at, filter) in all().enumerate() {
+            let holds = filter.holds(value).map_err(|_| Stop {
+                fault: Fault::Ambiguous,
+                at: i,
+            })?;
+            bits |= bit(holds, at);
+        }
+        Ok(Some(bits))
+    }
+
+    /// A container opens whose children are judged one by one.
+    #[inline]
+    fn enter(&mut self, node: u32, object: bool) {
+        self.state.frames.push(Frame {
+            node,
+            index: 0,
+            object,
+            any: false,
+            marks: 0,
+        });
+        self.state.at = if object {
+            At::FirstName
+        } else {
+            self.state.node = self.program.element(node, 0);
+            At::FirstElement
+        };
     }
 
     /// The short way for the commonest value, a string without escapes in one chunk: the position after it.
     #[inline]
     fn plain_string(&self, i: usize, byte: u8) -> Option<usize> {
         if byte == b'"' {
-            scan::plain_string(self.chunk, i.wrapping_add(1)).ok()
+            scan::plain_string(self.chunk, i.wrapping_add(1))
         } else {
             None
         }
@@ -439,7 +661,7 @@ impl<'a> Run<'a> {
         };
         let changed = rewritten.unwrap_or_else(|| {
             let fitting = if *too_long { Transform::Mask } else { transform };
-            fitting.apply(held, self.tokens, plain, self.out);
+            fitting.apply(held, self.tokens, self.year, plain, self.out);
             true
         });
         // Others were counted when they began.
@@ -451,7 +673,11 @@ impl<'a> Run<'a> {
     /// Ends the innermost container at `i`.
     fn close(&mut self, i: usize) -> usize {
         let after = i.wrapping_add(1);
-        self.state.frames.pop();
+        if let Some(frame) = self.state.frames.pop()
+            && frame.marks & LABELS != 0
+        {
+            self.add_label(frame.marks, frame.any);
+        }
         self.copy(i..after);
         self.state.at = if self.state.frames.is_empty() {
             At::End
@@ -466,7 +692,7 @@ impl<'a> Run<'a> {
     #[inline]
     fn scan_name(&mut self, start: usize, from: usize) -> Result<Option<usize>, Stop> {
         if start != from
-            && let Ok(after) = scan::plain_string(self.chunk, from)
+            && let Some(after) = scan::plain_string(self.chunk, from)
             && after.wrapping_sub(from) <= self.limits.max_name
         {
             return Ok(Some(after));
@@ -574,6 +800,16 @@ impl<'a> Run<'a> {
     fn flush(&mut self) {
         let end = self.copy.end;
         let range = std::mem::replace(&mut self.copy, end..end);
-        self.out.extend_from_slice(self.chunk.get(range).unwrap_or_default());
+        let length = range.end.wrapping_sub(range.start);
+        // What is short, as most is between blanks, is copied without a call: as two words of sixteen, and cut.
+        if length <= 32
+            && let Some(block) = self.chunk.get(range.start..).and_then(<[u8]>::first_chunk::<32>)
+        {
+            let before = self.out.len();
+            self.out.extend_from_slice(block);
+            self.out.truncate(before.wrapping_add(length));
+        } else {
+            self.out.extend_from_slice(self.chunk.get(range).unwrap_or_default());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The tokens of JSON, scanned where they lie and resumed wherever a chunk ended. Validates RFC 8259 and RFC 3629.
 
 use super::Fault;
+use super::simd::{blank_run, plain_run, text_run};
 
 /// A fault, and where in the chunk it is.
 pub(super) struct Stop {
@@ -10,70 +11,69 @@ pub(super) struct Stop {
 
 /// The position after the white space at `at`.
 #[inline]
-pub(super) fn skip_space(chunk: &[u8], mut at: usize) -> usize {
+pub(super) fn skip_space(chunk: &[u8], at: usize) -> usize {
     match chunk.get(at) {
-        Some(b' ' | b'\n' | b'\r' | b'\t') => {}
-        _ => return at,
+        Some(0..=b' ') => at.wrapping_add(blank_run(chunk.get(at..).unwrap_or_default())),
+        _ => at,
     }
-    at = at.wrapping_add(1);
-    // Indentation: runs of blanks, a word at a time.
-    while let Some(rest) = chunk.get(at..) {
-        match rest.first_chunk::<8>() {
-            Some(word) if u64::from_le_bytes(*word) == 0x2020_2020_2020_2020 => at = at.wrapping_add(8),
-            _ => break,
-        }
-    }
-    while let Some(b' ' | b'\n' | b'\r' | b'\t') = chunk.get(at) {
-        at = at.wrapping_add(1);
-    }
-    at
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// How many bytes from the start need no look: ASCII without quotes, backslashes and controls.
-///
-/// This is the one loop that touches every byte of a string, so the place for wider words.
+/// The short way through a string that starts at `at`, behind its quote: the position after its closing quote, if it is in
+/// the chunk, with nothing special before it.
 #[inline]
-fn plain_run(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
-    let mut run = 0usize;
-    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*word);
-        let quote = word ^ 0x2222_2222_2222_2222;
-        let backslash = word ^ 0x5c5c_5c5c_5c5c_5c5c;
-        // A subtraction borrows from the next byte only where it found something, so the lowest mark is exact. Bytes
-        // over 0x7f mark themselves.
-        let control = word.wrapping_sub(0x2020_2020_2020_2020);
-        let marks = (quote.wrapping_sub(ONES) | backslash.wrapping_sub(ONES) | control | word) & HIGHS;
-        if marks != 0 {
-            return run.wrapping_add((marks.trailing_zeros() >> 3) as usize);
-        }
-        run = run.wrapping_add(8);
-        rest = tail;
-    }
-    for byte in rest {
-        if *byte < 0x20 || *byte == b'"' || *byte == b'\\' || *byte > 0x7f {
-            break;
-        }
-        run = run.wrapping_add(1);
-    }
-    run
+pub(super) fn plain_string(chunk: &[u8], at: usize) -> Option<usize> {
+    let end = at.wrapping_add(plain_run(chunk.get(at..)?));
+    // A branch, which is foreseen: the next position must not wait for this byte.
+    (chunk.get(end) == Some(&b'"')).then_some(end.wrapping_add(1))
 }
 
-/// The short way through a string that starts at `at`, behind its quote: the position after its closing quote, or else the
-/// place up to which a [`StringScan`] has nothing to find.
+/// As [`plain_string`], for strings with escapes and beyond ASCII too, if they are valid.
 #[inline]
-pub(super) fn plain_string(chunk: &[u8], at: usize) -> Result<usize, usize> {
-    let rest = chunk.get(at..).unwrap_or_default();
-    let run = plain_run(rest);
-    let end = at.wrapping_add(run);
-    if rest.get(run) == Some(&b'"') {
-        Ok(end.wrapping_add(1))
-    } else {
-        Err(end)
+pub(super) fn whole_string(chunk: &[u8], at: usize) -> Option<usize> {
+    match plain_string(chunk, at) {
+        None => rich_string(chunk, at).0.ok(),
+        after => after,
     }
+}
+
+/// The position after the closing quote of a string, or else the place up to which a [`StringScan`] has nothing to find;
+/// and whether a backslash was passed.
+#[cold]
+#[inline(never)]
+pub(super) fn rich_string(chunk: &[u8], mut at: usize) -> (Result<usize, usize>, bool) {
+    let mut escaped = false;
+    loop {
+        at = at.wrapping_add(plain_run(chunk.get(at..).unwrap_or_default()));
+        let rest = chunk.get(at..).unwrap_or_default();
+        let passed = match rest {
+            [b'"', ..] => return (Ok(at.wrapping_add(1)), escaped),
+            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => {
+                escaped = true;
+                2
+            }
+            [b'\\', b'u', a, b, c, d, ..] if is_one_unit([*a, *b, *c, *d]) => {
+                escaped = true;
+                6
+            }
+            // One letter among ASCII, as in most names.
+            [0xc2..=0xdf, 0x80..=0xbf, ..0x80, ..] => 2,
+            [0x80..=0xff, ..] => {
+                let text = rest.get(..text_run(rest)).unwrap_or_default();
+                match std::str::from_utf8(text) {
+                    Ok(_) => text.len(),
+                    Err(error) => return (Err(at.wrapping_add(error.valid_up_to())), escaped),
+                }
+            }
+            _ => return (Err(at), escaped),
+        };
+        at = at.wrapping_add(passed);
+    }
+}
+
+/// Whether four digits of `\u` stand for a character on their own, being no half of a surrogate pair.
+fn is_one_unit(digits: [u8; 4]) -> bool {
+    digits.iter().all(u8::is_ascii_hexdigit)
+        && !matches!(digits, [b'd' | b'D', b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F', ..])
 }
 
 /// A string whose opening quote was read.
@@ -118,15 +118,19 @@ impl StringScan {
     #[inline]
     pub(super) fn scan(&mut self, chunk: &[u8], mut at: usize) -> Result<Option<usize>, Stop> {
         loop {
-            if let Part::Plain = self.part {
-                at = at.wrapping_add(plain_run(chunk.get(at..).unwrap_or_default()));
+            if let Part::Plain = self.part
+                && at < chunk.len()
+            {
+                let (ended, escaped) = rich_string(chunk, at);
+                self.escaped |= escaped;
+                match ended {
+                    Ok(after) => return Ok(Some(after)),
+                    Err(stopped) => at = stopped,
+                }
             }
             let Some(&byte) = chunk.get(at) else {
                 return Ok(None);
             };
-            if byte == b'"' && matches!(self.part, Part::Plain) {
-                return Ok(Some(at.wrapping_add(1)));
-            }
             self.part = self.next(byte).map_err(|fault| Stop { fault, at })?;
             at = at.wrapping_add(1);
         }
@@ -228,6 +232,54 @@ impl StringScan {
     }
 }
 
+/// The short way through a number or literal that starts at `at`: the position after it, if all of it and one byte more
+/// are in the chunk and it is valid.
+#[inline]
+pub(super) fn plain_scalar(chunk: &[u8], at: usize) -> Option<usize> {
+    let rest = chunk.get(at..)?;
+    match rest {
+        [b'-' | b'0'..=b'9', ..] => plain_number(chunk, at),
+        [b't', b'r', b'u', b'e', _, ..] | [b'n', b'u', b'l', b'l', _, ..] => Some(at.wrapping_add(4)),
+        [b'f', b'a', b'l', b's', b'e', _, ..] => Some(at.wrapping_add(5)),
+        _ => None,
+    }
+}
+
+#[inline]
+fn plain_number(chunk: &[u8], mut at: usize) -> Option<usize> {
+    let digits = |mut at: usize| {
+        let start = at;
+        while let Some(b'0'..=b'9') = chunk.get(at) {
+            at = at.wrapping_add(1);
+        }
+        (at != start).then_some(at)
+    };
+    if chunk.get(at) == Some(&b'-') {
+        at = at.wrapping_add(1);
+    }
+    at = match chunk.get(at)? {
+        b'0' => at.wrapping_add(1),
+        _ => digits(at)?,
+    };
+    let mut next = *chunk.get(at)?;
+    if next == b'.' {
+        at = digits(at.wrapping_add(1))?;
+        next = *chunk.get(at)?;
+    }
+    if matches!(next, b'e' | b'E') {
+        at = at.wrapping_add(1);
+        if let b'+' | b'-' = chunk.get(at)? {
+            at = at.wrapping_add(1);
+        }
+        at = digits(at)?;
+        next = *chunk.get(at)?;
+    }
+    match next {
+        b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E' => None,
+        _ => Some(at),
+    }
+}
+
 /// A number, RFC 8259 section 6, by what was read last.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NumberScan {
@@ -287,29 +339,85 @@ impl NumberScan {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn a_plain_run_ends_at_the_first_byte_that_matters() {
-        for special in (0u8..=255).filter(|byte| *byte < 0x20 || *byte > 0x7f || matches!(byte, b'"' | b'\\')) {
-            for before in 0..20 {
-                let mut bytes = vec![b'!'; before];
-                bytes.push(special);
-                bytes.extend(b"\"\\\x00\x80 ]~\x7f###########");
-                assert_eq!(plain_run(&bytes), before, "{special:#x} after {before}");
+    /// What the short ways accept, the long ones accept alike; and they find nothing wrong before the place that is named.
+    fn short_ways_agree(bytes: &[u8]) {
+        for at in 0..bytes.len() {
+            if let Some(after) = plain_scalar(bytes, at)
+                && matches!(bytes[at], b'-' | b'0'..=b'9')
+            {
+                let found = NumberScan::Start.scan(bytes, at).map_err(|stop| stop.fault);
+                assert_eq!(found, Ok(Some(after)), "{}", bytes.escape_ascii());
             }
-        }
-        for plain in (0x20u8..0x80).filter(|byte| !matches!(byte, b'"' | b'\\')) {
-            assert_eq!(plain_run(&[plain; 19]), 19);
         }
     }
 
     #[test]
-    fn white_space_is_the_four_of_rfc_8259() {
-        assert_eq!(skip_space(b"x", 0), 0);
-        assert_eq!(skip_space(b"", 0), 0);
-        assert_eq!(skip_space(b"\n                   \t\r\n x", 0), 24);
-        assert_eq!(skip_space(b" \x0c", 0), 1);
-        assert_eq!(skip_space(b"          ", 0), 10);
+    fn numbers_end_where_they_end() {
+        for (text, length) in [
+            ("0,", Some(1)),
+            ("-0]", Some(2)),
+            ("120 ", Some(3)),
+            ("1.50}", Some(4)),
+            ("1e5\n", Some(3)),
+            ("-1.2E+30x", Some(8)),
+            ("12", None),
+            ("01,", None),
+            ("-,", None),
+            ("1.,", None),
+            ("1e,", None),
+            ("1.2.3,", None),
+            ("1e+,", None),
+            ("true,", Some(4)),
+            ("false]", Some(5)),
+            ("null}", Some(4)),
+            ("null", None),
+            ("nul,", None),
+            ("tru", None),
+            ("falze,", None),
+        ] {
+            assert_eq!(plain_scalar(text.as_bytes(), 0), length, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_is_taken_for_another(bytes in prop::collection::vec(prop::sample::select(b"0019-+.eE, ]".to_vec()), 0..14)) {
+            short_ways_agree(&bytes);
+        }
+
+        /// Over any cut, the long way from the first byte on and the short way find the same end or the same fault.
+        #[test]
+        fn strings_end_alike_in_one_piece_and_in_many(
+            bytes in prop::collection::vec(prop::sample::select(vec![
+                &b"a"[..], b"plain text, rather long", b"\"", b"\\", b"\\\"", b"\\n", b"\\u00e9", b"\\uD83D\\uDE00", b"\\ud800", b"\\udc00", b"\\u12g",
+                b"\xc3\xa9", b"\xc3\xa9\xc3\xa9", b"\xe2\x82\xac", b"\xf0\x9f\x98\x80", b"\xc3", b"\x80", b"\xed\xa0\x80", b"\x1f",
+            ]), 0..12),
+            size in 1..20usize,
+        ) {
+            let bytes = bytes.concat();
+            let whole = StringScan::new().scan(&bytes, 0).map_err(|stop| (stop.fault, stop.at));
+            let mut scan = StringScan::new();
+            let mut pieces = Ok(None);
+            for (n, piece) in bytes.chunks(size).enumerate() {
+                pieces = scan.scan(piece, 0).map_err(|stop| (stop.fault, n * size + stop.at));
+                if let Ok(Some(after)) = pieces {
+                    pieces = Ok(Some(n * size + after));
+                }
+                if pieces != Ok(None) {
+                    break;
+                }
+            }
+            prop_assert_eq!(pieces, whole);
+            if let Some(after) = whole_string(&bytes, 0) {
+                prop_assert_eq!(whole, Ok(Some(after)));
+                let text = std::str::from_utf8(&bytes[..after - 1]);
+                let parsed = text.ok().and_then(|text| serde_json::from_str::<String>(&format!("\"{text}\"")).ok());
+                prop_assert!(parsed.is_some());
+            }
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Selectors: the part of JSONPath (RFC 9535) that can be decided while a body streams by.
 
 use std::fmt;
+use std::sync::Arc;
+
+use super::filter::Filter;
 
 /// The largest integer that RFC 9535 section 2.1 allows in a selector (I-JSON, RFC 7493).
 const MAX_INTEGER: u64 = 9_007_199_254_740_991;
@@ -10,9 +13,12 @@ const MAX_SEGMENTS: usize = 128;
 
 /// A parsed selector, for example `$.entry[*].resource..text`.
 ///
-/// Taken are `$`, `.name`, `['name']`, `["name"]`, `[*]`, `.*`, `[N]`, `[a:b]`, unions of these such as `['a','b']` or
-/// `[0,2]`, and each of them behind `..`. The meaning is that of RFC 9535: a name selects members of objects only, an
-/// index or a slice elements of arrays only, a wildcard both.
+/// Taken are `$`, `.name`, `['name']`, `["name"]`, `[*]`, `.*`, `[N]`, `[a:b]`, `[a:b:c]`, `[?filter]`, unions of these such
+/// as `['a','b']` or `[0,2]`, and each of them behind `..`. The meaning is that of RFC 9535: a name selects members of objects
+/// only, an index or a slice elements of arrays only, a wildcard and a filter both.
+///
+/// A filter is made of `@`, `@.name`, `@['name']` and `@[N]` chains, alone (does it exist) or compared by `== != < <= > >=` with a
+/// string, a number, `true`, `false` or `null`, joined by `!`, `&&`, `||` and parentheses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selector {
     text: String,
@@ -34,15 +40,17 @@ pub(super) enum Pick {
     Name(String),
     /// Every member and every element.
     Every,
-    /// The elements of an array from `from`, before `to`.
-    Elements { from: u64, to: u64 },
+    /// Every `step`th element of an array from `from`, before `to`; none at all with a step of 0.
+    Elements { from: u64, to: u64, step: u64 },
+    /// The members and elements for whose value the filter holds.
+    Where(Arc<Filter>),
 }
 
 impl Selector {
     /// Parses a selector.
     ///
     /// # Errors
-    /// When the text is no JSONPath, or needs what cannot be decided in one pass (filters, functions, negative indexes).
+    /// When the text is no JSONPath, or needs what cannot be decided in one pass (`$` in filters, functions, negative indexes).
     pub fn parse(text: &str) -> Result<Selector, SelectorError> {
         let mut cursor = Cursor { text, at: 0 };
         if !cursor.take('$') {
@@ -110,7 +118,7 @@ impl Segment {
         self.picks.iter().any(|pick| match pick {
             Pick::Name(own) => own == name,
             Pick::Every => true,
-            Pick::Elements { .. } => false,
+            Pick::Elements { .. } | Pick::Where(_) => false,
         })
     }
 
@@ -122,9 +130,19 @@ impl Segment {
     /// Whether the element `index` is picked.
     pub(super) fn picks_index(&self, index: u64) -> bool {
         self.picks.iter().any(|pick| match pick {
-            Pick::Name(_) => false,
+            Pick::Name(_) | Pick::Where(_) => false,
             Pick::Every => true,
-            Pick::Elements { from, to } => (*from..*to).contains(&index),
+            Pick::Elements { from, to, step } => {
+                (*from..*to).contains(&index) && index.wrapping_sub(*from).checked_rem(*step) == Some(0)
+            }
+        })
+    }
+
+    /// The filters among what it picks.
+    pub(super) fn filters(&self) -> impl Iterator<Item = &Arc<Filter>> {
+        self.picks.iter().filter_map(|pick| match pick {
+            Pick::Where(filter) => Some(filter),
+            _ => None,
         })
     }
 }
@@ -143,8 +161,14 @@ impl SelectorError {
     }
 }
 
+impl SelectorError {
+    pub(super) fn new(offset: usize, fault: SelectorFault) -> SelectorError {
+        SelectorError { offset, fault }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum SelectorFault {
+pub(super) enum SelectorFault {
     Root,
     TrailingSpace,
     TooLong,
@@ -154,7 +178,14 @@ enum SelectorFault {
     Unclosed,
     EmptyBrackets,
     UnquotedName,
-    Filter,
+    FilterRoot,
+    FilterQuery,
+    FilterQueries,
+    FilterOperand,
+    FilterLiteral,
+    FilterParenthesis,
+    FilterNesting,
+    FilterNumber,
     Script,
     Function,
     NegativeIndex,
@@ -188,20 +219,35 @@ impl fmt::Display for SelectorError {
             F::Unclosed => "a bracket is not closed; write `]` after the last item",
             F::EmptyBrackets => "nothing stands between the brackets; write `[*]` for every child",
             F::UnquotedName => "a name in brackets needs quotes; write `['name']`",
-            F::Filter => {
-                "a filter `?` cannot stream: it looks at members that may come after what it selects; select by name, or trim by view"
+            F::FilterRoot => {
+                "`$` in a filter cannot stream: it may look at what has passed already or is still to come; compare members of the value itself, as `@.name`"
+            }
+            F::FilterQuery => {
+                "a filter reads one member by its way, as `@.name` or `@.name[0]`; write one such query for each member instead of `*`, `..`, slices or unions"
+            }
+            F::FilterQueries => "two members cannot be compared with each other; compare each with a literal",
+            F::FilterOperand => {
+                "a filter expects `@.name`, a literal, `!` or a parenthesis here; write for example `[?@.use == 'official']`"
+            }
+            F::FilterLiteral => "a literal alone is no condition; compare it, as `@.active == true`",
+            F::FilterParenthesis => "a parenthesis in a filter is not closed; write `)`",
+            F::FilterNesting => "a filter is nested deeper than 32 parentheses; simplify it",
+            F::FilterNumber => {
+                "a number in a filter is written as in JSON, with an exponent of at most four digits; correct it"
             }
             F::Script => "a script `(..)` is not in RFC 9535 and cannot stream; use a name, an index, a slice or `*`",
-            F::Function => "a function cannot stream: it needs the whole value; select by name, index, slice or `*`",
+            F::Function => {
+                "a function cannot stream: it needs the whole value; select by name, index, slice, `*` or a comparison such as `[?@.use == 'old']`"
+            }
             F::NegativeIndex => {
                 "a negative index cannot stream: it counts from the end of an array whose length is not known yet; count from the start, or use `[*]`"
             }
             F::Step => {
-                "a slice with a step is not supported, for it would leave gaps in an array; use `[a:b]`, or list the indexes as `[0,2]`"
+                "a slice with a negative step cannot stream: it counts from the end of an array whose length is not known yet; use a positive step"
             }
             F::Integer => "an index is a decimal number without leading zeros, at most 9007199254740991; correct it",
             F::Item => {
-                "a name, an index, a slice or `*` is expected here; write for example `['a','b']`, `[0,2]`, `[0:3]` or `[*]`"
+                "a name, an index, a slice, a filter or `*` is expected here; write for example `['a','b']`, `[0,2]`, `[0:3]`, `[?@.a]` or `[*]`"
             }
             F::UnclosedString => "a quoted name does not end; add the closing quote",
             F::Escape => {
@@ -215,23 +261,24 @@ impl fmt::Display for SelectorError {
 
 impl std::error::Error for SelectorError {}
 
-struct Cursor<'a> {
-    text: &'a str,
-    at: usize,
+/// Where a text is read.
+pub(super) struct Cursor<'a> {
+    pub(super) text: &'a str,
+    pub(super) at: usize,
 }
 
 impl Cursor<'_> {
-    fn peek(&self) -> Option<char> {
+    pub(super) fn peek(&self) -> Option<char> {
         self.text.get(self.at..)?.chars().next()
     }
 
-    fn bump(&mut self) -> Option<char> {
+    pub(super) fn bump(&mut self) -> Option<char> {
         let next = self.peek()?;
         self.at = self.at.saturating_add(next.len_utf8());
         Some(next)
     }
 
-    fn take(&mut self, wanted: char) -> bool {
+    pub(super) fn take(&mut self, wanted: char) -> bool {
         let found = self.peek() == Some(wanted);
         if found {
             self.bump();
@@ -239,13 +286,13 @@ impl Cursor<'_> {
         found
     }
 
-    fn skip_space(&mut self) {
+    pub(super) fn skip_space(&mut self) {
         while matches!(self.peek(), Some(' ' | '\t' | '\n' | '\r')) {
             self.bump();
         }
     }
 
-    fn error(&self, fault: SelectorFault) -> SelectorError {
+    pub(super) fn error(&self, fault: SelectorFault) -> SelectorError {
         SelectorError { offset: self.at, fault }
     }
 
@@ -285,7 +332,10 @@ impl Cursor<'_> {
                 }
                 Some(quote @ ('\'' | '"')) => picks.push(Pick::Name(self.quoted(quote)?)),
                 Some('0'..='9' | ':' | '-') => picks.push(self.elements()?),
-                Some('?') => return Err(self.error(SelectorFault::Filter)),
+                Some('?') => {
+                    self.bump();
+                    picks.push(Pick::Where(Arc::new(Filter::parse(self)?)));
+                }
                 Some('(') => return Err(self.error(SelectorFault::Script)),
                 Some(']') if picks.is_empty() => {
                     return Err(self.error(SelectorFault::EmptyBrackets));
@@ -319,6 +369,7 @@ impl Cursor<'_> {
                 Some(from) => Ok(Pick::Elements {
                     from,
                     to: from.saturating_add(1),
+                    step: 1,
                 }),
                 None => Err(self.error(SelectorFault::Item)),
             };
@@ -326,24 +377,22 @@ impl Cursor<'_> {
         self.skip_space();
         let to = self.integer()?;
         self.skip_space();
+        let mut step = None;
         if self.take(':') {
             self.skip_space();
-            let at = self.at;
-            let negative = self.peek() == Some('-');
-            if negative || self.integer()?.is_some_and(|step| step != 1) {
-                return Err(SelectorError {
-                    offset: at,
-                    fault: SelectorFault::Step,
-                });
+            if self.peek() == Some('-') {
+                return Err(self.error(SelectorFault::Step));
             }
+            step = self.integer()?;
         }
         Ok(Pick::Elements {
             from: from.unwrap_or(0),
             to: to.unwrap_or(u64::MAX),
+            step: step.unwrap_or(1),
         })
     }
 
-    fn integer(&mut self) -> Result<Option<u64>, SelectorError> {
+    pub(super) fn integer(&mut self) -> Result<Option<u64>, SelectorError> {
         if self.peek() == Some('-') {
             return Err(self.error(SelectorFault::NegativeIndex));
         }
@@ -366,7 +415,7 @@ impl Cursor<'_> {
     }
 
     /// A quoted name, RFC 9535 section 2.3.1.
-    fn quoted(&mut self, quote: char) -> Result<String, SelectorError> {
+    pub(super) fn quoted(&mut self, quote: char) -> Result<String, SelectorError> {
         self.bump();
         let mut name = String::new();
         loop {
@@ -459,20 +508,76 @@ mod tests {
             picks("$[0,2]"),
             vec![(
                 false,
-                vec![Pick::Elements { from: 0, to: 1 }, Pick::Elements { from: 2, to: 3 }]
+                vec![
+                    Pick::Elements {
+                        from: 0,
+                        to: 1,
+                        step: 1
+                    },
+                    Pick::Elements {
+                        from: 2,
+                        to: 3,
+                        step: 1
+                    }
+                ]
             )]
         );
-        assert_eq!(picks("$[1:3]"), vec![(false, vec![Pick::Elements { from: 1, to: 3 }])]);
+        assert_eq!(
+            picks("$[1:3]"),
+            vec![(
+                false,
+                vec![Pick::Elements {
+                    from: 1,
+                    to: 3,
+                    step: 1
+                }]
+            )]
+        );
         assert_eq!(
             picks("$[ : ]"),
-            vec![(false, vec![Pick::Elements { from: 0, to: u64::MAX }])]
+            vec![(
+                false,
+                vec![Pick::Elements {
+                    from: 0,
+                    to: u64::MAX,
+                    step: 1
+                }]
+            )]
         );
         assert_eq!(
             picks("$[2:]"),
-            vec![(false, vec![Pick::Elements { from: 2, to: u64::MAX }])]
+            vec![(
+                false,
+                vec![Pick::Elements {
+                    from: 2,
+                    to: u64::MAX,
+                    step: 1
+                }]
+            )]
         );
-        assert_eq!(picks("$[:2:1]"), vec![(false, vec![Pick::Elements { from: 0, to: 2 }])]);
+        assert_eq!(
+            picks("$[:2:1]"),
+            vec![(
+                false,
+                vec![Pick::Elements {
+                    from: 0,
+                    to: 2,
+                    step: 1
+                }]
+            )]
+        );
         assert_eq!(picks("$[:2:]"), picks("$[:2:1]").clone());
+        assert_eq!(
+            picks("$[1 : 9 : 2]"),
+            vec![(
+                false,
+                vec![Pick::Elements {
+                    from: 1,
+                    to: 9,
+                    step: 2
+                }]
+            )]
+        );
         assert_eq!(picks("$ .a\n[0]").len(), 2);
         assert_eq!(picks("$.a..b[*].c").len(), 4);
     }
@@ -508,11 +613,35 @@ mod tests {
             ("$[-1]", 2, "negative index cannot stream"),
             ("$[-0]", 2, "negative index cannot stream"),
             ("$[1:-1]", 4, "negative index cannot stream"),
-            ("$[0:4:2]", 6, "step"),
-            ("$[0:4:0]", 6, "step"),
-            ("$[::-1]", 4, "step"),
-            ("$[?(@.use=='home')]", 2, "filter `?` cannot stream"),
-            ("$[?@.a]", 2, "filter `?` cannot stream"),
+            ("$[::-1]", 4, "negative step"),
+            ("$[?@.a == $.b]", 10, "`$` in a filter cannot stream"),
+            ("$[?$.b]", 3, "`$` in a filter cannot stream"),
+            ("$[?length(@.a) > 2]", 9, "function cannot stream"),
+            ("$[?match(@.a, 'x')]", 8, "function cannot stream"),
+            ("$[?count(@.*) == 1]", 8, "function cannot stream"),
+            ("$[?@.a == value(@..b)]", 15, "function cannot stream"),
+            ("$[?@.*]", 5, "instead of `*`"),
+            ("$[?@..a]", 5, "instead of `*`"),
+            ("$[?@[0:2]]", 6, "instead of `*`"),
+            ("$[?@[0,1]]", 6, "instead of `*`"),
+            ("$[?@[*]]", 5, "instead of `*`"),
+            ("$[?@[?@.a]]", 5, "instead of `*`"),
+            ("$[?@[-1]]", 5, "negative index"),
+            ("$[?@.a == @.b]", 13, "each with a literal"),
+            ("$[?'a']", 6, "no condition"),
+            ("$[?true]", 7, "no condition"),
+            ("$[?]", 3, "a filter expects"),
+            ("$[?@.a &&]", 9, "a filter expects"),
+            ("$[?@.a = 1]", 7, "is expected here"),
+            ("$[?(@.a]", 7, "not closed"),
+            ("$[?!@.a == 1]", 8, "is expected here"),
+            ("$[?@.a == 01]", 10, "written as in JSON"),
+            ("$[?@.a == 1.]", 10, "written as in JSON"),
+            ("$[?@.a == 1e10000]", 10, "written as in JSON"),
+            ("$[?@.a == .5]", 10, "a filter expects"),
+            ("$[?@.a == foo]", 10, "a filter expects"),
+            ("$[?@.a", 6, "not closed"),
+            ("$[?@.]", 5, "must follow the dot"),
             ("$[(@.length-1)]", 2, "script"),
             ("$.a.length()", 10, "function cannot stream"),
             ("$[01]", 2, "leading zeros"),

@@ -1,18 +1,65 @@
 //! One value whose fate is decided: only validation and depth are left, with nothing to match and nothing to copy.
 
 use super::Fault;
-use super::scan::{NumberScan, Stop, StringScan, plain_string, skip_space};
+use super::marks::Marks;
+use super::scan::{NumberScan, Stop, StringScan, plain_scalar, skip_space};
 
 /// Reads one value, from its first byte to its last, over any number of chunks.
 pub(super) struct ValueScan {
     at: At,
-    /// The open containers, outermost first: true for an object.
-    open: Vec<bool>,
+    open: Open,
     /// How many containers may be open.
     room: usize,
     string: StringScan,
     number: NumberScan,
     literal: &'static [u8],
+}
+
+/// The open containers, a bit for each: set for an object.
+#[derive(Default)]
+struct Open {
+    depth: usize,
+    /// The innermost up to 64, the innermost of all lowest.
+    top: u64,
+    /// The others, outermost first.
+    rest: Vec<u64>,
+}
+
+impl Open {
+    fn clear(&mut self) {
+        self.depth = 0;
+        self.rest.clear();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.depth == 0
+    }
+
+    #[inline]
+    fn push(&mut self, object: bool) {
+        if self.depth & 63 == 0 && self.depth != 0 {
+            self.rest.push(self.top);
+        }
+        self.top = self.top << 1 | u64::from(object);
+        self.depth = self.depth.wrapping_add(1);
+    }
+
+    #[inline]
+    fn pop(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.top >>= 1;
+        if self.depth & 63 == 0
+            && let Some(top) = self.rest.pop()
+        {
+            self.top = top;
+        }
+    }
+
+    /// Whether the innermost is an object; none is open, none.
+    #[inline]
+    fn last(&self) -> Option<bool> {
+        (self.depth != 0).then_some(self.top & 1 == 1)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -33,7 +80,7 @@ impl ValueScan {
     pub(super) fn new() -> ValueScan {
         ValueScan {
             at: At::Value,
-            open: Vec::new(),
+            open: Open::default(),
             room: 0,
             string: StringScan::new(),
             number: NumberScan::Start,
@@ -53,42 +100,114 @@ impl ValueScan {
         self.open.is_empty() && matches!(self.at, At::InNumber) && self.number.complete()
     }
 
-    /// The short way through a name whose opening quote was read, and through the colon that follows at once.
-    #[inline]
-    fn begin_name(&mut self, chunk: &[u8], i: usize) -> (usize, At) {
-        match plain_string(chunk, i) {
-            Ok(after) if chunk.get(after) == Some(&b':') => (after.wrapping_add(1), At::Value),
-            Ok(after) => (after, At::Colon),
-            Err(special) => {
-                self.string = StringScan::new();
-                (special, At::InName)
-            }
+    /// The memory that the scan holds on to beside its own size, in bytes.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.open.rest.capacity().saturating_mul(size_of::<u64>())
+    }
+
+    /// The short way through members and elements that lie whole in the chunk, from `at` at `i`: how far it leads, which
+    /// is [`At::After`] with nothing open when the value ended. It takes no token that is not plain and valid.
+    fn hurry(&mut self, marks: &mut Marks, chunk: &[u8], mut i: usize, mut at: At) -> (usize, At) {
+        let Some(mut object) = self.open.last() else {
+            return (i, at);
+        };
+        let mut inside = match at {
+            At::After => false,
+            At::Name | At::FirstName => object,
+            At::Value | At::FirstElement => !object,
+            _ => return (i, at),
+        };
+        if !inside && !matches!(at, At::After) {
+            return (i, at);
         }
+        let mut walk = marks.walk(chunk);
+        let reached = 'walk: loop {
+            if inside {
+                let mut value = walk.skip_space(i);
+                if object {
+                    if chunk.get(value) != Some(&b'"') {
+                        break (i, at);
+                    }
+                    let Some(after) = walk.whole_string(value) else {
+                        break (i, at);
+                    };
+                    let colon = walk.skip_space(after);
+                    if chunk.get(colon) != Some(&b':') {
+                        break (i, at);
+                    }
+                    value = walk.skip_space(colon.wrapping_add(1));
+                }
+                let Some(&byte) = chunk.get(value) else { break (i, at) };
+                let after = match byte {
+                    b'"' => walk.whole_string(value),
+                    b'{' | b'[' => {
+                        if self.open.depth >= self.room {
+                            break (i, at);
+                        }
+                        object = byte == b'{';
+                        self.open.push(object);
+                        i = walk.skip_space(value.wrapping_add(1));
+                        let close = if object { b'}' } else { b']' };
+                        if chunk.get(i) == Some(&close) {
+                            // The loop below takes it.
+                            Some(i)
+                        } else {
+                            at = if object { At::FirstName } else { At::FirstElement };
+                            continue;
+                        }
+                    }
+                    _ => plain_scalar(chunk, value),
+                };
+                let Some(after) = after else { break (i, at) };
+                i = after;
+            }
+            // What is behind a value: the ends of containers, then a comma.
+            loop {
+                i = walk.skip_space(i);
+                match chunk.get(i) {
+                    Some(b',') => break,
+                    Some(b'}') if object => {}
+                    Some(b']') if !object => {}
+                    _ => break 'walk (i, At::After),
+                }
+                i = i.wrapping_add(1);
+                self.open.pop();
+                match self.open.last() {
+                    Some(outer) => object = outer,
+                    None => break 'walk (i, At::After),
+                }
+            }
+            i = i.wrapping_add(1);
+            at = if object { At::Name } else { At::Value };
+            inside = true;
+        };
+        let next = walk.next;
+        marks.put_back(next);
+        reached
     }
 
     /// Goes on at `i`: the position reached, and whether the value ended there.
     #[inline]
-    pub(super) fn scan(&mut self, chunk: &[u8], mut i: usize) -> Result<(usize, bool), Stop> {
+    pub(super) fn scan(&mut self, marks: &mut Marks, chunk: &[u8], mut i: usize) -> Result<(usize, bool), Stop> {
         let mut at = self.at;
         loop {
+            (i, at) = self.hurry(marks, chunk, i, at);
+            if self.open.is_empty() && matches!(at, At::After) {
+                return Ok((i, true));
+            }
             let ended = match at {
                 At::Value | At::FirstElement => {
                     i = skip_space(chunk, i);
                     let Some(&byte) = chunk.get(i) else { break };
                     match byte {
                         b'"' => {
-                            i = i.wrapping_add(1);
-                            match plain_string(chunk, i) {
-                                Ok(after) => Some(after),
-                                Err(special) => {
-                                    self.string = StringScan::new();
-                                    at = At::InString;
-                                    self.string.scan(chunk, special)?
-                                }
-                            }
+                            self.string = StringScan::new();
+                            at = At::InString;
+                            self.string.scan(chunk, i.wrapping_add(1))?
                         }
                         b'{' | b'[' => {
-                            if self.open.len() >= self.room {
+                            if self.open.depth >= self.room {
                                 return Err(Stop {
                                     fault: Fault::Depth,
                                     at: i,
@@ -150,7 +269,8 @@ impl ValueScan {
                         None => break,
                         Some(b'"') => {
                             i = i.wrapping_add(1);
-                            (i, at) = self.begin_name(chunk, i);
+                            self.string = StringScan::new();
+                            at = At::InName;
                             continue;
                         }
                         Some(b'}') if matches!(at, At::FirstName) => {
@@ -196,12 +316,8 @@ impl ValueScan {
                     match (chunk.get(i), self.open.last()) {
                         (None, _) => break,
                         (Some(b','), Some(object)) => {
-                            at = if *object { At::Name } else { At::Value };
+                            at = if object { At::Name } else { At::Value };
                             i = i.wrapping_add(1);
-                            if *object && chunk.get(i) == Some(&b'"') {
-                                i = i.wrapping_add(1);
-                                (i, at) = self.begin_name(chunk, i);
-                            }
                             continue;
                         }
                         (Some(b'}'), Some(true)) | (Some(b']'), Some(false)) => {

@@ -1,0 +1,593 @@
+//! The compiler: from rules to the automaton of a [`Program`].
+
+mod resources;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use self::resources::Layer;
+use super::fhir::{ATTACHMENTS, SAMPLED_DATA, Zone};
+use super::filter::Filter;
+use super::program::{Action, Ask, DROPPED, Excess, KEPT, Names, Node, Program, ProgramError, Rules};
+use super::selector::{Pick, Segment, Selector};
+use super::transform::Transform;
+
+/// The most nodes a program may have. Each `..` that is followed by wildcards may double them.
+pub(super) const MAX_NODES: usize = 8192;
+
+/// The most edges (names and index ranges) of all nodes together; bounds the memory and the time of a compilation.
+pub(super) const MAX_EDGES: usize = 1 << 18;
+
+/// The most filters that may decide about one value together: each doubles what may become of it.
+pub(super) const MAX_FILTERS: usize = 6;
+
+/// The longest cycle that the steps of slices at one place may make together.
+pub(super) const MAX_CYCLE: u64 = 64;
+
+/// Compiles rules.
+pub(super) fn compile(rules: Rules) -> Result<Program, ProgramError> {
+    let everything = rules.allow.is_none();
+    let mut compiler = Compiler::new();
+    compiler.add(&rules.deny, Effect::Deny, Selector::segments);
+    compiler.add(rules.allow.iter().flatten(), Effect::Allow, Selector::segments);
+    for (selector, transform) in &rules.transforms {
+        compiler.add([selector], Effect::Change(*transform), Selector::segments);
+    }
+    let positions = (0..compiler.rules.len()).map(|rule| (rule, 0)).collect();
+    let mut fhir = Fhir::Off;
+    if let Some(rules) = rules.fhir.filter(|rules| !rules.is_empty()) {
+        compiler.layer = Some(compiler.fhir_layer(rules)?);
+        fhir = Fhir::Envelope(View::Fresh);
+    }
+    compiler.finish(Place {
+        allowed: everything,
+        positions,
+        fhir,
+    })
+}
+
+/// One selector or path, and what it does.
+struct Rule {
+    segments: Vec<Segment>,
+    effect: Effect,
+}
+
+#[derive(Clone, Copy)]
+enum Effect {
+    Deny,
+    Allow,
+    Change(Transform),
+}
+
+/// A rule, and how many of its segments are behind.
+type Position = (usize, usize);
+
+/// Where a path stands in all rules at once.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// An allow rule selected the value or something above it.
+    allowed: bool,
+    positions: BTreeSet<Position>,
+    fhir: Fhir,
+}
+
+/// Where a path stands by the rules for resources.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Fhir {
+    /// There are none.
+    Off,
+    /// Outside of all resources.
+    Envelope(View),
+    /// Where a resource must stand. `labelled`: the one around it has a label already.
+    Border {
+        view: View,
+        labelled: bool,
+    },
+    Inside(Inside),
+}
+
+/// How much is known of the kind of a value.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum View {
+    Fresh,
+    Array,
+    /// No array.
+    Single,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Inside {
+    view: View,
+    zone: Zone,
+    /// As in [`Place`], for this layer.
+    allowed: bool,
+    positions: BTreeSet<Position>,
+    /// Positions whose next segment was picked but for its filter.
+    pending: BTreeSet<Position>,
+    /// A scalar goes in any case.
+    no_scalar: bool,
+    /// The resource gets a label.
+    label: bool,
+    /// It or one around it does.
+    labelled: bool,
+}
+
+/// One step down, as far as the rules can tell steps apart.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Name(&'a str),
+    /// Any other name; true for those that start with an underscore.
+    Other(bool),
+    Index(u64),
+}
+
+struct Compiler {
+    rules: Vec<Rule>,
+    layer: Option<Layer>,
+    filters: Vec<Arc<Filter>>,
+    nodes: Vec<Node>,
+    asks: Vec<Ask>,
+    known: BTreeMap<Place, u32>,
+    known_asks: BTreeMap<Ask, u32>,
+    todo: Vec<(u32, Place)>,
+    edges: usize,
+}
+
+impl Compiler {
+    fn new() -> Compiler {
+        Compiler {
+            rules: Vec::new(),
+            layer: None,
+            filters: Vec::new(),
+            nodes: vec![
+                Node::leaf(Action::Drop, Action::Drop),
+                Node::leaf(Action::Keep, Action::Keep),
+            ],
+            asks: Vec::new(),
+            known: BTreeMap::new(),
+            known_asks: BTreeMap::new(),
+            todo: Vec::new(),
+            edges: 0,
+        }
+    }
+
+    fn add<'s, S: 's>(
+        &mut self,
+        list: impl IntoIterator<Item = &'s S>,
+        effect: Effect,
+        segments: impl Fn(&S) -> &[Segment],
+    ) {
+        self.rules.extend(list.into_iter().map(|one| Rule {
+            segments: segments(one).to_vec(),
+            effect,
+        }));
+    }
+
+    fn finish(mut self, start: Place) -> Result<Program, ProgramError> {
+        let changes = |wanted: fn(Transform) -> bool| {
+            self.rules
+                .iter()
+                .any(|rule| matches!(rule.effect, Effect::Change(transform) if wanted(transform)))
+        };
+        let needs_tokens = changes(|transform| transform == Transform::Tokenize);
+        let rewrites = changes(|transform| matches!(transform, Transform::Rewrite(_)));
+        let resources = self.layer.is_some();
+        let start = self.node(start)?;
+        while let Some((id, place)) = self.todo.pop() {
+            self.link(id, &place)?;
+        }
+        let mut program = Program {
+            nodes: self.nodes,
+            asks: self.asks,
+            filters: self.filters,
+            start,
+            needs_tokens,
+            rewrites,
+            trims: false,
+        };
+        program.trims = start != KEPT && (resources || !program.is_whole(start));
+        Ok(program)
+    }
+
+    /// Finds the ways down from a node.
+    fn link(&mut self, id: u32, place: &Place) -> Result<(), ProgramError> {
+        let view = match &place.fhir {
+            Fhir::Off => None,
+            Fhir::Envelope(view) | Fhir::Border { view, .. } => Some(*view),
+            Fhir::Inside(inside) => Some(inside.view),
+        };
+        // What an array has no members for does not count among the ways down.
+        let (mut other, mut under, mut members) = (KEPT, KEPT, BTreeMap::new());
+        if view != Some(View::Array) {
+            other = self.child(place, Step::Other(false))?;
+            under = match place.fhir {
+                Fhir::Inside(_) => self.child(place, Step::Other(true))?,
+                _ => other,
+            };
+            for name in self.names(place) {
+                let to = self.child(place, Step::Name(&name))?;
+                if to != (if name.starts_with('_') { under } else { other }) {
+                    members.insert(name, to);
+                }
+            }
+        }
+        let mut elements: Vec<(u64, u32)> = Vec::new();
+        let mut cycle = 1;
+        if view != Some(View::Single) {
+            let (starts, turns) = self.ranges(place)?;
+            cycle = turns;
+            for from in starts {
+                if cycle > 1 {
+                    for turn in 0..u64::from(cycle) {
+                        elements.push((from, self.child(place, Step::Index(from.saturating_add(turn)))?));
+                    }
+                    continue;
+                }
+                let to = self.child(place, Step::Index(from))?;
+                if elements.last().is_none_or(|(_, last)| *last != to) {
+                    elements.push((from, to));
+                }
+            }
+        }
+        if let Some(node) = self.nodes.get_mut(id as usize) {
+            (node.names, node.other, node.under) = (Names::new(members), other, under);
+            (node.elements, node.cycle) = (elements, cycle);
+        }
+        Ok(())
+    }
+
+    /// The names that may make a difference at a place.
+    fn names(&self, place: &Place) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let own = |positions: &BTreeSet<Position>, into: &mut Vec<String>| {
+            for segment in positions.iter().filter_map(|at| self.segment(*at)) {
+                into.extend(segment.picks.iter().filter_map(|pick| match pick {
+                    Pick::Name(name) => Some(name.clone()),
+                    _ => None,
+                }));
+            }
+        };
+        let mut list = Vec::new();
+        own(&place.positions, &mut list);
+        names.extend(list);
+        match (&place.fhir, &self.layer) {
+            (Fhir::Envelope(_), _) => {
+                names.insert("resourceType".to_owned());
+            }
+            (Fhir::Inside(inside), Some(layer)) => {
+                let mut list = Vec::new();
+                own(&inside.positions, &mut list);
+                let mut special = inside.zone.names().to_vec();
+                special.push("resourceType");
+                if inside.label {
+                    special.push("meta");
+                }
+                if inside.zone == Zone::Meta {
+                    special.push("security");
+                }
+                if layer.rules.narrative {
+                    special.extend(["text", "div"]);
+                }
+                if layer.rules.reference_display {
+                    special.extend(["display", "system", "code"]);
+                }
+                if layer.rules.attachments {
+                    special.extend(["data", "url", "title", "hash"]);
+                    special.extend(ATTACHMENTS);
+                    special.extend(SAMPLED_DATA);
+                }
+                if layer.rules.extensions {
+                    special.push("extension");
+                }
+                list.extend(special.into_iter().map(str::to_owned));
+                for name in list {
+                    names.insert(format!("_{name}"));
+                    names.insert(name);
+                }
+            }
+            _ => {}
+        }
+        names
+    }
+
+    /// Where the ranges of indexes start at a place, and after how many elements they repeat.
+    fn ranges(&self, place: &Place) -> Result<(BTreeSet<u64>, u32), ProgramError> {
+        let (mut starts, mut cycle) = (BTreeSet::from([0]), 1u64);
+        let segments = place.positions.iter().filter_map(|at| self.segment(*at));
+        for pick in segments.flat_map(|segment| &segment.picks) {
+            if let Pick::Elements { from, to, step } = pick {
+                starts.extend([*from, *to]);
+                cycle = multiple(cycle, *step).ok_or(ProgramError(Excess::Steps))?;
+            }
+        }
+        let cycle = u32::try_from(cycle).map_err(|_| ProgramError(Excess::Steps))?;
+        Ok((starts, cycle))
+    }
+
+    fn segment(&self, at: Position) -> Option<&Segment> {
+        self.rules.get(at.0)?.segments.get(at.1)
+    }
+
+    /// The node of a child, behind a question if filters decide.
+    fn child(&mut self, place: &Place, step: Step<'_>) -> Result<u32, ProgramError> {
+        let mut filters: Vec<Arc<Filter>> = Vec::new();
+        for filter in place
+            .positions
+            .iter()
+            .filter_map(|at| self.segment(*at))
+            .flat_map(Segment::filters)
+        {
+            if !filters.contains(filter) {
+                filters.push(Arc::clone(filter));
+            }
+        }
+        self.by_filters(filters, |compiler, holding| compiler.arrive(place, step, holding))
+    }
+
+    /// The node that `arrive` gives for the filters that hold.
+    fn by_filters(
+        &mut self,
+        filters: Vec<Arc<Filter>>,
+        mut arrive: impl FnMut(&mut Compiler, &[Arc<Filter>]) -> Result<u32, ProgramError>,
+    ) -> Result<u32, ProgramError> {
+        if filters.is_empty() {
+            return arrive(self, &[]);
+        }
+        if filters.len() > MAX_FILTERS {
+            return Err(ProgramError(Excess::Filters));
+        }
+        let mut variants = Vec::new();
+        for bits in 0usize..1usize.wrapping_shl(u32::try_from(filters.len()).unwrap_or_default()) {
+            let holding: Vec<_> = (0u32..)
+                .zip(&filters)
+                .filter(|(at, _)| (bits >> at) & 1 == 1)
+                .map(|(_, filter)| Arc::clone(filter))
+                .collect();
+            variants.push(arrive(self, &holding)?);
+        }
+        let first = variants.first().copied().unwrap_or(DROPPED);
+        if variants.iter().all(|variant| *variant == first) {
+            return Ok(first);
+        }
+        let mut numbers = Vec::new();
+        for filter in filters {
+            let known = self.filters.iter().position(|own| *own == filter);
+            let at = known.unwrap_or_else(|| {
+                self.filters.push(filter);
+                self.filters.len().saturating_sub(1)
+            });
+            numbers.push(u16::try_from(at).map_err(|_| ProgramError(Excess::Filters))?);
+        }
+        self.question(Ask::Filters {
+            filters: numbers,
+            variants,
+        })
+    }
+
+    /// The node of a child where these filters hold on it.
+    fn arrive(&mut self, place: &Place, step: Step<'_>, holding: &[Arc<Filter>]) -> Result<u32, ProgramError> {
+        let json = Place {
+            allowed: place.allowed,
+            positions: self.step(&place.positions, step, holding),
+            fhir: Fhir::Off,
+        };
+        match (&place.fhir, step) {
+            (Fhir::Off, _) => self.node(json),
+            (Fhir::Envelope(_), Step::Name("resourceType")) => self.question(Ask::Stray),
+            (Fhir::Envelope(_), _) => self.node(Place {
+                fhir: Fhir::Envelope(View::Fresh),
+                ..json
+            }),
+            (Fhir::Border { labelled, .. }, _) => self.node(Place {
+                fhir: Fhir::Border {
+                    view: View::Fresh,
+                    labelled: *labelled,
+                },
+                ..json
+            }),
+            (Fhir::Inside(inside), Step::Index(_)) => {
+                let mut inside = inside.clone();
+                inside.view = View::Fresh;
+                if inside.zone == Zone::Security {
+                    inside.zone = Zone::Plain;
+                }
+                self.node(Place {
+                    fhir: Fhir::Inside(inside),
+                    ..json
+                })
+            }
+            (Fhir::Inside(inside), Step::Name(name)) => match name.strip_prefix('_') {
+                Some(base) => self.member(inside, Some(base), true, json),
+                None => self.member(inside, Some(name), false, json),
+            },
+            (Fhir::Inside(inside), Step::Other(underscore)) => self.member(inside, None, underscore, json),
+        }
+    }
+
+    /// The positions behind a step.
+    fn step(&self, positions: &BTreeSet<Position>, step: Step<'_>, holding: &[Arc<Filter>]) -> BTreeSet<Position> {
+        let mut behind = BTreeSet::new();
+        for at in positions {
+            let Some(segment) = self.segment(*at) else {
+                continue;
+            };
+            if segment.descends {
+                behind.insert(*at);
+            }
+            let picked = match step {
+                Step::Name(name) => segment.picks_name(name),
+                Step::Other(_) => segment.picks_any_name(),
+                Step::Index(index) => segment.picks_index(index),
+            };
+            if picked || segment.filters().any(|filter| holding.contains(filter)) {
+                behind.insert((at.0, at.1.saturating_add(1)));
+            }
+        }
+        behind
+    }
+
+    /// What the rules that end at these positions do.
+    fn selected<'s>(&'s self, positions: &'s BTreeSet<Position>) -> impl Iterator<Item = Effect> + 's {
+        positions.iter().filter_map(|at| {
+            self.rules
+                .get(at.0)
+                .filter(|rule| rule.segments.len() == at.1)
+                .map(|rule| rule.effect)
+        })
+    }
+
+    fn is_allow(&self, at: &Position) -> bool {
+        self.rules
+            .get(at.0)
+            .is_some_and(|rule| matches!(rule.effect, Effect::Allow))
+    }
+
+    /// Judges one layer at a place: drops, or notes what is allowed and forgets what no longer matters.
+    fn judge(
+        &self,
+        allowed: &mut bool,
+        positions: &mut BTreeSet<Position>,
+        pending: Option<&mut BTreeSet<Position>>,
+    ) -> bool {
+        if self.selected(positions).any(|effect| matches!(effect, Effect::Deny)) {
+            return false;
+        }
+        *allowed |= self.selected(positions).any(|effect| matches!(effect, Effect::Allow));
+        let mut none = BTreeSet::new();
+        let pending = pending.unwrap_or(&mut none);
+        if *allowed {
+            positions.retain(|at| !self.is_allow(at));
+            pending.retain(|at| !self.is_allow(at));
+            return true;
+        }
+        positions.iter().chain(pending.iter()).any(|at| self.is_allow(at))
+    }
+
+    /// The first transform that these positions apply.
+    fn transform(&self, positions: &BTreeSet<Position>) -> Option<Action> {
+        self.selected(positions).find_map(|effect| match effect {
+            Effect::Change(transform) => Some(Action::Change(transform)),
+            _ => None,
+        })
+    }
+
+    /// The node of a place, made when it is new. This is where the order of the rules is decided.
+    fn node(&mut self, mut place: Place) -> Result<u32, ProgramError> {
+        self.edges = self.edges.saturating_add(1);
+        if self.edges > MAX_EDGES {
+            return Err(ProgramError(Excess::States));
+        }
+        let Place {
+            allowed,
+            positions,
+            fhir,
+        } = &mut place;
+        if !self.judge(allowed, positions, None) {
+            return Ok(DROPPED);
+        }
+        let change = self.transform(positions);
+        let allowed = *allowed;
+        if let Fhir::Inside(inside) = fhir
+            && !self.judge(&mut inside.allowed, &mut inside.positions, Some(&mut inside.pending))
+        {
+            return Ok(DROPPED);
+        }
+        if allowed && positions.is_empty() && matches!(fhir, Fhir::Off) {
+            return Ok(KEPT);
+        }
+        if let Some(id) = self.known.get(&place) {
+            return Ok(*id);
+        }
+        let whole = change.unwrap_or(Action::Keep);
+        let scalar = if allowed { whole } else { Action::Drop };
+        let id = match (&place.fhir, change) {
+            (Fhir::Inside(inside), Some(_)) if matches!(inside.zone, Zone::Meta | Zone::Security) => DROPPED,
+            (Fhir::Inside(inside), Some(_)) if !inside.pending.is_empty() && inside.view != View::Array => {
+                let inside = inside.clone();
+                self.inside(&inside, scalar, &place)?
+            }
+            (Fhir::Inside(inside), Some(_)) if !inside.allowed || inside.no_scalar => self.leaf(Action::Drop, whole)?,
+            (_, Some(_)) => self.leaf(scalar, whole)?,
+            (Fhir::Off, None) => self.entered(scalar, &place)?,
+            (Fhir::Envelope(View::Fresh), None) => {
+                let array = self.viewed(&place, View::Array)?;
+                let single = self.viewed(&place, View::Single)?;
+                let object = self.resource_question(&place, Some(single), false)?;
+                self.question(Ask::Kind {
+                    array,
+                    object,
+                    scalar: single,
+                })?
+            }
+            (
+                Fhir::Border {
+                    view: View::Fresh,
+                    labelled,
+                },
+                None,
+            ) => {
+                let labelled = *labelled;
+                let array = self.viewed(&place, View::Array)?;
+                let object = self.resource_question(&place, None, labelled)?;
+                let single = self.viewed(&place, View::Single)?;
+                let scalar = self.question(Ask::NoResource { then: single })?;
+                self.question(Ask::Kind { array, object, scalar })?
+            }
+            (Fhir::Envelope(_) | Fhir::Border { .. }, None) => self.entered(scalar, &place)?,
+            (Fhir::Inside(inside), None) => {
+                let inside = inside.clone();
+                self.inside(&inside, scalar, &place)?
+            }
+        };
+        self.known.insert(place, id);
+        Ok(id)
+    }
+
+    /// The node of the same place, where the kind of the value is known.
+    fn viewed(&mut self, place: &Place, as_view: View) -> Result<u32, ProgramError> {
+        let mut place = place.clone();
+        match &mut place.fhir {
+            Fhir::Off => {}
+            Fhir::Envelope(view) | Fhir::Border { view, .. } => *view = as_view,
+            Fhir::Inside(inside) => inside.view = as_view,
+        }
+        self.node(place)
+    }
+
+    /// A new node whose children are judged one by one.
+    fn entered(&mut self, scalar: Action, place: &Place) -> Result<u32, ProgramError> {
+        let id = self.leaf(scalar, Action::Enter)?;
+        self.todo.push((id, place.clone()));
+        Ok(id)
+    }
+
+    fn leaf(&mut self, scalar: Action, container: Action) -> Result<u32, ProgramError> {
+        if self.nodes.len() >= MAX_NODES {
+            return Err(ProgramError(Excess::States));
+        }
+        let id = u32::try_from(self.nodes.len()).map_err(|_| ProgramError(Excess::States))?;
+        self.nodes.push(Node::leaf(scalar, container));
+        Ok(id)
+    }
+
+    /// The node that asks this.
+    fn question(&mut self, ask: Ask) -> Result<u32, ProgramError> {
+        if let Some(id) = self.known_asks.get(&ask) {
+            return Ok(*id);
+        }
+        let number = u32::try_from(self.asks.len()).map_err(|_| ProgramError(Excess::States))?;
+        let id = self.leaf(Action::Ask(number), Action::Ask(number))?;
+        self.asks.push(ask.clone());
+        self.known_asks.insert(ask, id);
+        Ok(id)
+    }
+}
+
+/// The least common multiple, if it is small. A step of 0 selects nothing and repeats at once.
+fn multiple(left: u64, right: u64) -> Option<u64> {
+    let right = right.max(1);
+    (1..=MAX_CYCLE)
+        .filter_map(|factor| left.checked_mul(factor))
+        .take_while(|product| *product <= MAX_CYCLE)
+        .find(|product| product.checked_rem(right) == Some(0))
+}

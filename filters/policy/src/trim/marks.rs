@@ -1,0 +1,194 @@
+//! Where the strings of a chunk end, found ahead of the walk.
+//!
+//! A walk from token to token knows where the next starts only when it has found the end of the last, and so waits for each
+//! load. Here the special bytes of a stretch of the chunk are listed first, sixty-four bytes at a time and without a branch
+//! that depends on them; the walk then takes the ends of its strings from the list.
+
+use super::scan::rich_string;
+use super::simd::{blank_run, only_blanks, specials};
+
+/// How many bytes are looked at ahead.
+const STRETCH: usize = 1024;
+
+/// As many positions as there may be special bytes, what is written beyond the last of them, and two that are nowhere.
+const ROOM: usize = STRETCH + 16;
+
+/// No position; a chunk that long takes the long way.
+const NOWHERE: u32 = u32::MAX;
+
+/// The special bytes of a stretch of a chunk: quotes, backslashes, controls and what is not ASCII, wherever they stand.
+#[derive(Default)]
+pub(super) struct Marks {
+    /// Ascending, then [`NOWHERE`].
+    list: Vec<u32>,
+    /// The first that the walk has not passed.
+    next: usize,
+}
+
+impl Marks {
+    /// Forgets the chunk.
+    pub(super) fn clear(&mut self) {
+        self.next = usize::MAX;
+    }
+
+    /// The memory that is held on to, in bytes.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.list.capacity().saturating_mul(size_of::<u32>())
+    }
+
+    /// A walk over `chunk`. What it passed must be put back.
+    #[inline]
+    pub(super) fn walk<'w>(&'w mut self, chunk: &'w [u8]) -> Walk<'w> {
+        if self.list.is_empty() {
+            self.list = vec![NOWHERE; ROOM];
+        }
+        Walk {
+            chunk,
+            next: self.next,
+            list: &mut self.list,
+        }
+    }
+
+    pub(super) fn put_back(&mut self, next: usize) {
+        self.next = next;
+    }
+}
+
+/// A walk from token to token. Small enough to live in registers, as long as nothing takes its address.
+pub(super) struct Walk<'w> {
+    chunk: &'w [u8],
+    list: &'w mut [u32],
+    pub(super) next: usize,
+}
+
+impl Walk<'_> {
+    /// The position after the closing quote of the string whose opening quote is at `at`, if all of it is in the chunk, with
+    /// nothing special before the quote.
+    #[inline(always)]
+    pub(super) fn plain_string(&mut self, at: usize) -> Option<usize> {
+        let (after, next) = match self.listed(at) {
+            Some(after) => (Some(after), self.next.wrapping_add(2)),
+            None => string_slowly(self.chunk, self.list, self.next, at, false),
+        };
+        self.next = next;
+        after
+    }
+
+    /// As [`Self::plain_string`], for strings with escapes and beyond ASCII too, if they are valid.
+    #[inline(always)]
+    pub(super) fn whole_string(&mut self, at: usize) -> Option<usize> {
+        let (after, next) = match self.listed(at) {
+            Some(after) => (Some(after), self.next.wrapping_add(2)),
+            None => string_slowly(self.chunk, self.list, self.next, at, true),
+        };
+        self.next = next;
+        after
+    }
+
+    /// The position after the string at `at`, if its quotes are the next two marks.
+    #[inline(always)]
+    fn listed(&self, at: usize) -> Option<usize> {
+        let [open, close] = self.list.get(self.next..)?.first_chunk()?;
+        let close = *close as usize;
+        (*open as usize == at && self.chunk.get(close) == Some(&b'"')).then_some(close.wrapping_add(1))
+    }
+
+    /// The position after the white space at `at`.
+    #[inline(always)]
+    pub(super) fn skip_space(&mut self, at: usize) -> usize {
+        let Some(&byte) = self.chunk.get(at) else { return at };
+        if byte > b' ' {
+            return at;
+        }
+        // As behind a colon.
+        let second = at.wrapping_add(1);
+        if byte == b' ' && self.chunk.get(second).is_some_and(|byte| *byte > b' ') {
+            return second;
+        }
+        // As before a name: a new line and blanks up to the next mark.
+        if byte == b'\n'
+            && let Some([line, quote]) = self.list.get(self.next..).and_then(<[u32]>::first_chunk)
+            && *line as usize == at
+            && only_blanks(self.chunk, second, *quote as usize)
+        {
+            self.next = self.next.wrapping_add(1);
+            return *quote as usize;
+        }
+        let (after, next) = skip_slowly(self.chunk, self.list, self.next, at);
+        self.next = next;
+        after
+    }
+}
+
+#[inline(never)]
+fn skip_slowly(chunk: &[u8], list: &[u32], next: usize, at: usize) -> (usize, usize) {
+    let after = at.wrapping_add(blank_run(chunk.get(at..).unwrap_or_default()));
+    (after, pass(list, next, after))
+}
+
+/// The first mark from `next` on that is not before `at`.
+fn pass(list: &[u32], mut next: usize, at: usize) -> usize {
+    while list.get(next).is_some_and(|mark| (*mark as usize) < at) {
+        next = next.wrapping_add(1);
+    }
+    next
+}
+
+/// Strings that the list does not hold to the end, and, if they are asked for, those with something special in them. Also
+/// where the list is to be read on.
+#[cold]
+#[inline(never)]
+fn string_slowly(chunk: &[u8], list: &mut [u32], next: usize, at: usize, rich: bool) -> (Option<usize>, usize) {
+    let mut next = pass(list, next, at);
+    let two = |list: &[u32], next| list.get(next..).and_then(<[u32]>::first_chunk).copied();
+    if !two(list, next).is_some_and(|[open, close]| open as usize == at && close != NOWHERE) {
+        fill(chunk, list, at);
+        next = 0;
+    }
+    if let Some([open, close]) = two(list, next)
+        && open as usize == at
+        && chunk.get(close as usize) == Some(&b'"')
+    {
+        return (Some((close as usize).wrapping_add(1)), next.wrapping_add(2));
+    }
+    let after = rich.then(|| rich_string(chunk, at.wrapping_add(1)).0.ok()).flatten();
+    (after, pass(list, next, after.unwrap_or(at)))
+}
+
+/// Lists the marks of the stretch that starts at `at`.
+fn fill(chunk: &[u8], list: &mut [u32], at: usize) {
+    let mut from = at;
+    let mut filled = 0usize;
+    while from.wrapping_sub(at) < STRETCH && from < chunk.len() && chunk.len() < NOWHERE as usize {
+        let rest = chunk.get(from..).unwrap_or_default();
+        let mut marks = match rest.first_chunk() {
+            Some(block) => specials(block),
+            None => {
+                let mut block = [b' '; 64];
+                for (to, byte) in block.iter_mut().zip(rest) {
+                    *to = *byte;
+                }
+                specials(&block)
+            }
+        };
+        let count = marks.count_ones() as usize;
+        let mut place = filled;
+        // Eight at a time, wanted or not: that costs less than to foresee how many there are.
+        while let Some(eight) = list.get_mut(place..).and_then(<[u32]>::first_chunk_mut::<8>) {
+            for slot in eight {
+                *slot = (from as u32).wrapping_add(marks.trailing_zeros());
+                marks &= marks.wrapping_sub(1);
+            }
+            place = place.wrapping_add(8);
+            if marks == 0 {
+                break;
+            }
+        }
+        filled = filled.wrapping_add(count);
+        from = from.wrapping_add(64);
+    }
+    for slot in list.iter_mut().skip(filled).take(2) {
+        *slot = NOWHERE;
+    }
+}

@@ -1,0 +1,343 @@
+//! Sixteen bytes at a time: which of them matter, as one bit each, the first byte's lowest.
+//!
+//! In guests by simd128, on x86-64 by SSE2, which every such processor has, and elsewhere byte by byte with the same bits.
+
+/// What is looked at at once.
+pub(super) type Block = [u8; 16];
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use self::wasm as own;
+
+#[cfg(target_arch = "x86_64")]
+use self::x86 as own;
+
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
+use self::scalar as own;
+
+/// How many bytes from the start of a string need no look: ASCII without quotes, backslashes and controls.
+#[inline]
+pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    run(bytes, own::special, |byte| {
+        !(0x20..0x80).contains(&byte) || matches!(byte, b'"' | b'\\')
+    })
+}
+
+/// How many bytes from the start of a string are neither quotes, backslashes nor controls.
+#[inline]
+pub(super) fn text_run(bytes: &[u8]) -> usize {
+    run(bytes, own::delimiting, |byte| {
+        byte < 0x20 || matches!(byte, b'"' | b'\\')
+    })
+}
+
+/// How many bytes from the start are white space, the four of RFC 8259 section 2.
+#[inline]
+pub(super) fn blank_run(bytes: &[u8]) -> usize {
+    run(bytes, own::solid, |byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))
+}
+
+/// The special bytes of [`plain_run`] among 64.
+#[inline]
+pub(super) fn specials(bytes: &[u8; 64]) -> u64 {
+    let (blocks, _) = bytes.as_chunks::<16>();
+    blocks
+        .iter()
+        .rev()
+        .fold(0, |marks, block| marks << 16 | u64::from(own::special(block)))
+}
+
+/// Whether all bytes from one place to another, not further than 32 from it, are blanks.
+#[inline]
+pub(super) fn only_blanks(bytes: &[u8], from: usize, to: usize) -> bool {
+    let length = to.wrapping_sub(from);
+    let Some(block) = bytes.get(from..).and_then(<[u8]>::first_chunk::<32>) else {
+        return false;
+    };
+    let (blocks, _) = block.as_chunks::<16>();
+    let marks = blocks
+        .iter()
+        .rev()
+        .fold(0u64, |marks, block| marks << 16 | u64::from(own::unblank(block)));
+    length < 33 && marks.trailing_zeros() as usize >= length.min(32)
+}
+
+/// How many bytes from the start are none of those that a mask marks; `ends` says the same of one byte.
+#[inline(always)]
+fn run(bytes: &[u8], mask: impl Fn(&Block) -> u32, ends: impl Fn(u8) -> bool) -> usize {
+    let mut rest = bytes;
+    let mut run = 0usize;
+    while let Some((block, tail)) = rest.split_first_chunk() {
+        let marks = mask(block);
+        if marks != 0 {
+            return run.wrapping_add(marks.trailing_zeros() as usize);
+        }
+        run = run.wrapping_add(16);
+        rest = tail;
+    }
+    run.wrapping_add(short_run(rest, ends))
+}
+
+/// The same of the few bytes before the end of a chunk.
+#[cold]
+#[inline(never)]
+fn short_run(bytes: &[u8], ends: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().take_while(|byte| !ends(**byte)).count()
+}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm {
+    use core::arch::wasm32::{
+        i8x16_bitmask, i8x16_lt, i8x16_splat, u8x16_eq, u8x16_lt, u8x16_ne, u8x16_splat, v128, v128_not, v128_or,
+    };
+
+    use super::Block;
+
+    #[inline(always)]
+    fn load(block: &Block) -> v128 {
+        // SAFETY: both are sixteen bytes, of any value.
+        #[allow(unsafe_code)]
+        unsafe {
+            core::mem::transmute::<Block, v128>(*block)
+        }
+    }
+
+    #[inline(always)]
+    fn bits(marks: v128) -> u32 {
+        u32::from(i8x16_bitmask(marks))
+    }
+
+    #[inline(always)]
+    fn quoting(bytes: v128) -> v128 {
+        v128_or(u8x16_eq(bytes, u8x16_splat(b'"')), u8x16_eq(bytes, u8x16_splat(b'\\')))
+    }
+
+    #[inline(always)]
+    pub(super) fn special(block: &Block) -> u32 {
+        let bytes = load(block);
+        // As signed bytes those over 0x7f are below zero.
+        bits(v128_or(quoting(bytes), i8x16_lt(bytes, i8x16_splat(0x20))))
+    }
+
+    #[inline(always)]
+    pub(super) fn delimiting(block: &Block) -> u32 {
+        let bytes = load(block);
+        bits(v128_or(quoting(bytes), u8x16_lt(bytes, u8x16_splat(0x20))))
+    }
+
+    #[inline(always)]
+    pub(super) fn unblank(block: &Block) -> u32 {
+        bits(u8x16_ne(load(block), u8x16_splat(b' ')))
+    }
+
+    #[inline(always)]
+    pub(super) fn solid(block: &Block) -> u32 {
+        let bytes = load(block);
+        let blank = [b' ', b'\n', b'\r', b'\t'].map(|blank| u8x16_eq(bytes, u8x16_splat(blank)));
+        let [a, b, c, d] = blank;
+        bits(v128_not(v128_or(v128_or(a, b), v128_or(c, d))))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use core::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
+        _mm_set1_epi8,
+    };
+
+    use super::Block;
+
+    #[inline(always)]
+    pub(super) fn special(block: &Block) -> u32 {
+        // SAFETY: every x86-64 has SSE2.
+        #[allow(unsafe_code)]
+        unsafe {
+            special_sse2(block)
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn delimiting(block: &Block) -> u32 {
+        // SAFETY: every x86-64 has SSE2.
+        #[allow(unsafe_code)]
+        unsafe {
+            delimiting_sse2(block)
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn unblank(block: &Block) -> u32 {
+        // SAFETY: every x86-64 has SSE2.
+        #[allow(unsafe_code)]
+        unsafe {
+            unblank_sse2(block)
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn solid(block: &Block) -> u32 {
+        // SAFETY: every x86-64 has SSE2.
+        #[allow(unsafe_code)]
+        unsafe {
+            solid_sse2(block)
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn load(block: &Block) -> __m128i {
+        // SAFETY: sixteen bytes may be read there, and the load asks for no alignment.
+        #[allow(unsafe_code)]
+        unsafe {
+            _mm_loadu_si128(block.as_ptr().cast())
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn is(bytes: __m128i, byte: u8) -> __m128i {
+        _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte.cast_signed()))
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn special_sse2(block: &Block) -> u32 {
+        let bytes = load(block);
+        // As signed bytes those over 0x7f are below zero.
+        let marks = _mm_or_si128(
+            _mm_or_si128(is(bytes, b'"'), is(bytes, b'\\')),
+            _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20)),
+        );
+        _mm_movemask_epi8(marks).cast_unsigned()
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn delimiting_sse2(block: &Block) -> u32 {
+        let bytes = load(block);
+        let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+        let marks = _mm_or_si128(_mm_or_si128(is(bytes, b'"'), is(bytes, b'\\')), control);
+        _mm_movemask_epi8(marks).cast_unsigned()
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn unblank_sse2(block: &Block) -> u32 {
+        _mm_movemask_epi8(is(load(block), b' ')).cast_unsigned() ^ 0xffff
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn solid_sse2(block: &Block) -> u32 {
+        let bytes = load(block);
+        let marks = _mm_or_si128(
+            _mm_or_si128(is(bytes, b' '), is(bytes, b'\n')),
+            _mm_or_si128(is(bytes, b'\r'), is(bytes, b'\t')),
+        );
+        _mm_movemask_epi8(marks).cast_unsigned() ^ 0xffff
+    }
+}
+
+/// What the others are held to.
+#[cfg(any(
+    test,
+    not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))
+))]
+mod scalar {
+    use super::Block;
+
+    fn marks(block: &Block, marked: impl Fn(u8) -> bool) -> u32 {
+        block
+            .iter()
+            .rev()
+            .fold(0, |marks, byte| marks << 1 | u32::from(marked(*byte)))
+    }
+
+    pub(super) fn special(block: &Block) -> u32 {
+        marks(block, |byte| {
+            !(0x20..0x80).contains(&byte) || matches!(byte, b'"' | b'\\')
+        })
+    }
+
+    pub(super) fn delimiting(block: &Block) -> u32 {
+        marks(block, |byte| byte < 0x20 || matches!(byte, b'"' | b'\\'))
+    }
+
+    pub(super) fn unblank(block: &Block) -> u32 {
+        marks(block, |byte| byte != b' ')
+    }
+
+    pub(super) fn solid(block: &Block) -> u32 {
+        marks(block, |byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn same(block: &Block) {
+        assert_eq!(own::special(block), scalar::special(block), "{block:?}");
+        assert_eq!(own::delimiting(block), scalar::delimiting(block), "{block:?}");
+        assert_eq!(own::unblank(block), scalar::unblank(block), "{block:?}");
+        assert_eq!(own::solid(block), scalar::solid(block), "{block:?}");
+    }
+
+    #[test]
+    fn every_byte_is_marked_alike_in_every_place() {
+        for byte in 0..=255 {
+            same(&[byte; 16]);
+            for at in 0..16 {
+                for around in [b'a', b'"', b' ', 0, 0xff] {
+                    let mut block = [around; 16];
+                    block[at] = byte;
+                    same(&block);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_marked_alike(
+            random in any::<Block>(),
+            nasty in prop::array::uniform16(prop::sample::select(b"\"\\ \n\r\t\x00\x1f\x20\x21\x7f\x80\xff{}[]:,a".to_vec())),
+        ) {
+            same(&random);
+            same(&nasty);
+        }
+    }
+
+    #[test]
+    fn a_run_ends_at_the_first_byte_that_matters() {
+        for special in (0u8..=255).filter(|byte| *byte < 0x20 || *byte > 0x7f || matches!(byte, b'"' | b'\\')) {
+            for before in 0..40 {
+                let mut bytes = vec![b'!'; before];
+                bytes.push(special);
+                bytes.extend(b"\"\\\x00\x80 ]~\x7f###########");
+                assert_eq!(plain_run(&bytes), before, "{special:#x} after {before}");
+                let text = if special > 0x7f { before + 1 } else { before };
+                assert_eq!(text_run(&bytes), text, "{special:#x} after {before}");
+            }
+        }
+        for plain in (0x20u8..0x80).filter(|byte| !matches!(byte, b'"' | b'\\')) {
+            assert_eq!(plain_run(&[plain; 39]), 39);
+        }
+    }
+
+    #[test]
+    fn white_space_is_the_four_of_rfc_8259() {
+        for (bytes, run) in [
+            (&b"x"[..], 0),
+            (b"", 0),
+            (b"\n                   \t\r\n x", 24),
+            (b" \x0c", 1),
+            (b"          ", 10),
+            (b"                         \x0b", 25),
+        ] {
+            assert_eq!(blank_run(bytes), run, "{}", bytes.escape_ascii());
+        }
+    }
+}
