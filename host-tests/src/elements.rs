@@ -8,11 +8,13 @@
 //!
 //! None of this is in a guest: the table is for the command line alone.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::LazyLock;
 
 use scrim_policy::document::nearest;
+use scrim_policy::trim::{Fate, Program};
 
 mod fhir_r4;
 #[cfg(test)]
@@ -62,6 +64,8 @@ pub struct Member {
     pub name: String,
     /// The element.
     pub element: &'static Element,
+    /// The name, with `[]` where it is an array's.
+    place: String,
     /// The datatype, by FHIR's name. `BackboneElement` and `Element` for elements in place.
     pub datatype: &'static str,
     inside: Place,
@@ -74,23 +78,21 @@ struct Place {
     path: &'static str,
 }
 
-/// What becomes of a value under a view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It stays, whole.
-    Keep,
-    /// It stays, and what is in it is judged.
-    Partly,
-    /// It goes.
-    Drop,
-    /// It is transformed.
-    Change,
-}
-
 /// A compiled view, as far as it can be asked.
 pub trait Fates {
-    /// What becomes of the element at `path`, by JSON's names without indexes, in a resource of that type; of the resource itself where the path is empty.
-    fn fate(&self, resource: &str, path: &[&str]) -> Fate;
+    /// What becomes of the member at `path`, by JSON's names with `[]` behind those of arrays, in a resource of that type; of the resource itself where the path
+    /// is empty. `primitive`: whether its value is no object.
+    fn fate(&self, resource: &str, path: &[&str], primitive: bool) -> Fate;
+}
+
+impl Fates for Program {
+    fn fate(&self, resource: &str, path: &[&str], primitive: bool) -> Fate {
+        if primitive {
+            self.fate_of_primitive(Some(resource), path)
+        } else {
+            self.fate(Some(resource), path)
+        }
+    }
 }
 
 /// An element that a view removes and should not.
@@ -241,9 +243,15 @@ impl Member {
                     ),
                     None => (*datatype, Place::of(datatype)),
                 };
+                let place = if element.repeats {
+                    format!("{name}[]")
+                } else {
+                    name.clone()
+                };
                 Member {
                     name,
                     element,
+                    place,
                     datatype,
                     inside,
                 }
@@ -259,6 +267,10 @@ impl Member {
     /// Whether it has the elements of another one, such as the one that it is in: `Questionnaire.item.item`.
     fn is_reference_to_content(&self) -> bool {
         self.element.types.first().is_some_and(|first| first.starts_with('@'))
+    }
+
+    fn is_primitive(&self) -> bool {
+        self.kind() == Kind::Primitive
     }
 
     fn kind(&self) -> Kind {
@@ -318,12 +330,17 @@ pub fn known_type(name: &str) -> Result<(), String> {
     })
 }
 
-/// Checks an element path: dotted names, `x[x]` for all choices of x, `**.name` at any depth. With a resource type it is of that type, without one of some type.
+/// Checks an element path: dotted names, `x[x]` for all choices of x, `**.name` or `..name` at any depth; filters are not looked into. With a resource type it is of that type, without one of some type.
 ///
 /// # Errors
 /// What is wrong with it, and the mend.
 pub fn known_path(resource: Option<&str>, path: &str) -> Result<(), String> {
+    let path = &*without_filters(path);
     let Some(resource) = resource else {
+        let deep = path.strip_prefix("**.").or_else(|| path.strip_prefix(".."));
+        if deep.is_some_and(|name| NAMES.contains(name)) {
+            return Ok(());
+        }
         if resource_types().any(|each| known_path(Some(each), path).is_ok()) {
             return Ok(());
         }
@@ -342,7 +359,8 @@ pub fn known_path(resource: Option<&str>, path: &str) -> Result<(), String> {
     let mut before = String::new();
     let mut deep = false;
     for step in path.split('.') {
-        if step == "**" {
+        // `..` is another way to write `**.`.
+        if step == "**" || step.is_empty() {
             deep = true;
             continue;
         }
@@ -375,13 +393,41 @@ pub fn known_path(resource: Option<&str>, path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Every name that an element has on some resource type.
+/// A path without its `[?..]`, which pick among the elements of an array.
+fn without_filters(path: &str) -> Cow<'_, str> {
+    let mut plain = String::new();
+    let mut rest = path;
+    while let Some((before, filter)) = rest.split_once("[?") {
+        plain.push_str(before);
+        let (mut open, mut quote) = (1, None);
+        let end = filter.char_indices().find_map(|(at, letter)| {
+            match (quote, letter) {
+                (Some(mark), _) if mark == letter => quote = None,
+                (Some(_), _) => {}
+                (None, '\'' | '"') => quote = Some(letter),
+                (None, '[') => open += 1,
+                (None, ']') => open -= 1,
+                (None, _) => {}
+            }
+            (open == 0).then_some(at + 1)
+        });
+        rest = end.and_then(|end| filter.get(end..)).unwrap_or_default();
+    }
+    if plain.is_empty() {
+        return Cow::Borrowed(path);
+    }
+    Cow::Owned(plain + rest)
+}
+
+/// Every name that an element, or a choice of one, has in some type.
 static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-    let every = TYPES
+    let elements = TYPES
         .iter()
-        .filter(|(_, known)| known.kind != Kind::Primitive)
-        .flat_map(|(_, known)| &known.elements);
-    every.map(|element| element.name().to_owned()).collect()
+        .flat_map(|(name, known)| known.elements.iter().map(|element| (*name, element)));
+    let members = elements.flat_map(|(name, element)| Member::choices(Place::of(name), element));
+    members
+        .flat_map(|member| [member.element.name().to_owned(), member.name])
+        .collect()
 });
 
 impl Member {
@@ -416,15 +462,14 @@ pub fn removals(view: &dyn Fates, unsafe_paths: &[&str]) -> Removals {
     let mut found: BTreeMap<(String, bool), BTreeSet<&'static str>> = BTreeMap::new();
     let mut idle: BTreeSet<usize> = (0..unsafe_paths.len()).collect();
     for resource in resource_types() {
-        if view.fate(resource, &[]) == Fate::Drop {
+        if view.fate(resource, &[], false) == Fate::Drop {
             continue;
         }
         let mut gone: Vec<(String, &'static Element)> = Vec::new();
         let mut kept: BTreeSet<String> = BTreeSet::new();
         walk(resource, &mut |way| {
-            let names: Vec<&str> = way.iter().map(|each| each.name.as_str()).collect();
-            let fate = view.fate(resource, &names);
             let Some(last) = way.last() else { return false };
+            let fate = fate_of(view, resource, way);
             let path = dotted(way);
             if fate != Fate::Drop {
                 kept.insert(path);
@@ -465,6 +510,12 @@ pub fn removals(view: &dyn Fates, unsafe_paths: &[&str]) -> Removals {
         found,
         idle: idle.into_iter().collect(),
     }
+}
+
+/// What becomes of the last member of a way.
+fn fate_of(view: &dyn Fates, resource: &str, way: &[Member]) -> Fate {
+    let names: Vec<&str> = way.iter().map(|each| each.place.as_str()).collect();
+    view.fate(resource, &names, way.last().is_some_and(|last| last.is_primitive()))
 }
 
 /// The way as FHIR writes it, choices as `x[x]`.
@@ -542,6 +593,7 @@ impl fmt::Display for Removal {
 /// Says why a transform, by its name in the policy file, makes no valid value of an element at that path; `None` where it does, and where the path is not known.
 /// Without a resource type the path is of any.
 pub fn misfit(resource: Option<&str>, path: &str, transform: &str) -> Option<String> {
+    let path = &*without_filters(path);
     let datatypes = datatypes_at(resource, path);
     let bad: Vec<_> = datatypes.iter().filter(|datatype| !fits(transform, datatype)).collect();
     let first = bad.first()?;
@@ -572,7 +624,7 @@ fn datatypes_at(resource: Option<&str>, path: &str) -> BTreeSet<&'static str> {
         let mut deep = false;
         let mut last = Vec::new();
         for step in path.split('.') {
-            if step == "**" {
+            if step == "**" || step.is_empty() {
                 deep = true;
                 continue;
             }

@@ -1,112 +1,57 @@
 //! Whether the ready profiles reach every element of FHIR R4 that they should, by datatype.
 
-use scrim_policy::profiles::{Others, PROFILES, Profile, Rules};
+use scrim_policy::profiles::{PROFILES, Profile};
 
 use super::*;
 
-/// A profile by its documented meaning.
-struct Book {
-    profile: &'static Profile,
-    all: Sheet,
-    types: BTreeMap<&'static str, Sheet>,
+/// The compiled profile.
+fn view(profile: &str) -> &'static Program {
+    static COMPILED: LazyLock<BTreeMap<&str, Program>> = LazyLock::new(|| {
+        let compiled = |profile: &'static Profile| {
+            let rules = scrim_policy::trim::Rules {
+                fhir: Some(profile.rules().expect("paths")),
+                ..Default::default()
+            };
+            (profile.name, Program::compile(rules).expect("small"))
+        };
+        PROFILES.iter().map(compiled).collect()
+    });
+    COMPILED.get(profile).expect("a profile")
 }
 
-/// Rules, looked up by path.
-struct Sheet {
-    allow: Option<BTreeSet<&'static str>>,
-    deny: BTreeSet<&'static str>,
-    change: BTreeSet<&'static str>,
-}
-
-impl Sheet {
-    fn new(rules: Rules) -> Sheet {
-        Sheet {
-            allow: rules.allow().map(Iterator::collect),
-            deny: rules.deny().collect(),
-            change: rules.transforms().map(|(path, _)| path).collect(),
+/// What becomes of an element, by its path.
+fn fate(profile: &str, resource: &str, path: &str) -> Fate {
+    let mut found = None;
+    walk(resource, &mut |way| {
+        let names: Vec<_> = way.iter().map(|each| each.name.as_str()).collect();
+        if names.join(".") == path {
+            found = Some(fate_of(view(profile), resource, way));
         }
-    }
-}
-
-impl Book {
-    fn named(name: &str) -> Book {
-        let profile = Profile::named(name).expect("a profile");
-        let types = profile.types().map(|(name, rules)| (name, Sheet::new(rules))).collect();
-        Book {
-            profile,
-            all: Sheet::new(profile.all),
-            types,
-        }
-    }
-}
-
-impl Fates for Book {
-    fn fate(&self, resource: &str, path: &[&str]) -> Fate {
-        let listed = self.types.get(resource);
-        if listed.is_none() && self.profile.others == Others::Remove {
-            return Fate::Drop;
-        }
-        let sheets = || listed.into_iter().chain([&self.all]);
-        let group = |name: &str| self.profile.remove.contains(&name);
-        let in_group = (group("extensions") && path.contains(&"extension"))
-            || (group("narrative") && path.first() == Some(&"text"));
-        if in_group || sheets().any(|sheet| reached(&sheet.deny, path)) {
-            return Fate::Drop;
-        }
-        let mut partly = false;
-        for allow in sheets()
-            .filter_map(|sheet| sheet.allow.as_ref())
-            .filter(|_| !path.is_empty())
-        {
-            let leads = |rule: &&str| rule.split('.').zip(path).all(|(one, other)| one == *other);
-            if !reached(allow, path) {
-                partly |= allow.iter().any(|rule| leads(rule));
-                if !partly {
-                    return Fate::Drop;
-                }
-            }
-        }
-        if sheets().any(|sheet| reached(&sheet.change, path)) {
-            Fate::Change
-        } else {
-            Fate::Partly
-        }
-    }
-}
-
-/// Whether a rule selects the element at this path, or what it stands in.
-fn reached(rules: &BTreeSet<&str>, path: &[&str]) -> bool {
-    let mut way = String::new();
-    path.iter().any(|name| {
-        if !way.is_empty() {
-            way.push('.');
-        }
-        let start = way.len();
-        way.push_str(name);
-        let stem = name
-            .find(|letter: char| letter.is_ascii_uppercase())
-            .and_then(|at| name.get(..at));
-        let choice = stem.is_some_and(|stem| rules.contains(format!("{}{stem}[x]", &way[..start]).as_str()));
-        choice || rules.contains(way.as_str()) || rules.contains(format!("**.{name}").as_str())
-    })
+        path.split('.').zip(&names).all(|(one, other)| one == *other)
+    });
+    found.unwrap_or_else(|| panic!("{resource} has no {path}"))
 }
 
 /// What of those datatypes a profile leaves as it is, by HL7's path, with the resource types where it does.
 fn left(profile: &'static str, wanted: &dyn Fn(&Member) -> bool) -> BTreeMap<String, BTreeSet<&'static str>> {
-    let view = Book::named(profile);
+    let view = view(profile);
     let mut found: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
     for resource in resource_types() {
-        if view.fate(resource, &[]) == Fate::Drop {
+        if Fates::fate(view, resource, &[], false) == Fate::Drop {
             continue;
         }
         walk(resource, &mut |way| {
-            let names: Vec<&str> = way.iter().map(|each| each.name.as_str()).collect();
             let Some(last) = way.last() else { return false };
-            if matches!(view.fate(resource, &names), Fate::Drop | Fate::Change) {
+            if matches!(fate_of(view, resource, way), Fate::Drop | Fate::Change) {
                 return false;
             }
-            // What can stand in a modifier extension is looked at once for each type.
-            if last.name == "modifierExtension" && way.len() > 1 {
+            // What can stand in a modifier extension is looked at once for each type, and not far down.
+            let depth = way
+                .iter()
+                .rev()
+                .take_while(|each| each.name != "modifierExtension")
+                .count();
+            if depth < way.len() && (depth + 1 < way.len() || depth > 3) {
                 return false;
             }
             if wanted(last) {
@@ -166,6 +111,10 @@ const VOCABULARY: &[(&str, &str)] = &[
     (
         "Extension.url",
         "names a definition; only of modifier extensions, for without it nobody knows that they are there",
+    ),
+    (
+        "Parameters.parameter.name",
+        "the operation's definition gives it; mandatory",
     ),
     ("Quantity.system", "names a code system"),
     ("Quantity.unit", "a unit of measure"),
@@ -268,7 +217,6 @@ fn a_limited_data_set_leaves_no_direct_identifier() {
 
 #[test]
 fn a_limited_data_set_keeps_dates_and_ids() {
-    let view = Book::named("limited-data-set");
     for (resource, path) in [
         ("Patient", "birthDate"),
         ("Patient", "id"),
@@ -278,61 +226,64 @@ fn a_limited_data_set_keeps_dates_and_ids() {
         ("Observation", "subject.reference"),
         ("Observation", "issued"),
     ] {
-        let names: Vec<_> = path.split('.').collect();
-        assert_eq!(view.fate(resource, &names), Fate::Partly, "{resource}.{path}");
+        assert_eq!(
+            fate("limited-data-set", resource, path),
+            Fate::Keep,
+            "{resource}.{path}"
+        );
     }
 }
 
 #[test]
 fn clinical_no_narrative_takes_notes_and_leaves_findings() {
-    let view = Book::named("clinical-no-narrative");
-    for (resource, path, fate) in [
-        ("Observation", "note", Fate::Drop),
-        ("Observation", "valueString", Fate::Partly),
-        ("Observation", "code.text", Fate::Partly),
-        ("Observation", "text", Fate::Drop),
-        ("DiagnosticReport", "conclusion", Fate::Drop),
-        ("DiagnosticReport", "conclusionCode", Fate::Partly),
-        ("Goal", "description", Fate::Partly),
-        ("CarePlan", "description", Fate::Drop),
-        ("MedicationRequest", "dosageInstruction.text", Fate::Partly),
-        (
-            "MedicationRequest",
-            "dosageInstruction.patientInstruction",
-            Fate::Partly,
-        ),
-        ("Communication", "payload", Fate::Drop),
-        ("Patient", "name", Fate::Partly),
+    for (resource, path, stays) in [
+        ("Observation", "note", false),
+        ("Observation", "valueString", true),
+        ("Observation", "code.text", true),
+        ("Observation", "text", false),
+        ("DiagnosticReport", "conclusion", false),
+        ("DiagnosticReport", "conclusionCode", true),
+        ("Goal", "description", true),
+        ("CarePlan", "description", false),
+        ("MedicationRequest", "dosageInstruction.text", true),
+        ("MedicationRequest", "dosageInstruction.patientInstruction", true),
+        ("Communication", "payload", false),
+        ("Patient", "name", true),
     ] {
-        let names: Vec<_> = path.split('.').collect();
-        assert_eq!(view.fate(resource, &names), fate, "{resource}.{path}");
+        assert_eq!(
+            fate("clinical-no-narrative", resource, path) != Fate::Drop,
+            stays,
+            "{resource}.{path}"
+        );
     }
 }
 
 #[test]
 fn demographics_keep_what_addresses_a_person() {
-    let view = Book::named("demographics");
-    for (resource, path, fate) in [
-        ("Patient", "name.family", Fate::Partly),
-        ("Patient", "deceasedBoolean", Fate::Partly),
-        ("Patient", "identifier", Fate::Drop),
-        ("Patient", "photo", Fate::Drop),
-        ("Patient", "text", Fate::Drop),
-        ("Patient", "maritalStatus", Fate::Drop),
-        ("RelatedPerson", "patient", Fate::Partly),
-        ("Bundle", "entry", Fate::Partly),
-        ("Observation", "", Fate::Drop),
+    for (resource, path, stays) in [
+        ("Patient", "name.family", true),
+        ("Patient", "deceasedBoolean", true),
+        ("Patient", "identifier", false),
+        ("Patient", "photo", false),
+        ("Patient", "text", false),
+        ("Patient", "maritalStatus", false),
+        ("RelatedPerson", "patient", true),
+        ("Bundle", "entry", true),
     ] {
-        let names: Vec<_> = path.split('.').filter(|name| !name.is_empty()).collect();
-        assert_eq!(view.fate(resource, &names), fate, "{resource}.{path}");
+        assert_eq!(
+            fate("demographics", resource, path) != Fate::Drop,
+            stays,
+            "{resource}.{path}"
+        );
     }
+    assert_eq!(Fates::fate(view("demographics"), "Observation", &[], false), Fate::Drop);
 }
 
 #[test]
 fn a_profile_removes_mandatory_and_modifier_elements_only_as_it_says() {
     for profile in &PROFILES {
         let unsafe_paths: Vec<_> = profile.unsafe_paths().collect();
-        let told = removals(&Book::named(profile.name), &unsafe_paths);
+        let told = removals(view(profile.name), &unsafe_paths);
         let found: Vec<_> = told.found.iter().map(|each| (&each.types, &each.path)).collect();
         assert!(found.is_empty(), "{}: {found:#?}", profile.name);
         assert!(told.idle.is_empty(), "{}: {:?}", profile.name, told.idle);
@@ -352,12 +303,14 @@ fn what_profiles_name_is_there_and_what_they_transform_stays_valid() {
                 assert_eq!(known_path(Some(resource), path), Ok(()), "{}", profile.name);
             }
             // What is denied by its own type is not transformed.
-            let view = Book::named(profile.name);
             let transforms: BTreeMap<&str, &str> = rules.transforms().chain(profile.all.transforms()).collect();
+            if transforms.is_empty() {
+                continue;
+            }
             walk(resource, &mut |way| {
                 let names: Vec<_> = way.iter().map(|each| each.name.as_str()).collect();
                 let Some(last) = way.last() else { return false };
-                let fate = view.fate(resource, &names);
+                let fate = fate_of(view(profile.name), resource, way);
                 if fate == Fate::Change {
                     let exact = names.join(".");
                     let transform = transforms
@@ -370,7 +323,7 @@ fn what_profiles_name_is_there_and_what_they_transform_stays_valid() {
                         profile.name
                     );
                 }
-                fate == Fate::Partly && (names.len() == 1 || last.name != "modifierExtension")
+                fate == Fate::Partly && last.name != "modifierExtension"
             });
         }
         for path in profile.all.deny().chain(profile.all.transforms().map(|(path, _)| path)) {
