@@ -5,7 +5,7 @@
 //! that depends on them; the walk then takes the ends of its strings from the list.
 
 use super::scan::rich_string;
-use super::simd::{blank_run, only_blanks, specials};
+use super::simd::{blank_run, list_specials, only_blanks};
 
 /// How many bytes are looked at ahead.
 const STRETCH: usize = 1024;
@@ -229,36 +229,12 @@ fn string_slowly(chunk: &[u8], list: &mut [u32], next: usize, at: usize, rich: b
 
 /// Lists the marks of the stretch that starts at `at`.
 fn fill(chunk: &[u8], list: &mut [u32], at: usize) {
-    let mut from = at;
-    let mut filled = 0usize;
-    while from.wrapping_sub(at) < STRETCH && from < chunk.len() && chunk.len() < NOWHERE as usize {
-        let rest = chunk.get(from..).unwrap_or_default();
-        let mut marks = match rest.first_chunk() {
-            Some(block) => specials(block),
-            None => {
-                let mut block = [b' '; 64];
-                for (to, byte) in block.iter_mut().zip(rest) {
-                    *to = *byte;
-                }
-                specials(&block)
-            }
-        };
-        let count = marks.count_ones() as usize;
-        let mut place = filled;
-        // Eight at a time, wanted or not: that costs less than to foresee how many there are.
-        while let Some(eight) = list.get_mut(place..).and_then(<[u32]>::first_chunk_mut::<8>) {
-            for slot in eight {
-                *slot = (from as u32).wrapping_add(marks.trailing_zeros());
-                marks &= marks.wrapping_sub(1);
-            }
-            place = place.wrapping_add(8);
-            if marks == 0 {
-                break;
-            }
-        }
-        filled = filled.wrapping_add(count);
-        from = from.wrapping_add(64);
-    }
+    let end = chunk.len().min(at.saturating_add(STRETCH));
+    // A chunk that long has no marks, and so takes the long way.
+    let filled = match chunk.get(at..end) {
+        Some(stretch) if chunk.len() < NOWHERE as usize => list_specials(stretch, at as u32, list),
+        _ => 0,
+    };
     for slot in list.iter_mut().skip(filled).take(2) {
         *slot = NOWHERE;
     }
