@@ -8,6 +8,7 @@ use super::marks::Marks;
 use super::probe::{Probe, Seen, TypeMember};
 use super::program::{Action, Ask, DROPPED, Label, Program};
 use super::scan::{self, Stop, StringScan, skip_space};
+use super::simd::append_short;
 use super::transform::{self, Pseudonymise, Rewrite, Transform};
 use super::value::ValueScan;
 use super::{Counts, Fault, Limits};
@@ -801,13 +802,11 @@ impl<'a> Run<'a> {
         let end = self.copy.end;
         let range = std::mem::replace(&mut self.copy, end..end);
         let length = range.end.wrapping_sub(range.start);
-        // What is short, as most is between blanks, is copied without a call: as two words of sixteen, and cut.
+        // Most is short, between blanks.
         if length <= 32
             && let Some(block) = self.chunk.get(range.start..).and_then(<[u8]>::first_chunk::<32>)
         {
-            let before = self.out.len();
-            self.out.extend_from_slice(block);
-            self.out.truncate(before.wrapping_add(length));
+            append_short(self.out, [(block, length), (block, 0)]);
         } else {
             self.out.extend_from_slice(self.chunk.get(range).unwrap_or_default());
         }

@@ -107,6 +107,41 @@ pub(super) fn only_blanks(bytes: &[u8], from: usize, to: usize) -> bool {
     length < 33 && marks.trailing_zeros() as usize >= length.min(32)
 }
 
+/// What is short enough to be appended without a call, which costs more in a guest than the bytes.
+pub(super) type Short = [u8; 32];
+
+/// Appends the first bytes of each, at most all.
+#[inline(always)]
+pub(super) fn append_short(out: &mut Vec<u8>, pieces: [(&Short, usize); 2]) {
+    const ROOM: usize = 2 * size_of::<Short>();
+    if out.spare_capacity_mut().len() < ROOM {
+        out.reserve(ROOM);
+    }
+    let Some(mut spare) = out.spare_capacity_mut().first_chunk_mut::<ROOM>().map(|all| all.as_mut_slice()) else {
+        return;
+    };
+    let mut written = 0usize;
+    for (piece, length) in pieces {
+        let Some((to, _)) = spare.split_first_chunk_mut::<32>() else {
+            return;
+        };
+        let (to, _) = to.as_chunks_mut::<16>();
+        let (from, _) = piece.as_chunks::<16>();
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = u128::from_ne_bytes(*from).to_ne_bytes().map(std::mem::MaybeUninit::new);
+        }
+        let length = length.min(piece.len());
+        written = written.wrapping_add(length);
+        spare = spare.get_mut(length..).unwrap_or_default();
+    }
+    let after = out.len().wrapping_add(written);
+    // SAFETY: so many bytes of what is spare were written above.
+    #[allow(unsafe_code)]
+    unsafe {
+        out.set_len(after);
+    }
+}
+
 /// How many bytes from the start are none of those that a mask marks; `ends` says the same of one byte.
 #[inline(always)]
 fn run(bytes: &[u8], mask: impl Fn(&Block) -> u32, ends: impl Fn(u8) -> bool) -> usize {

@@ -6,6 +6,7 @@
 use super::super::marks::Marks;
 use super::super::program::{Action, Node};
 use super::super::scan::plain_scalar;
+use super::super::simd::append_short;
 use super::{At, Frame, Key, Run};
 
 /// Where the parts of a member or element start, and where its name ends.
@@ -261,6 +262,21 @@ impl<'a> Run<'a> {
 
     #[inline(never)]
     fn keep_pieces(&mut self, seen: &Seen, after: usize, any: bool) {
+        // What stayed last with its comma, then the name with its colon: so it is where servers indent.
+        let last = self.copy.end;
+        if any && seen.comma == last && seen.colon == seen.named && seen.named != seen.value {
+            let short = |from: usize| self.chunk.get(from..).and_then(<[u8]>::first_chunk::<32>);
+            let first = (last.wrapping_add(1)).wrapping_sub(self.copy.start);
+            let second = seen.colon.wrapping_add(1).wrapping_sub(seen.start);
+            if first <= 32
+                && second <= 32
+                && let (Some(one), Some(two)) = (short(self.copy.start), short(seen.start))
+            {
+                append_short(self.out, [(one, first), (two, second)]);
+                self.copy = seen.value..after;
+                return;
+            }
+        }
         if any {
             self.join((seen.comma != NOWHERE).then_some(seen.comma), b",");
         }
