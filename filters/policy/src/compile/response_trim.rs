@@ -60,7 +60,7 @@ impl Section<'_> {
                 views: compiled,
                 observe: mode == policy_file::TrimMode::Observe,
                 replace_errors: section.errors == Some(policy_file::ErrorBodies::Replace),
-                writes_back: section.write_back == Some(policy_file::WriteBack::Allow),
+                write_back: section.write_back.unwrap_or(policy_file::WriteBack::Refuse),
                 caps,
                 events: section.event_stream == Some(policy_file::EventStream::Trim),
                 fhir: views.iter().any(|view| view.value.fhir.is_some()),

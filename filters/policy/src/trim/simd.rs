@@ -117,7 +117,11 @@ pub(super) fn append_short(out: &mut Vec<u8>, pieces: [(&Short, usize); 2]) {
     if out.spare_capacity_mut().len() < ROOM {
         out.reserve(ROOM);
     }
-    let Some(mut spare) = out.spare_capacity_mut().first_chunk_mut::<ROOM>().map(|all| all.as_mut_slice()) else {
+    let Some(mut spare) = out
+        .spare_capacity_mut()
+        .first_chunk_mut::<ROOM>()
+        .map(|all| all.as_mut_slice())
+    else {
         return;
     };
     let mut written = 0usize;
