@@ -17,10 +17,13 @@ use scrim_policy::document::nearest;
 use scrim_policy::trim::{Fate, Program};
 
 mod fhir_r4;
+mod judge;
 #[cfg(test)]
 mod profiles;
 #[cfg(test)]
 mod tests;
+
+pub use self::judge::judge;
 
 /// How many names a path may have where elements are walked through: datatypes hold each other.
 const DEPTH: usize = 8;

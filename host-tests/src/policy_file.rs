@@ -80,6 +80,14 @@ impl Diagnostics {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
 
+    /// With more, in the order of the file.
+    fn with(mut self, more: &Problems) -> Diagnostics {
+        self.problems.extend(more.iter().cloned());
+        self.problems
+            .sort_by_key(|problem| (problem.span.line, problem.span.column));
+        self
+    }
+
     /// The problems.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -140,9 +148,18 @@ impl PolicyFile {
         (compiled, diagnostics(&self.path, &problems))
     }
 
-    /// Compiles with a stand-in for every secret, to check a file where the secrets are not.
+    /// Compiles with a stand-in for every secret, to check a file where the secrets are not; judges views of FHIR resources by HL7's definitions besides.
     pub fn check(&self) -> (Option<Compiled>, Diagnostics) {
-        self.compile(&|_| Some(STAND_IN.to_owned()))
+        let (compiled, told) = self.compile(&|_| Some(STAND_IN.to_owned()));
+        let Some(compiled) = compiled else {
+            return (None, told);
+        };
+        let mut problems = Problems::default();
+        if let Some(file) = scrim_policy::compile::decode(&self.node, &mut Problems::default()) {
+            crate::elements::judge(&file, &compiled, &mut problems);
+        }
+        let told = told.with(&problems);
+        ((!told.has_errors()).then_some(compiled), told)
     }
 
     /// The document as a module's plugin configuration.
