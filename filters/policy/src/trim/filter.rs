@@ -7,6 +7,7 @@
 
 use std::cmp::Ordering;
 
+use super::scan::plain_string;
 use super::selector::{Cursor, SelectorError, SelectorFault};
 use super::transform::unescape;
 
@@ -329,45 +330,39 @@ impl<'v> Rest<'v> {
         let separates = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b',' | b':');
         let start = self.0.iter().position(|byte| !separates(byte))?;
         let all = self.0.get(start..)?;
-        let (mut depth, mut inside, mut escaped) = (0usize, false, false);
-        let mut end = all.len();
-        for (at, byte) in all.iter().enumerate() {
-            let after = at.saturating_add(1);
-            if inside {
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' => escaped = true,
-                    b'"' => {
-                        inside = false;
-                        if depth == 0 {
-                            end = after;
-                            break;
-                        }
-                    }
-                    _ => {}
-                }
-                continue;
+        let (mut depth, mut at) = (0usize, 0usize);
+        while let Some(byte) = all.get(at) {
+            if depth == 0 && separates(byte) {
+                break;
             }
+            at = at.saturating_add(1);
             match byte {
-                b'"' => inside = true,
+                b'"' => at = string_end(all, at),
                 b'{' | b'[' => depth = depth.saturating_add(1),
-                b'}' | b']' => {
-                    depth = depth.saturating_sub(1);
-                    if depth == 0 {
-                        end = after;
-                        break;
-                    }
-                }
-                _ if depth == 0 && separates(byte) => {
-                    end = at;
-                    break;
-                }
-                _ => {}
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => continue,
+            }
+            if depth == 0 {
+                break;
             }
         }
-        let (value, rest) = all.split_at_checked(end)?;
+        let (value, rest) = all.split_at_checked(at)?;
         self.0 = rest;
         Some(value)
+    }
+}
+
+/// The position after a string whose opening quote is behind.
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        match plain_string(bytes, at) {
+            Ok(after) => return after,
+            Err(special) => match bytes.get(special) {
+                None => return bytes.len(),
+                Some(b'\\') => at = special.saturating_add(2),
+                Some(_) => at = special.saturating_add(1),
+            },
+        }
     }
 }
 

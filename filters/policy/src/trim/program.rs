@@ -282,42 +282,57 @@ impl Node {
 /// The names that a node tells from all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Names {
-    /// One bit for the [`Names::trait_of`] each name: most names of a body are told apart from all of ours by it alone.
+    /// One bit for the [`Names::bucket`] of each name: most names of a body are told apart from ours by it alone.
     seen: u64,
-    /// Sorted.
+    /// By their buckets.
     list: Vec<(Box<[u8]>, u32)>,
+    /// Where each bucket starts in the list, and behind them its end; empty for a short list, which is searched as a whole.
+    starts: Vec<u32>,
 }
 
 impl Names {
     pub(super) fn new<N: AsRef<str>>(list: BTreeMap<N, u32>) -> Names {
-        let list: Vec<_> = list
+        let mut list: Vec<_> = list
             .into_iter()
             .map(|(name, to)| (Box::from(name.as_ref().as_bytes()), to))
             .collect();
+        list.sort_by_key(|(name, _)| Names::bucket(name));
+        let mut starts = Vec::new();
+        if list.len() > 8 {
+            for bucket in 0..=64 {
+                let before = list.iter().filter(|(name, _)| Names::bucket(name) < bucket).count();
+                starts.push(u32::try_from(before).unwrap_or(u32::MAX));
+            }
+        }
         Names {
-            seen: list.iter().fold(0, |seen, (name, _)| seen | Names::trait_of(name)),
+            seen: list
+                .iter()
+                .fold(0, |seen, (name, _)| seen | 1u64.wrapping_shl(Names::bucket(name))),
             list,
+            starts,
         }
     }
 
+    /// Below 64.
     #[inline]
-    fn trait_of(name: &[u8]) -> u64 {
+    fn bucket(name: &[u8]) -> u32 {
         let first = name.first().copied().unwrap_or_default();
         let last = name.last().copied().unwrap_or_default();
         let mixed = first.wrapping_mul(5) ^ last.wrapping_mul(3) ^ (name.len() as u8).wrapping_mul(9);
-        1u64.wrapping_shl(u32::from(mixed))
+        u32::from(mixed & 63)
     }
 
     #[inline]
     pub(super) fn get(&self, name: &[u8]) -> Option<u32> {
-        if self.seen & Names::trait_of(name) == 0 {
+        let bucket = Names::bucket(name);
+        if self.seen & 1u64.wrapping_shl(bucket) == 0 {
             return None;
         }
-        if self.list.len() <= 8 {
-            return self.list.iter().find(|(own, _)| **own == *name).map(|(_, to)| *to);
-        }
-        let at = self.list.binary_search_by(|(own, _)| (**own).cmp(name)).ok()?;
-        self.list.get(at).map(|(_, to)| *to)
+        let list = match self.starts.get(bucket as usize..) {
+            Some([from, to, ..]) => self.list.get(*from as usize..*to as usize)?,
+            _ => &self.list,
+        };
+        list.iter().find(|(own, _)| **own == *name).map(|(_, to)| *to)
     }
 }
 
