@@ -231,7 +231,10 @@ impl Compiler {
         }
         if let Some(node) = self.nodes.get_mut(id as usize) {
             (node.names, node.other, node.under) = (Names::new(members), other, under);
-            (node.elements, node.cycle) = (elements, cycle);
+            if elements.len() > 1 {
+                elements.insert(0, (u64::from(cycle), DROPPED));
+            }
+            node.elements = elements.into();
         }
         Ok(())
     }
@@ -578,7 +581,7 @@ impl Compiler {
         if let Some(id) = self.known_asks.get(&ask) {
             return Ok(*id);
         }
-        let number = u32::try_from(self.asks.len()).map_err(|_| ProgramError(Excess::States))?;
+        let number = u16::try_from(self.asks.len()).map_err(|_| ProgramError(Excess::States))?;
         let id = self.leaf(Action::Ask(number), Action::Ask(number))?;
         self.asks.push(ask.clone());
         self.known_asks.insert(ask, id);

@@ -20,6 +20,10 @@ pub(super) struct Filter {
     condition: Condition,
     /// The ways that the condition reads, each once.
     queries: Vec<Vec<Hop>>,
+    /// Whether it holds for all objects, arrays and scalars, where that much is known.
+    object: Option<bool>,
+    array: Option<bool>,
+    scalar: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,35 +91,50 @@ impl Filter {
     }
 
     /// Whether the filter holds for every value that starts with `first`, if that much tells: no query leads into a value of that kind.
+    #[inline]
     pub(super) fn holds_at_once(&self, first: u8) -> Option<bool> {
-        let reads = |query: &Vec<Hop>| match (query.first(), first) {
-            (Some(Hop::Name(_)), b'{') | (Some(Hop::Index(_)), b'[') => true,
-            (None, b'{' | b'[') | (Some(_), _) => false,
-            (None, _) => true,
-        };
-        if self.queries.iter().any(reads) {
-            return None;
+        match first {
+            b'{' => self.object,
+            b'[' => self.array,
+            _ => self.scalar,
         }
-        let found: Vec<Value<'_>> = self
-            .queries
-            .iter()
-            .map(|query| {
-                if query.is_empty() {
-                    Value::Container
-                } else {
-                    Value::Nothing
-                }
-            })
-            .collect();
-        Some(self.condition.holds(&found))
     }
 
     /// Parses what follows the `?`.
     pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Filter, SelectorError> {
         let mut queries = Vec::new();
         let condition = any(cursor, &mut queries, 0)?;
-        Ok(Filter { condition, queries })
+        Ok(Filter {
+            object: at_once(&condition, &queries, b'{'),
+            array: at_once(&condition, &queries, b'['),
+            scalar: at_once(&condition, &queries, b'"'),
+            condition,
+            queries,
+        })
     }
+}
+
+/// What [`Filter::holds_at_once`] says of values that start with `first`.
+fn at_once(condition: &Condition, queries: &[Vec<Hop>], first: u8) -> Option<bool> {
+    let reads = |query: &Vec<Hop>| match (query.first(), first) {
+        (Some(Hop::Name(_)), b'{') | (Some(Hop::Index(_)), b'[') => true,
+        (None, b'{' | b'[') | (Some(_), _) => false,
+        (None, _) => true,
+    };
+    if queries.iter().any(reads) {
+        return None;
+    }
+    let found: Vec<Value<'_>> = queries
+        .iter()
+        .map(|query| {
+            if query.is_empty() {
+                Value::Container
+            } else {
+                Value::Nothing
+            }
+        })
+        .collect();
+    Some(condition.holds(&found))
 }
 
 impl Condition {

@@ -52,10 +52,9 @@ pub(super) struct Node {
     /// The members that have no name of these, and those of them whose name starts with an underscore.
     pub(super) other: u32,
     pub(super) under: u32,
-    /// Where each range of indexes starts, and what its elements are. The first starts at 0.
-    pub(super) elements: Vec<(u64, u32)>,
-    /// So many entries of `elements` belong together: its elements by turns.
-    pub(super) cycle: u32,
+    /// What all elements are; or else, behind an entry with the length of their cycle, where each range of indexes starts, and
+    /// what its elements are by turns. The first starts at 0.
+    pub(super) elements: Box<[(u64, u32)]>,
 }
 
 /// What happens to a value.
@@ -70,7 +69,7 @@ pub(super) enum Action {
     /// It is replaced.
     Change(Transform),
     /// The question of this number decides.
-    Ask(u32),
+    Ask(u16),
 }
 
 /// A question about a value whose place does not decide about it. Leads to nodes made before it.
@@ -159,8 +158,8 @@ impl Program {
         }
     }
 
-    pub(super) fn ask(&self, ask: u32) -> Option<&Ask> {
-        self.asks.get(ask as usize)
+    pub(super) fn ask(&self, ask: u16) -> Option<&Ask> {
+        self.asks.get(usize::from(ask))
     }
 
     pub(super) fn filter(&self, filter: u16) -> Option<&Filter> {
@@ -186,14 +185,15 @@ impl Program {
         let Some(node) = self.nodes.get(node as usize) else {
             return DROPPED;
         };
-        match node.elements.as_slice() {
+        match &*node.elements {
             [(_, only)] => *only,
-            _ if node.cycle > 1 => node.by_turns(index),
-            ranges => ranges
+            [(1, _), ranges @ ..] => ranges
                 .iter()
                 .rev()
                 .find(|(from, _)| *from <= index)
                 .map_or(DROPPED, |(_, to)| *to),
+            [(cycle, _), turns @ ..] => by_turns(*cycle, turns, index),
+            [] => DROPPED,
         }
     }
 }
@@ -256,27 +256,25 @@ impl Node {
             names: Names::default(),
             other: DROPPED,
             under: DROPPED,
-            elements: Vec::new(),
-            cycle: 1,
+            elements: Box::default(),
         }
     }
+}
 
-    #[cold]
-    fn by_turns(&self, index: u64) -> u32 {
-        let groups = self
-            .elements
-            .chunks_exact(usize::try_from(self.cycle).unwrap_or(1).max(1));
-        let Some(group) = groups
-            .rev()
-            .find(|group| group.first().is_some_and(|(from, _)| *from <= index))
-        else {
-            return DROPPED;
-        };
-        let start = group.first().map_or(0, |(from, _)| *from);
-        let turn = index.wrapping_sub(start).checked_rem(u64::from(self.cycle));
-        turn.and_then(|turn| group.get(usize::try_from(turn).ok()?))
-            .map_or(DROPPED, |(_, to)| *to)
-    }
+/// The element `index` where slices have steps.
+#[cold]
+fn by_turns(cycle: u64, turns: &[(u64, u32)], index: u64) -> u32 {
+    let groups = turns.chunks_exact(usize::try_from(cycle).unwrap_or(1).max(1));
+    let Some(group) = groups
+        .rev()
+        .find(|group| group.first().is_some_and(|(from, _)| *from <= index))
+    else {
+        return DROPPED;
+    };
+    let start = group.first().map_or(0, |(from, _)| *from);
+    let turn = index.wrapping_sub(start).checked_rem(cycle);
+    turn.and_then(|turn| group.get(usize::try_from(turn).ok()?))
+        .map_or(DROPPED, |(_, to)| *to)
 }
 
 /// The names that a node tells from all others.
@@ -285,9 +283,9 @@ pub(super) struct Names {
     /// One bit for the [`Names::bucket`] of each name: most names of a body are told apart from ours by it alone.
     seen: u64,
     /// By their buckets.
-    list: Vec<(Box<[u8]>, u32)>,
-    /// Where each bucket starts in the list, and behind them its end; empty for a short list, which is searched as a whole.
-    starts: Vec<u32>,
+    list: Box<[(Box<[u8]>, u32)]>,
+    /// Where each bucket starts in the list, and behind them its end; none for a short list, which is searched as a whole.
+    starts: Option<Box<[u32; 65]>>,
 }
 
 impl Names {
@@ -297,18 +295,19 @@ impl Names {
             .map(|(name, to)| (Box::from(name.as_ref().as_bytes()), to))
             .collect();
         list.sort_by_key(|(name, _)| Names::bucket(name));
-        let mut starts = Vec::new();
-        if list.len() > 8 {
-            for bucket in 0..=64 {
+        let starts = (list.len() > 8).then(|| {
+            let mut starts = Box::new([0; 65]);
+            for (bucket, start) in (0u32..).zip(starts.iter_mut()) {
                 let before = list.iter().filter(|(name, _)| Names::bucket(name) < bucket).count();
-                starts.push(u32::try_from(before).unwrap_or(u32::MAX));
+                *start = u32::try_from(before).unwrap_or(u32::MAX);
             }
-        }
+            starts
+        });
         Names {
             seen: list
                 .iter()
                 .fold(0, |seen, (name, _)| seen | 1u64.wrapping_shl(Names::bucket(name))),
-            list,
+            list: list.into(),
             starts,
         }
     }
@@ -328,7 +327,8 @@ impl Names {
         if self.seen & 1u64.wrapping_shl(bucket) == 0 {
             return None;
         }
-        let list = match self.starts.get(bucket as usize..) {
+        let starts = self.starts.as_ref().and_then(|starts| starts.get(bucket as usize..));
+        let list = match starts {
             Some([from, to, ..]) => self.list.get(*from as usize..*to as usize)?,
             _ => &self.list,
         };
@@ -372,7 +372,11 @@ impl Node {
     /// The nodes of all children.
     fn ways(&self) -> impl Iterator<Item = u32> {
         let names = self.names.list.iter().map(|(_, to)| *to);
-        let elements = self.elements.iter().map(|(_, to)| *to);
+        let elements = match &*self.elements {
+            [_, ranges @ ..] if !ranges.is_empty() => ranges,
+            all => all,
+        };
+        let elements = elements.iter().map(|(_, to)| *to);
         names.chain(elements).chain([self.other, self.under])
     }
 }
