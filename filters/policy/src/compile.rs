@@ -830,7 +830,7 @@ mod tests {
             "polcies": {},
             "issuers": {"e": {"issuer": "i", "audiences": [], "algorithms": ["RS255"], "jwks": {"remote": {"cluster": "c", "url": "ftp://u"}}}},
             "policies": {
-                "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?(@.b)]"]}]}},
+                "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?$.b]"]}]}},
                 "q": {"oauth_scope": {"issuers": ["f"], "require": "user/Patient.sr"}},
             },
             "routes": [{"match": {"path": "x"}, "policy": "r"}],
@@ -841,7 +841,7 @@ mod tests {
             "`RS255`",
             "`ftp://u`",
             "`phy`",
-            "$.a[?(@.b)]",
+            "$.a[?$.b]",
             "`f`",
             "user/Patient.sr",
             "`x`",
