@@ -741,7 +741,7 @@ mod tests {
             "polcies": {},
             "issuers": {"e": {"issuer": "i", "audiences": [], "algorithms": ["RS255"], "jwks": {"remote": {"cluster": "c", "url": "ftp://u"}}}},
             "policies": {
-                "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?length(@.b)>1]"]}]}},
+                "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?$.b]"]}]}},
                 "q": {"oauth_scope": {"issuers": ["f"], "require": "user/Patient.sr"}},
             },
             "routes": [{"match": {"path": "x"}, "policy": "r"}],
@@ -752,7 +752,7 @@ mod tests {
             "`RS255`",
             "`ftp://u`",
             "`phy`",
-            "$.a[?length(@.b)>1]",
+            "$.a[?$.b]",
             "`f`",
             "user/Patient.sr",
             "`x`",

@@ -376,7 +376,7 @@ impl<'a> Run<'a> {
     }
 
     /// Decides about the value that starts with `byte` at `i`.
-    #[inline]
+    #[inline(always)]
     fn begin_value(&mut self, i: usize, byte: u8) -> Result<Begun, Stop> {
         let container = matches!(byte, b'{' | b'[');
         let top = self.state.frames.is_empty();
@@ -672,6 +672,7 @@ impl<'a> Run<'a> {
     }
 
     /// Ends the innermost container at `i`.
+    #[inline]
     fn close(&mut self, i: usize) -> usize {
         let after = i.wrapping_add(1);
         if let Some(frame) = self.state.frames.pop()
