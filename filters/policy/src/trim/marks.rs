@@ -85,7 +85,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The position after the closing quote of the string whose opening quote is at `at`, if all of it is in the chunk, with
+    /// The position after the closing quote of the string that starts with the quote at `at`, if all of it is in the chunk, with
     /// nothing special before the quote.
     #[inline(always)]
     pub(super) fn plain_string(&mut self, at: usize) -> Option<usize> {
@@ -108,7 +108,7 @@ impl Walk<'_> {
         after
     }
 
-    /// The member whose name starts at `at`, if it is written as servers write most: name and value plain strings, the
+    /// The member whose name starts with the quote at `at`, if it is written as servers write most: name and value plain strings, the
     /// colon between them alone or with one blank.
     #[inline(always)]
     pub(super) fn member(&self, at: usize) -> Option<Member> {
