@@ -223,7 +223,9 @@ impl Names {
             .map(|(name, to)| (Box::from(name.as_bytes()), to))
             .collect();
         Names {
-            lengths: list.iter().fold(0, |lengths, (name, _)| lengths | Names::length_of(name)),
+            lengths: list
+                .iter()
+                .fold(0, |lengths, (name, _)| lengths | Names::length_of(name)),
             seen: list.iter().fold(0, |seen, (name, _)| seen | Names::trait_of(name)),
             list,
         }
