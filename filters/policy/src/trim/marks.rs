@@ -5,7 +5,7 @@
 //! that depends on them; the walk then takes the ends of its strings from the list.
 
 use super::scan::rich_string;
-use super::simd::{blank_run, list_specials, only_blanks};
+use super::simd::{blank_run, list_specials, short_indent};
 
 /// How many bytes are looked at ahead.
 const STRETCH: usize = 1024;
@@ -85,7 +85,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The position after the closing quote of the string whose opening quote is at `at`, if all of it is in the chunk, with
+    /// The position after the closing quote of the string that starts with the quote at `at`, if all of it is in the chunk, with
     /// nothing special before the quote.
     #[inline(always)]
     pub(super) fn plain_string(&mut self, at: usize) -> Option<usize> {
@@ -108,7 +108,7 @@ impl Walk<'_> {
         after
     }
 
-    /// The member whose name starts at `at`, if it is written as servers write most: name and value plain strings, the
+    /// The member whose name starts with the quote at `at`, if it is written as servers write most: name and value plain strings, the
     /// colon between them alone or with one blank.
     #[inline(always)]
     pub(super) fn member(&self, at: usize) -> Option<Member> {
@@ -142,16 +142,12 @@ impl Walk<'_> {
         match self.chunk.get(at..)?.first_chunk()? {
             b",\"" => Some(name),
             b",\n" => {
-                let [line, quote] = self.list.get(self.next..)?.first_chunk()?;
-                let quote = *quote as usize;
-                let leads = *line as usize == name
-                    && self.chunk.get(quote) == Some(&b'"')
-                    && only_blanks(self.chunk, name.wrapping_add(1), quote);
-                if !leads {
+                let start = self.indented(name)?;
+                if self.chunk.get(start) != Some(&b'"') {
                     return None;
                 }
                 self.next = self.next.wrapping_add(1);
-                Some(quote)
+                Some(start)
             }
             _ => None,
         }
@@ -177,18 +173,26 @@ impl Walk<'_> {
         if byte == b' ' && self.chunk.get(second).is_some_and(|byte| *byte > b' ') {
             return second;
         }
-        // As before a name: a new line and blanks up to the next mark.
         if byte == b'\n'
-            && let Some([line, quote]) = self.list.get(self.next..).and_then(<[u32]>::first_chunk)
-            && *line as usize == at
-            && only_blanks(self.chunk, second, *quote as usize)
+            && let Some(start) = self.indented(at)
         {
             self.next = self.next.wrapping_add(1);
-            return *quote as usize;
+            return start;
         }
         let (after, next) = skip_slowly(self.chunk, self.list, self.next, at);
         self.next = next;
         after
+    }
+
+    /// Where the text of the line starts whose line feed is at `at`, if that is the next mark and blanks alone lead there.
+    #[inline(always)]
+    fn indented(&self, at: usize) -> Option<usize> {
+        if *self.list.get(self.next)? as usize != at {
+            return None;
+        }
+        let line = at.wrapping_add(1);
+        let start = line.wrapping_add(short_indent(self.chunk.get(line..)?)?);
+        (*self.chunk.get(start)? > b' ').then_some(start)
     }
 }
 

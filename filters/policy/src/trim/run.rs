@@ -65,12 +65,11 @@ impl State {
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let frames = self.frames.capacity().saturating_mul(size_of::<Frame>());
-        [&self.name, &self.plain, &self.held].iter().fold(
-            frames
-                .saturating_add(self.value.memory())
-                .saturating_add(self.marks.memory()),
-            |sum, bytes| sum.saturating_add(bytes.capacity()),
-        )
+        let bytes = [&self.name, &self.plain, &self.held].map(Vec::capacity);
+        [frames, self.value.memory(), self.marks.memory()]
+            .into_iter()
+            .chain(bytes)
+            .fold(0, usize::saturating_add)
     }
 }
 

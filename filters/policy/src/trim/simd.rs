@@ -92,19 +92,15 @@ fn list_by(bytes: &[u8], base: u32, list: &mut [u32], specials: impl Fn(&[u8; 64
     filled
 }
 
-/// Whether all bytes from one place to another, not further than 32 from it, are blanks.
-#[inline]
-pub(super) fn only_blanks(bytes: &[u8], from: usize, to: usize) -> bool {
-    let length = to.wrapping_sub(from);
-    let Some(block) = bytes.get(from..).and_then(<[u8]>::first_chunk::<32>) else {
-        return false;
-    };
-    let (blocks, _) = block.as_chunks::<16>();
+/// How many blanks the bytes start with, if fewer than 32; there must be 32 bytes.
+#[inline(always)]
+pub(super) fn short_indent(bytes: &[u8]) -> Option<usize> {
+    let (blocks, _) = bytes.first_chunk::<32>()?.as_chunks::<16>();
     let marks = blocks
         .iter()
         .rev()
-        .fold(0u64, |marks, block| marks << 16 | u64::from(own::unblank(block)));
-    length < 33 && marks.trailing_zeros() as usize >= length.min(32)
+        .fold(0u32, |marks, block| marks << 16 | own::unblank(block));
+    (marks != 0).then_some(marks.trailing_zeros() as usize)
 }
 
 /// What is short enough to be appended without a call, which costs more in a guest than the bytes.

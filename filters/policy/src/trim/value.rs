@@ -127,6 +127,9 @@ impl ValueScan {
             if inside {
                 let mut value = walk.skip_space(i);
                 if object {
+                    if chunk.get(value) != Some(&b'"') {
+                        break (i, at);
+                    }
                     while let Some(member) = walk.member(value) {
                         walk.pass_member();
                         (i, at) = (member.after, At::After);
@@ -138,9 +141,6 @@ impl ValueScan {
                     if matches!(at, At::After) {
                         inside = false;
                         continue;
-                    }
-                    if chunk.get(value) != Some(&b'"') {
-                        break (i, at);
                     }
                     let Some(after) = walk.whole_string(value) else {
                         break (i, at);

@@ -81,6 +81,9 @@ impl<'a> Run<'a> {
 
             let seen;
             let child = if inner.object {
+                if chunk.get(i) != Some(&b'"') {
+                    break At::member(first);
+                }
                 let mut passed = false;
                 while let Some(member) = walk.member(i) {
                     let name = chunk.get(i.wrapping_add(1)..member.named.wrapping_sub(1));
@@ -111,9 +114,6 @@ impl<'a> Run<'a> {
                     continue;
                 }
                 let before = At::member(first);
-                if chunk.get(i) != Some(&b'"') {
-                    break before;
-                }
                 let Some(named) = walk.plain_string(i) else {
                     break before;
                 };
