@@ -122,7 +122,9 @@ impl Walk<'_> {
         } else {
             return None;
         };
-        (*open as usize == at && self.chunk.get(last) == Some(&b'"')).then_some(Member {
+        // A mark may be of another special byte.
+        let quoted = |at: usize| self.chunk.get(at) == Some(&b'"');
+        (*open as usize == at && quoted(at) && quoted(last)).then_some(Member {
             named: close.wrapping_add(1),
             value,
             after: last.wrapping_add(1),

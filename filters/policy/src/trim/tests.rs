@@ -530,6 +530,44 @@ fn rule_11_only_json_passes() {
     }
 }
 
+/// The short ways through a chunk know where special bytes are, and must not take others of them for quotes.
+#[test]
+fn rule_11_names_begin_with_a_quote() {
+    let bodies: [&[u8]; 4] = [
+        br#"{"a":"b",@c":"d","e":"f"}"#,
+        b"{\"a\":\"b\",\n  @c\":\"d\",\"e\":\"f\"}",
+        br#"{"a": "b", @c": "d", "e": "f"}"#,
+        br#"{"a":"b","x":{@c":"d","e":"f"},"e":"f"}"#,
+    ];
+    let specials = (0..0x20)
+        .chain([b'\\'])
+        .chain(0x7f..=0xff)
+        .filter(|byte| !b"\t\n\r".contains(byte));
+    for special in specials {
+        for body in bodies {
+            let body: Vec<u8> = body
+                .iter()
+                .map(|byte| if *byte == b'@' { special } else { *byte })
+                .collect();
+            let at = body.iter().position(|byte| *byte == special).expect("planted");
+            for (around, rules) in [("@", deny(&["$.z"])), ("k", deny(&["$.z"])), ("k", deny(&["$.k"]))] {
+                let (mut all, mut wanted) = (body.clone(), at as u64);
+                if around == "k" {
+                    all = [br#"{"j":"","k":"#.as_slice(), &body, b"}"].concat();
+                    wanted += 12;
+                }
+                let error = every_way_within(&rules, Limits::default(), &all).expect_err("no name");
+                assert_eq!(
+                    (error.code(), error.offset()),
+                    ("json_name", wanted),
+                    "{}",
+                    all.escape_ascii()
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn rule_11_all_of_json_passes() {
     for body in [
