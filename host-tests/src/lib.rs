@@ -6,6 +6,7 @@ pub mod envoy;
 pub mod exchange;
 pub mod gateway;
 pub mod inspect;
+pub mod inventory;
 pub mod lint;
 pub mod modules;
 pub mod policy_file;

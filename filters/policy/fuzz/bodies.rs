@@ -25,6 +25,10 @@ use scrim_policy::token::{Algorithm, Issuer, KeySet, TokenCache, TokenPolicy};
 use scrim_policy::trim::{Limits, Program, Selector, Trimmer};
 use scrim_policy::url::Target;
 
+#[path = "trimming.rs"]
+mod trimming;
+pub use self::trimming::trim;
+
 const NOW: u64 = 1_800_000_000;
 
 /// Bytes that nobody signed are no token: neither as they are, nor as header, payload and signature (cut at NUL) in base64url.

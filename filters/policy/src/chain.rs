@@ -25,6 +25,7 @@
 mod handover;
 mod line;
 mod response;
+mod write_back;
 
 use std::rc::Rc;
 
@@ -34,13 +35,12 @@ use crate::break_glass::Ledger;
 use crate::cache_control::validators::{self, Salt};
 use crate::compile::{Compiled, Policy};
 use crate::cors;
-use crate::fhir;
 use crate::head::{Edit, RequestHead};
 use crate::oauth_scope::{Call, Finding, Mode};
 use crate::phi::{self, Judgement, Outcome, Scene};
-use crate::response_trim::{Observer, Pipe, ResponseTrim, Views, prepare, steer};
+use crate::response_trim::{Observer, Pipe, Views, prepare, steer};
 use crate::route::{Facts, Governs, Why};
-use crate::scope::{Holder, ScopeSet};
+use crate::scope::ScopeSet;
 use crate::sender::Connection;
 use crate::token::dpop::ReplayCache;
 use crate::token::{HostVerifier, TokenCache};
@@ -49,8 +49,8 @@ use crate::url::Target;
 use self::handover::{Bound, Handover};
 pub(crate) use self::line::names_another_url;
 use self::line::{
-    creates, demand_strict_handling, has_empty_segments, join, names_another_host, names_another_method,
-    path_is_canonical, push_encoded, split_appended,
+    demand_strict_handling, has_empty_segments, join, names_another_host, names_another_method, path_is_canonical,
+    push_encoded, split_appended,
 };
 
 /// The `cache-control` filter.
@@ -252,6 +252,8 @@ pub struct Stream<const FILTERS: u8> {
     write_back: bool,
     format: Format,
     head_request: bool,
+    /// Nothing is changed by it.
+    reads: bool,
     /// The host that was called, and the year: for the URLs of the response.
     called: Vec<u8>,
     year: Option<u16>,
@@ -319,6 +321,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             write_back: false,
             format: Format::Problem,
             head_request: false,
+            reads: true,
             called: Vec::new(),
             year: None,
             answered: false,
@@ -357,6 +360,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         self.audit.request_id = head.first("x-request-id").and_then(RequestId::parse);
         self.format = Format::of(head);
         self.head_request = head.method() == b"HEAD";
+        self.reads = matches!(head.method(), b"GET" | b"HEAD");
         self.year = facts.now.year();
         let compiled = Rc::clone(&self.compiled);
         let raw = head.target().to_vec();
@@ -379,6 +383,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         let chosen = match &facts.handover {
             Some(bytes) => self.take_over(bytes),
             None if head.has_any(names_another_method) => Err(Reason::AmbiguousUrl("method_override")),
+            // Methods are case-sensitive (RFC 9110 9.1), but not to every upstream.
+            None if head.method().iter().any(u8::is_ascii_lowercase) => Err(Reason::AmbiguousUrl("method_case")),
             None if names_another_host(&first, head) => Err(Reason::AmbiguousUrl("authority")),
             None if first.is_asterisk() && head.method() != b"OPTIONS" => Err(Reason::AmbiguousUrl("not_a_target")),
             None => self.choose(head, facts, &first),
@@ -441,7 +447,8 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 fourth
             }
         };
-        let guarded = Self::has(RESPONSE_TRIM) && policy.is_some_and(|policy| guards_batch(policy, head, target));
+        let guarded =
+            Self::has(RESPONSE_TRIM) && policy.is_some_and(|policy| self.may_replace_in_batch(policy, head, target));
         let asked_for = AskedFor {
             target: fourth.as_ref().unwrap_or(target),
             body: open_body.as_deref().or(facts.body.as_deref()),
@@ -478,7 +485,7 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                         }
                     }
                     if let Some(body) = asked_for.body.filter(|_| guarded) {
-                        self.guard_batch(policy, head, target, body)?;
+                        self.guard_batch(policy, head, facts, target, body)?;
                     }
                     Ok((Step::Continue, path))
                 })
@@ -638,94 +645,12 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             && let Some(patient) = allowed.grant.patient()
         {
             prepare(head);
+            // 304 would tell of a record that is not shown to be the patient's.
+            head.remove("if-none-match");
+            head.remove("if-modified-since");
             self.bound = Some(Bound::to(patient, &compiled));
         }
         Ok(Step::Continue)
-    }
-
-    /// Notes what this caller gets to see, and whether it would replace what it sees in part.
-    fn meet<H: Holder + ?Sized>(
-        &mut self,
-        policy: &Policy,
-        head: &RequestHead,
-        facts: &RequestFacts,
-        target: &Target<'_>,
-        caller: Option<&H>,
-    ) {
-        if let Some(trim) = &policy.response_trim {
-            self.views = trim.views(caller);
-        }
-        self.write_back =
-            head.method() == b"PUT" && !creates(head) && self.conceals(policy, head, facts, target, caller);
-    }
-
-    /// Whether a GET of this would be trimmed for this caller, by a policy that keeps such from being replaced.
-    fn conceals<H: Holder + ?Sized>(
-        &self,
-        policy: &Policy,
-        head: &RequestHead,
-        facts: &RequestFacts,
-        target: &Target<'_>,
-        caller: Option<&H>,
-    ) -> bool {
-        let route_name = facts.route_name.as_deref();
-        let reads = self.reads_by(policy, head, route_name, target);
-        let trim = reads.and_then(|policy| policy.response_trim.as_ref());
-        trim.is_some_and(|trim| trim.refuses_write_back(trim.views(caller)))
-    }
-
-    /// Refuses a batch that replaces what its sender reads trimmed.
-    fn guard_batch(&self, policy: &Policy, head: &RequestHead, target: &Target<'_>, body: &[u8]) -> Result<(), Reason> {
-        let replaced = fhir::replaced(body).map_err(|unclear| Reason::UnclearRequest(unclear.code()))?;
-        let base = target.path().trim_end_matches('/');
-        for url in replaced {
-            if url.starts_with('/') || url.contains("://") {
-                // From the host's root, or elsewhere: what it is read as depends on the upstream.
-                if guards(policy) {
-                    return Err(Reason::WriteBack);
-                }
-                continue;
-            }
-            let url = format!("{base}/{url}");
-            let target = Target::parse(url.as_bytes()).map_err(|ambiguity| Reason::AmbiguousUrl(ambiguity.code()))?;
-            // Of another policy's callers nothing is known here.
-            let conceals = match self.reads_by(policy, head, None, &target) {
-                Some(reads) if reads.name == policy.name => reads
-                    .response_trim
-                    .as_ref()
-                    .is_some_and(|trim| trim.refuses_write_back(self.views)),
-                Some(reads) => guards(reads),
-                None => false,
-            };
-            if conceals {
-                return Err(Reason::WriteBack);
-            }
-        }
-        Ok(())
-    }
-
-    /// The policy that governs a GET of this.
-    fn reads_by<'p>(
-        &'p self,
-        policy: &'p Policy,
-        head: &RequestHead,
-        route_name: Option<&[u8]>,
-        target: &Target<'_>,
-    ) -> Option<&'p Policy> {
-        if !self.by_file {
-            return Some(policy);
-        }
-        let routing = Facts {
-            method: b"GET",
-            authority: head.authority(),
-            path: target.path(),
-            route_name,
-            ..Facts::default()
-        };
-        match self.compiled.routes.choose(&routing).0 {
-            Governs::Policy(index) => self.compiled.policies.get(index),
-            _ => None,
-        }
     }
 
     /// Notes what would have been denied.
@@ -1039,21 +964,6 @@ struct AskedFor<'a> {
     body: Option<&'a [u8]>,
     /// Another filter needs the body, so it is waited for before any right is used up.
     awaits_body: bool,
-}
-
-/// Whether some who read by this policy see less than all, and may not replace it.
-fn guards(policy: &Policy) -> bool {
-    policy.response_trim.as_ref().is_some_and(ResponseTrim::guards)
-}
-
-/// Whether this is a batch or a transaction of FHIR, and some who send it see less than all.
-fn guards_batch(policy: &Policy, head: &RequestHead, target: &Target<'_>) -> bool {
-    let is_fhir = policy.response_trim.as_ref().is_some_and(|trim| trim.fhir) || policy.judges_smart();
-    let base = policy.oauth_scope.as_ref().and_then(|oauth| oauth.smart.base.as_ref());
-    head.method() == b"POST"
-        && is_fhir
-        && guards(policy)
-        && fhir::read(head, target, base).is_ok_and(|reading| reading.is_batch())
 }
 
 /// How far a request has come.

@@ -158,11 +158,12 @@ impl Policy {
         &self.name
     }
 
-    /// Whether it reads requests as FHIR's, for their scopes.
-    pub(crate) fn judges_smart(&self) -> bool {
-        self.oauth_scope
-            .as_ref()
-            .is_some_and(|oauth| oauth.require.any(&|fact| *fact == Fact::Smart))
+    /// Whether what it governs is a FHIR service, as far as it says.
+    pub(crate) fn reads_fhir(&self) -> bool {
+        let smart = |oauth: &OauthScope| oauth.require.any(&|fact| *fact == Fact::Smart);
+        self.oauth_scope.as_ref().is_some_and(smart)
+            || self.response_trim.as_ref().is_some_and(|trim| trim.fhir)
+            || self.phi_url.as_ref().is_some_and(PhiPolicy::knows_fhir)
     }
 
     /// Whether preflights are governed by the policy of what they announce.
@@ -740,7 +741,7 @@ mod tests {
             "polcies": {},
             "issuers": {"e": {"issuer": "i", "audiences": [], "algorithms": ["RS255"], "jwks": {"remote": {"cluster": "c", "url": "ftp://u"}}}},
             "policies": {
-                "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?length(@.b)>1]"]}]}},
+                "p": {"cache_control": {"class": "phy"}, "response_trim": {"views": [{"deny": ["$.a[?$.b]"]}]}},
                 "q": {"oauth_scope": {"issuers": ["f"], "require": "user/Patient.sr"}},
             },
             "routes": [{"match": {"path": "x"}, "policy": "r"}],
@@ -751,7 +752,7 @@ mod tests {
             "`RS255`",
             "`ftp://u`",
             "`phy`",
-            "$.a[?length(@.b)>1]",
+            "$.a[?$.b]",
             "`f`",
             "user/Patient.sr",
             "`x`",

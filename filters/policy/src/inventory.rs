@@ -140,6 +140,14 @@ impl Inventory {
         Inventory::default()
     }
 
+    /// Nothing yet, with room for another number of paths than [`MAX_PATHS`], at most 60,000: for a tool, where memory is cheap.
+    pub fn with_room(paths: usize) -> Inventory {
+        Inventory {
+            paths: Paths::of(paths),
+            ..Inventory::default()
+        }
+    }
+
     /// Takes the next bytes of the body. `end` says that no more come; then another body may.
     ///
     /// # Errors
@@ -359,8 +367,8 @@ impl Inventory {
     }
 }
 
-/// Whether a name says what a field is, and is not itself data.
-fn is_plain(name: &[u8]) -> bool {
+/// Whether a name says what a field is, and is not itself data (rule 3).
+pub fn is_plain(name: &[u8]) -> bool {
     let bare = name.strip_prefix(b"_").unwrap_or(name);
     bare.len() <= 64
         && bare.first().is_some_and(u8::is_ascii_alphabetic)

@@ -274,6 +274,11 @@ impl PhiPolicy {
         })
     }
 
+    /// Whether the preset of FHIR is in force.
+    pub(crate) fn knows_fhir(&self) -> bool {
+        self.rules.preset.is_some()
+    }
+
     /// Rules that work but widen a search, or let through what the preset says is PHI.
     pub fn warnings(&self) -> Vec<Warning> {
         rules::warnings(&self.rules, !self.detectors.is_empty())

@@ -610,6 +610,8 @@ choice! {
     pub enum WriteBack {
         /// It would delete what was left out, so it is answered with 409.
         Refuse = "refuse",
+        /// As `refuse`, but what only creates (`If-None-Match: *`) passes. The upstream must honour that.
+        Create = "create",
         /// It passes.
         Allow = "allow",
     }

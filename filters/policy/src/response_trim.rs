@@ -1,17 +1,18 @@
 //! Which fields of a response a caller gets: the choice of the view, and what must hold of a response before it is trimmed.
 //!
-//! 1. Of the views whose `when` holds for the caller, the first whose `status` and `content_type` fit the response is applied. Where no `when` holds the body is
-//!    refused with 403, and so it is where none of them fits; an error keeps its status and loses its body.
+//! 1. Of the views whose `when` holds for the caller, the first whose `status` and `content_type` fit the response is applied. Where none does the response is
+//!    refused with 403; an error keeps its status and loses its body. So does the answer to what changed something (POST, PUT ..), which else would be sent again.
 //! 2. What can't be inspected is refused with 502: a content coding that is not known or not what it says, a content type that is not JSON, a part of a
 //!    representation, a switched protocol. A missing content type is taken for JSON, since what is not JSON fails.
-//! 3. An error response (4xx, 5xx) that can't be inspected keeps its status; its body is replaced. So are all of them under `errors: replace`.
+//! 3. An error response (4xx, 5xx) that can't be inspected keeps its status; its body is replaced. So are all of them under `errors: replace`. A redirect
+//!    (3xx) that can't be inspected keeps its head and loses its body.
 //! 4. Requests lose what would bring such responses (`steer`).
 //! 5. Responses lose what tells of the untrimmed body: `Content-Length`, digests, signatures, `Accept-Ranges`, the content coding. Entity tags become those of
 //!    the views ([`crate::cache_control::validators`]).
 //! 6. Trailers of a trimmed response go: nothing inspects them.
 //! 7. HEAD gets the status and headers that GET would get, as far as the head decides them.
-//! 8. A PUT replaces the record: where the caller's GET of it would be trimmed, what was left out would be deleted, so it is refused with 409, unless it
-//!    creates (`If-None-Match: *`) or the policy says `write_back: allow`.
+//! 8. A PUT replaces the record: where the caller's GET of it would be trimmed, what was left out would be deleted, so it is refused with 409
+//!    (`chain/write_back.rs`).
 //! 9. Under `mode: observe` nothing is changed, removed or refused.
 
 mod observe;
@@ -25,6 +26,7 @@ use crate::answer::Reason;
 use crate::decode::{Caps, Codings, Decoder};
 use crate::framing::{Framing, MediaType};
 use crate::head::ResponseHead;
+use crate::policy_file::WriteBack;
 use crate::scope::{Holder, Requirement};
 use crate::trim::Program;
 
@@ -36,21 +38,35 @@ pub(crate) use self::slots::{Slot, Slots};
 pub(crate) use self::steer::{prepare, steer};
 
 /// The compiled section.
-#[derive(Default)]
 pub struct ResponseTrim {
     pub(crate) views: Vec<View>,
     /// Nothing is changed.
     pub(crate) observe: bool,
     /// Bodies of errors are not trimmed but replaced.
     pub(crate) replace_errors: bool,
-    /// Replacing a record that was read trimmed is no conflict.
-    pub(crate) writes_back: bool,
+    /// What becomes of a PUT over what was read trimmed.
+    pub(crate) write_back: WriteBack,
     /// Some rules are by FHIR resource type: what is asked for is FHIR's JSON.
     pub(crate) fhir: bool,
     /// How much a compressed body may become.
     pub(crate) caps: Caps,
     /// Event streams are trimmed, not refused.
     pub(crate) events: bool,
+}
+
+impl Default for ResponseTrim {
+    /// Without a view: every body is refused.
+    fn default() -> Self {
+        ResponseTrim {
+            views: Vec::new(),
+            observe: false,
+            replace_errors: false,
+            write_back: WriteBack::Refuse,
+            fhir: false,
+            caps: Caps::default(),
+            events: false,
+        }
+    }
 }
 
 /// A compiled view.
@@ -160,6 +176,8 @@ pub enum Fate {
     Pass,
     /// The body is trimmed so.
     Trim(Plan),
+    /// Its head passes, and nothing of its body.
+    Withhold(Reason),
     /// The response is refused.
     Refuse(Reason),
 }
@@ -222,16 +240,24 @@ impl ResponseTrim {
     }
 
     /// Whether anybody may, and replacing it is refused.
-    pub(crate) fn guards(&self) -> bool {
+    pub(crate) fn guards(&self, creates: bool) -> bool {
         let trims = |view: &View| {
             view.trims && (view.statuses.is_empty() || view.statuses.iter().any(|range| range.holds(200)))
         };
-        !self.writes_back && !self.observe && self.views.iter().any(trims)
+        self.refuses(creates) && !self.observe && self.views.iter().any(trims)
     }
 
-    /// Whether replacing what these views show is refused.
-    pub fn refuses_write_back(&self, views: Views) -> bool {
-        !self.writes_back && self.conceals(views)
+    /// Whether replacing what these views show is refused; `creates`: where nothing is there yet, only.
+    pub fn refuses_write_back(&self, views: Views, creates: bool) -> bool {
+        self.refuses(creates) && self.conceals(views)
+    }
+
+    fn refuses(&self, creates: bool) -> bool {
+        match self.write_back {
+            WriteBack::Refuse => true,
+            WriteBack::Create => !creates,
+            WriteBack::Allow => false,
+        }
     }
 
     /// The view for this response.
@@ -262,9 +288,10 @@ impl ResponseTrim {
         }
     }
 
-    /// Judges the response's head and edits it. `body`: whether a body comes; `head_request`: whether none comes since HEAD was asked; `views`: what
+    /// Judges the response's head and edits it. `body`: whether a body comes; `head_request`: whether none comes since HEAD was asked; `reads`:
+    /// whether nothing was changed (GET, HEAD); `views`: what
     /// [`Self::views`] gave for the request.
-    pub fn judge(&self, head: &mut ResponseHead, body: bool, head_request: bool, views: Views) -> Fate {
+    pub fn judge(&self, head: &mut ResponseHead, body: bool, head_request: bool, reads: bool, views: Views) -> Fate {
         let view = self.view(views, head);
         let shape = inspectable(head, self.events);
         for name in [
@@ -282,25 +309,23 @@ impl ResponseTrim {
         ] {
             head.remove(name);
         }
-        let empty = matches!(head.status(), 204 | 304);
-        if !body && (!head_request || empty) {
+        let status = head.status();
+        if !body && (!head_request || matches!(status, 204 | 304)) {
             return Fate::Pass;
         }
-        let status = head.status();
+        // What was done is done: to say otherwise would have it done again. And a redirect is in its head.
+        let keeps_head = |reads: bool| !reads || matches!(status, 300..=399);
         let refusal = match (&shape, view) {
-            (Err(code), _) => match status {
-                400..=599 => Some(Reason::ErrorBody(status)),
-                _ => Some(Reason::Uninspectable(*code)),
-            },
-            (Ok(_), _) if views.is_empty() => Some(Reason::NoView),
+            (Err(_), _) if matches!(status, 400..=599) => Some(Reason::ErrorBody(status)),
+            (Err(code), _) => Some(Reason::Uninspectable(*code)),
             (Ok(_), _) if self.replace_errors && matches!(status, 400..=599) => Some(Reason::ErrorBody(status)),
-            (Ok(_), None) => Some(match status {
-                400..=599 => Reason::ErrorBody(status),
-                _ => Reason::NoView,
-            }),
+            (Ok(_), None) if matches!(status, 400..=599) => Some(Reason::ErrorBody(status)),
+            (Ok(_), None) => Some(Reason::NoView),
             (Ok(_), Some(_)) => None,
         };
         match (refusal, view, shape) {
+            (Some(reason @ Reason::NoView), _, _) if keeps_head(reads) => Fate::Withhold(reason),
+            (Some(reason @ Reason::Uninspectable(_)), _, _) if keeps_head(true) => Fate::Withhold(reason),
             (Some(reason), _, _) => Fate::Refuse(reason),
             (None, Some((index, view)), Ok(shape)) if body => Fate::Trim(Plan {
                 view: index,
@@ -362,8 +387,13 @@ pub(crate) fn inspectable(head: &ResponseHead, events: bool) -> Result<Shape, &'
         MediaType::EventStream => return Err("event_stream"),
         MediaType::Multipart | MediaType::Xml | MediaType::Other => return Err("content_type"),
     }
+    let codings = Codings::parse(head.all("content-encoding"))?;
+    // Each would hold a decoder for as long as it stays open.
+    if kind == MediaType::EventStream && !codings.is_identity() {
+        return Err("content_encoding");
+    }
     Ok(Shape {
-        codings: Codings::parse(head.all("content-encoding"))?,
+        codings,
         framing: kind.framing(),
     })
 }
@@ -395,9 +425,10 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())),
         );
-        let fate = match trim().judge(&mut head, body, false, Views(1)) {
+        let fate = match trim().judge(&mut head, body, false, true, Views(1)) {
             Fate::Pass => Ok(false),
             Fate::Trim(_) => Ok(true),
+            Fate::Withhold(_) => panic!("it is refused as a whole"),
             Fate::Refuse(reason) => Err(reason),
         };
         (fate, head)
@@ -508,10 +539,10 @@ mod tests {
     fn chosen(trim: &ResponseTrim, status: &str, kind: &str, views: Views) -> Result<usize, Reason> {
         let lines = [(":status", status), ("content-type", kind)];
         let mut head = ResponseHead::new(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
-        match trim.judge(&mut head, true, false, views) {
+        match trim.judge(&mut head, true, false, true, views) {
             Fate::Trim(plan) => Ok(plan.view),
             Fate::Refuse(reason) => Err(reason),
-            Fate::Pass => panic!("a body comes"),
+            Fate::Withhold(_) | Fate::Pass => panic!("a body comes"),
         }
     }
 
@@ -561,13 +592,37 @@ mod tests {
             chosen(&trim, "404", "application/json", Views(6)),
             Err(Reason::ErrorBody(404))
         );
-        assert_eq!(chosen(&trim, "404", "application/json", Views(0)), Err(Reason::NoView));
+        assert_eq!(
+            chosen(&trim, "404", "application/json", Views(0)),
+            Err(Reason::ErrorBody(404))
+        );
         trim.replace_errors = true;
         assert_eq!(
             chosen(&trim, "404", "application/json", all),
             Err(Reason::ErrorBody(404))
         );
         assert_eq!(chosen(&trim, "200", "application/json", all), Ok(2));
+    }
+
+    #[test]
+    fn what_was_done_and_where_to_go_is_told_without_a_body() {
+        let judged = |status: &str, kind: &str, reads, views| {
+            let lines = [(":status", status), ("content-type", kind)];
+            let mut head = ResponseHead::new(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+            match trim().judge(&mut head, true, false, reads, views) {
+                Fate::Withhold(reason) => Ok(reason),
+                Fate::Refuse(reason) => Err(reason),
+                Fate::Pass | Fate::Trim(_) => panic!("nothing of it may pass"),
+            }
+        };
+        assert_eq!(judged("201", "application/json", false, Views(0)), Ok(Reason::NoView));
+        assert_eq!(judged("200", "application/json", true, Views(0)), Err(Reason::NoView));
+        let html = Reason::Uninspectable("content_type");
+        assert_eq!(judged("302", "text/html", true, Views(1)), Ok(html.clone()));
+        assert_eq!(judged("302", "application/json", true, Views(0)), Ok(Reason::NoView));
+        assert_eq!(judged("200", "text/html", true, Views(1)), Err(html.clone()));
+        // A compressed or garbled answer to a POST is no answer.
+        assert_eq!(judged("201", "text/html", false, Views(1)), Err(html));
     }
 
     #[test]
@@ -588,10 +643,10 @@ mod tests {
             let lines = lines
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
-            match trim().judge(&mut ResponseHead::new(lines), false, true, views) {
+            match trim().judge(&mut ResponseHead::new(lines), false, true, true, views) {
                 Fate::Pass => None,
                 Fate::Refuse(reason) => Some(reason),
-                Fate::Trim(_) => panic!("no body comes"),
+                Fate::Withhold(_) | Fate::Trim(_) => panic!("no body comes"),
             }
         };
         let json = ("content-type", "application/json");
@@ -621,18 +676,20 @@ mod tests {
             ],
             ..ResponseTrim::default()
         };
-        assert!(trim.refuses_write_back(Views(2)));
-        assert!(!trim.refuses_write_back(Views(1)) && !trim.refuses_write_back(Views(0)));
+        assert!(trim.refuses_write_back(Views(2), false));
+        assert!(!trim.refuses_write_back(Views(1), false) && !trim.refuses_write_back(Views(0), false));
         // The first is what is seen, for all types or for some.
-        assert!(!trim.refuses_write_back(Views(3)));
+        assert!(!trim.refuses_write_back(Views(3), false));
         trim.views[0].types.push(MediaRange::parse("text/*").unwrap());
-        assert!(trim.refuses_write_back(Views(3)));
+        assert!(trim.refuses_write_back(Views(3), false));
         // What errors look like does not matter.
         trim.views[1].statuses.push(StatusRange::parse("4xx").unwrap());
-        assert!(!trim.refuses_write_back(Views(3)));
+        assert!(!trim.refuses_write_back(Views(3), false));
         trim.views[1].statuses.push(StatusRange::parse("2xx").unwrap());
-        trim.writes_back = true;
-        assert!(!trim.refuses_write_back(Views(3)) && trim.conceals(Views(3)));
+        trim.write_back = WriteBack::Create;
+        assert!(trim.refuses_write_back(Views(3), false) && !trim.refuses_write_back(Views(3), true));
+        trim.write_back = WriteBack::Allow;
+        assert!(!trim.refuses_write_back(Views(3), false) && trim.conceals(Views(3)));
         trim.observe = true;
         assert!(!trim.conceals(Views(3)));
     }

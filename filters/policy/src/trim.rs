@@ -127,11 +127,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 128 levels, 64 KiB, 4 KiB, 32 KiB.
+    /// 128 levels, 16 KiB, 4 KiB, 32 KiB.
     fn default() -> Limits {
         Limits {
             max_depth: 128,
-            max_value: 64 << 10,
+            max_value: 16 << 10,
             max_name: 4 << 10,
             max_hold: 32 << 10,
         }

@@ -12,7 +12,7 @@ mod bodies;
 /// By its name, what a target does with its bytes.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 11] = [
+const TARGETS: [Target; 12] = [
     ("token", bodies::token),
     ("jwks", bodies::jwks),
     ("scopes", bodies::scopes),
@@ -24,6 +24,7 @@ const TARGETS: [Target; 11] = [
     ("detect", bodies::detect),
     ("decode", bodies::decode),
     ("records", bodies::records),
+    ("trim", bodies::trim),
 ];
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {

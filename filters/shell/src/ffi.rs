@@ -283,8 +283,8 @@ pub(crate) fn reset_response() -> Result<(), Refused> {
     done(unsafe { proxy_close_stream(RESPONSE) })
 }
 
-/// The most counters that a VM defines: fields are counted by their names, of which there may be many.
-const MAX_COUNTERS: usize = 4096;
+/// The most counters of fields that a VM defines: they are counted by their names, of which there may be many.
+const MAX_FIELDS: usize = 2048;
 
 thread_local! {
     /// The VM's counters. Envoy keeps an entry for every definition, of one name too: to define at each count would leak.
@@ -298,7 +298,8 @@ pub(crate) fn count(name: &str, more: u64) {
         if let Some(id) = counters.get(name) {
             return Some(*id);
         }
-        if counters.len() >= MAX_COUNTERS {
+        let is_field = |name: &str| name.starts_with("scrim_field.");
+        if is_field(name) && counters.keys().filter(|have| is_field(have)).count() >= MAX_FIELDS {
             return None;
         }
         let mut id = 0;

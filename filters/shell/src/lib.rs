@@ -435,11 +435,11 @@ impl<const FILTERS: u8> Live<FILTERS> {
         if !self.stream.wants_body() {
             return Action::Continue;
         }
+        let drops = self.stream.drops_trailers();
         // The end came with the trailers: what is held is here still, and nothing is where nothing was held.
         let held = ffi::buffer(Buffer::ResponseBody, usize::MAX).unwrap_or_default();
         let action = self.judge_body(&held, true);
-        // Nothing inspects trailers, so a trimmed response has none.
-        if matches!(action, Action::Continue) && ffi::clear_response_trailers().is_err() {
+        if drops && matches!(action, Action::Continue) && ffi::clear_response_trailers().is_err() {
             return reset();
         }
         action

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod explain;
 mod inspect;
+mod inventory;
 mod lint;
 mod render;
 mod schema;
@@ -49,6 +50,8 @@ enum Command {
     Check(check::Check),
     /// Show which route and policy win for a request, why, and what each filter would do
     Explain(explain::Explain),
+    /// List the fields of recorded responses, as the draft of a policy
+    Inventory(inventory::Inventory),
     /// Name what in an Envoy configuration would still leak PHI from URLs
     Lint(lint::Lint),
     /// Run declarative case files
@@ -124,6 +127,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Demo => demo::run(),
         Command::Check(check) => check.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Inventory(inventory) => inventory.run(),
         Command::Lint(lint) => lint.run(),
         Command::Test(test) => test.run(),
         Command::Serve(serve) => serve.run(),

@@ -1,5 +1,7 @@
 //! A FHIR bundle of synthetic patients, encounters and observations, always the same; made piece by piece, so that a long one needs no memory.
 
+#![allow(dead_code, reason = "each example uses some of it")]
+
 use std::fmt::Write as _;
 
 const FAMILIES: [&str; 7] = [

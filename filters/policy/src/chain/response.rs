@@ -92,9 +92,26 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             validators::salt(head, !bodiless, &|| {
                 (!views.is_empty()).then(|| Salt::of(&compiled, &policy.name, views))
             });
-            match trim.judge(head, !bodiless, self.head_request, views) {
-                Fate::Pass => self.audit.allow(FilterKind::ResponseTrim),
-                Fate::Refuse(reason) => return Verdict::Deny(self.deny(reason)),
+            match trim.judge(head, !bodiless, self.head_request, self.reads, views) {
+                Fate::Pass => {
+                    self.audit.allow(FilterKind::ResponseTrim);
+                    // Were one to come all the same, it would be nobody's.
+                    if !end_of_stream {
+                        self.body = BodyState::Refused;
+                    }
+                }
+                Fate::Withhold(reason) => {
+                    self.audit.deny(&reason);
+                    self.counters.push(Counter::Denied(reason.code()));
+                    head.remove("content-type");
+                    self.body = BodyState::Refused;
+                }
+                Fate::Refuse(reason) => {
+                    let kept = kept_of(&reason, head);
+                    let mut denial = self.deny(reason);
+                    denial.answer.headers.extend(kept);
+                    return Verdict::Deny(denial);
+                }
                 Fate::Trim(plan) => {
                     self.audit.view = Some(plan.view);
                     let tokens = compiled.pseudonyms.clone().map(|key| {
@@ -149,6 +166,14 @@ impl<const FILTERS: u8> Stream<FILTERS> {
     /// Whether pieces of the response's body matter to this stream; where not, the shell need not read them.
     pub fn wants_body(&self) -> bool {
         !matches!(self.body, BodyState::Untouched)
+    }
+
+    /// Whether its trailers go: nothing inspects them.
+    pub fn drops_trailers(&self) -> bool {
+        matches!(
+            self.body,
+            BodyState::Trimming { .. } | BodyState::Refused | BodyState::Proving { pipe: Some(_), .. }
+        )
     }
 
     /// Whether a body of this many bytes so far should be waited for instead of being read now.
@@ -262,6 +287,26 @@ impl<const FILTERS: u8> Stream<FILTERS> {
             }
         }
     }
+}
+
+/// What of an error's head says when and how to try again; its body is replaced.
+fn kept_of(reason: &Reason, head: &ResponseHead) -> Vec<(&'static str, String)> {
+    if !matches!(reason, Reason::ErrorBody(_)) {
+        return Vec::new();
+    }
+    let text = |name: &str| {
+        let value = head.first(name)?;
+        let plain = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        plain.then(|| String::from_utf8_lossy(value).into_owned())
+    };
+    // A number of seconds or a date (RFC 9110 10.2.3): nothing longer.
+    let after = text("retry-after").filter(|value| value.len() <= 29);
+    let challenge = text("www-authenticate").filter(|_| head.status() == 401);
+    after
+        .map(|value| ("retry-after", value))
+        .into_iter()
+        .chain(challenge.map(|value| ("www-authenticate", value)))
+        .collect()
 }
 
 /// A media type as part of a metric's name: what is no JSON that is known is `other`, so that an upstream can't make names.

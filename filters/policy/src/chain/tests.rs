@@ -303,179 +303,140 @@ fn heads_without_a_body_are_not_refused_for_it() {
     }
 }
 
+/// What a file's policies have in common in the tests of what is written back.
+fn guarded(trim: Json, routes: Json) -> Rc<Compiled> {
+    let policies = json!({
+        "read": {"response_trim": trim}, "write": {"cache_control": {"class": "phi"}},
+        "whole": {"response_trim": {"views": [{"deny": []}]}},
+    });
+    compiled(json!({
+        "version": "1", "policies": policies, "routes": routes, "host": {"allow_on_headers_stop_iteration": true},
+    }))
+}
+
+/// Why it is refused, by the suite and by modules one after another alike.
+fn refused(
+    compiled: &Rc<Compiled>,
+    method: &str,
+    target: &str,
+    lines: &[(&str, &str)],
+    body: Option<&str>,
+) -> Option<Reason> {
+    let sent = || {
+        let mut sent = head(target, lines);
+        sent.set(":method", method);
+        sent
+    };
+    let facts = |handover: Option<String>| RequestFacts {
+        body: body.map(|body| body.as_bytes().to_vec()),
+        handover: handover.map(String::into_bytes),
+        ..RequestFacts::default()
+    };
+    let suite = denied(&open::<ALL>(compiled, sent(), &facts(None)).opening);
+    let first = open::<CACHE_CONTROL>(compiled, sent(), &facts(None));
+    if let Some(handover) = first.opening.handover {
+        let last = open::<RESPONSE_TRIM>(compiled, first.head, &facts(Some(handover)));
+        assert_eq!(suite, denied(&last.opening), "{method} {target}");
+    }
+    suite
+}
+
 /// A PUT by who reads with fields left out would delete these; what the file's route for GET shows counts, for the suite and module by module.
 #[test]
 fn what_is_read_trimmed_is_not_replaced() {
     let document = |more: Json| {
         let mut trim = json!({"views": [{"deny": ["$.a"]}]});
         trim.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        compiled(json!({
-            "version": "1",
-            "policies": {"read": {"response_trim": trim}, "write": {"cache_control": {"class": "phi"}}, "whole": {"response_trim": {"views": [{}]}}},
-            "routes": [
-                {"match": {"path_prefix": "/whole"}, "policy": "whole"},
-                {"match": {"methods": ["PUT", "PATCH", "POST", "DELETE"]}, "policy": "write"},
-                {"match": {}, "policy": "read"},
-            ],
-        }))
+        let routes = json!([
+            {"match": {"path_prefix": "/whole"}, "policy": "whole"},
+            {"match": {"methods": ["PUT", "PATCH", "POST", "DELETE"]}, "policy": "write"},
+            {"match": {"path_prefix": "/upload"}, "policy": "write"},
+            {"match": {"path": "/fhir/{type}/{id}"}, "policy": "read"},
+        ]);
+        guarded(trim, routes)
     };
-    let refused = |compiled: &Rc<Compiled>, method: &str, target: &str, lines: &[(&str, &str)]| {
-        let sent = || {
-            let mut sent = head(target, lines);
-            sent.set(":method", method);
-            sent
-        };
-        let suite = denied(&open::<ALL>(compiled, sent(), &RequestFacts::default()).opening);
-        let first = open::<CACHE_CONTROL>(compiled, sent(), &RequestFacts::default());
-        let facts = RequestFacts {
-            handover: first.opening.handover.map(String::into_bytes),
-            ..RequestFacts::default()
-        };
-        let last = denied(&open::<RESPONSE_TRIM>(compiled, first.head, &facts).opening);
-        assert_eq!(suite, last, "{method} {target}");
-        suite == Some(Reason::WriteBack)
+    let own = document(json!({}));
+    let put = |compiled: &Rc<Compiled>, target: &str, lines: &[(&str, &str)]| {
+        refused(compiled, "PUT", target, lines, None) == Some(Reason::WriteBack)
     };
-    let compiled = document(json!({}));
-    assert!(refused(&compiled, "PUT", "/Patient/1", &[]));
-    assert!(refused(&compiled, "PUT", "/Patient/1", &[("if-none-match", "W/\"1\"")]));
-    assert!(refused(&compiled, "PUT", "/Patient/1", &[("if-match", "W/\"1\"")]));
-    assert!(!refused(&compiled, "PUT", "/Patient/1", &[("if-none-match", "*")]));
-    assert!(!refused(&compiled, "PUT", "/whole/1", &[]));
-    for method in ["PATCH", "POST", "DELETE"] {
-        assert!(!refused(&compiled, method, "/Patient/1", &[]), "{method}");
+    assert!(put(&own, "/fhir/Patient/1", &[]));
+    assert!(put(&own, "/fhir/Patient/1/", &[]));
+    for (name, value) in [
+        ("if-none-match", "W/\"1\""),
+        ("if-none-match", "*"),
+        ("if-match", "W/\"1\""),
+    ] {
+        assert!(put(&own, "/fhir/Patient/1", &[(name, value)]), "{name}: {value}");
     }
-    assert!(!refused(
-        &document(json!({"write_back": "allow"})),
-        "PUT",
-        "/Patient/1",
-        &[]
-    ));
-    assert!(!refused(
-        &document(json!({"mode": "observe"})),
-        "PUT",
-        "/Patient/1",
-        &[]
-    ));
-}
-
-#[test]
-fn without_a_clock_no_token_is_valid() {
-    let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]});
-    let compiled = compiled(json!({
-        "version": "1",
-        "issuers": {"e": {"issuer": "i", "audiences": ["a"], "algorithms": ["EdDSA"], "jwks": {"inline": jwks}}},
-        "policies": {"p": {"oauth_scope": {"issuers": ["e"], "require": "s"}}},
-        "routes": [{"match": {}, "policy": "p"}],
-    }));
-    let facts = RequestFacts {
-        now: Timestamp::UNKNOWN,
-        ..RequestFacts::default()
-    };
+    // FHIR's conditional update, and a resource that nobody may GET at this URL.
+    assert!(put(&own, "/fhir/Patient?identifier=7", &[]));
+    assert!(put(&own, "/other/Patient/1", &[]));
+    for passes in ["/whole/1", "/upload/1", "/else/1"] {
+        assert!(!put(&own, passes, &[]), "{passes}");
+    }
+    for method in ["PATCH", "POST", "DELETE"] {
+        assert_eq!(refused(&own, method, "/fhir/Patient/1", &[], None), None, "{method}");
+    }
     assert_eq!(
-        reason(&compiled, "/a", &[("authorization", "Bearer a.b.c")], &facts),
-        Some(Reason::InvalidToken("no_clock"))
+        refused(&own, "put", "/fhir/Patient/1", &[], None),
+        Some(Reason::AmbiguousUrl("method_case"))
     );
-    let facts = RequestFacts::default();
-    assert_eq!(reason(&compiled, "/a", &[], &facts), Some(Reason::NoToken));
-    assert_eq!(
-        reason(&compiled, "/a?access_token=x", &[], &facts),
-        Some(Reason::TwoTokens)
-    );
-    assert_eq!(
-        reason(&compiled, "/a", &[("authorization", "Bearer a.b.c,Bearer d")], &facts),
-        Some(Reason::TwoTokens)
-    );
-}
-
-#[test]
-fn modules_refuse_the_same_rewrites_as_the_suite() {
-    let compiled = compiled(json!({
-        "version": "1",
-        "policies": {"p": {"phi_url": {"detect": ["ssn"], "on_detect": "strip"}}, "q": {}},
-        "routes": [{"match": {"path": "/x"}, "policy": "q"}, {"match": {}, "policy": "p"}],
-    }));
-    let target = "/x/512-34-5678";
-    let behind = |facts: RequestFacts| {
-        let handover = open::<CACHE_CONTROL>(&compiled, head(target, &[]), &facts)
-            .opening
-            .handover;
-        let facts = RequestFacts {
-            handover: handover.map(String::into_bytes),
-            ..RequestFacts::default()
-        };
-        denied(&open::<PHI_URL>(&compiled, head(target, &[]), &facts).opening)
-    };
-    assert_eq!(
-        behind(RequestFacts::default()),
-        Some(Reason::AmbiguousUrl("rewritten_route"))
-    );
-    // The proxy's metadata chose, so the file's routes have no say.
-    let by_metadata = RequestFacts {
-        route_metadata: Some(b"p".to_vec()),
-        ..RequestFacts::default()
-    };
-    assert_eq!(behind(by_metadata), None);
-}
-
-#[test]
-fn a_target_with_a_host_of_its_own_must_name_the_same_one() {
-    let compiled = policy(json!({}));
-    let facts = RequestFacts::default();
-    assert_eq!(reason(&compiled, "http://H/a", &[], &facts), None);
-    assert_eq!(
-        reason(&compiled, "http://other/a", &[], &facts),
-        Some(Reason::AmbiguousUrl("authority"))
-    );
-    assert_eq!(
-        reason(&compiled, "*", &[], &facts),
-        Some(Reason::AmbiguousUrl("not_a_target"))
-    );
+    let create = document(json!({"write_back": "create"}));
+    assert!(put(&create, "/fhir/Patient/1", &[]) && !put(&create, "/fhir/Patient/1", &[("if-none-match", "*")]));
+    for lax in [json!({"write_back": "allow"}), json!({"mode": "observe"})] {
+        assert!(!put(&document(lax), "/fhir/Patient/1", &[]));
+    }
 }
 
 #[test]
 fn a_batch_replaces_nothing_either() {
     let of = |more: Json| {
-        let mut trim = json!({"views": [{"deny": ["$.photo"], "fhir": {"types": {"Patient": {"deny": ["photo"]}}}}]});
+        let mut trim = json!({"views": [{"fhir": {"types": {"Patient": {"deny": ["photo"]}}}}]});
         trim.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        compiled(json!({
-            "version": "1",
-            "policies": {"p": {"response_trim": trim}, "whole": {"cache_control": {"class": "phi"}}},
-            "routes": [
-                {"match": {"path_prefix": "/fhir/Binary"}, "policy": "whole"},
-                {"match": {}, "policy": "p"},
-            ],
-            "host": {"allow_on_headers_stop_iteration": true},
-        }))
+        let routes = json!([
+            {"match": {"path_prefix": "/fhir/Binary"}, "policy": "whole"},
+            {"match": {"path": "/fhir", "methods": ["POST"]}, "policy": "write"},
+            {"match": {}, "policy": "read"},
+        ]);
+        guarded(trim, routes)
     };
-    let judged = |compiled: &Rc<Compiled>, entries: &str| {
-        let mut sent = head("/fhir", &[("content-type", "application/fhir+json")]);
-        sent.set(":method", "POST");
-        let facts = RequestFacts {
-            body: Some(format!(r#"{{"resourceType":"Bundle","type":"batch","entry":[{entries}]}}"#).into_bytes()),
-            ..RequestFacts::default()
-        };
-        denied(&open::<ALL>(compiled, sent, &facts).opening)
+    const FHIR: [(&str, &str); 1] = [("content-type", "application/fhir+json")];
+    let batch = |entries: &str| format!(r#"{{"resourceType":"Bundle","type":"batch","entry":[{entries}]}}"#);
+    let judged = |compiled: &Rc<Compiled>, target: &str, entries: &str| {
+        refused(compiled, "POST", target, &FHIR, Some(&batch(entries)))
     };
     let put =
         |url: &str, more: &str| format!(r#"{{"resource":{{}},"request":{{"method":"PUT","url":"{url}"{more}}}}}"#);
-    let guarded = of(json!({}));
-    for url in [
-        "Patient/1",
-        "/fhir/Patient/1",
-        "https://h/fhir/Patient/1",
-        "Observation/1",
-        "Binary/../Patient/1",
-    ] {
-        assert_eq!(judged(&guarded, &put(url, "")), Some(Reason::WriteBack), "{url}");
+    let own = of(json!({}));
+    for target in ["/fhir", "/fhir/", "/fhir?x=1", "/fhir?_format=json", "/other"] {
+        for url in [
+            "Patient/1",
+            "/fhir/Patient/1",
+            "https://h/fhir/Patient/1",
+            "Observation/1",
+            "Patient?identifier=7",
+        ] {
+            assert_eq!(
+                judged(&own, target, &put(url, "")),
+                Some(Reason::WriteBack),
+                "{target} {url}"
+            );
+        }
     }
     let post = r#"{"resource":{},"request":{"method":"POST","url":"Patient"}}"#;
     assert_eq!(
-        judged(&guarded, &[post, &put("Patient/1", "")].join(",")),
+        judged(&own, "/fhir", &[post, &put("Patient/1", "")].join(",")),
         Some(Reason::WriteBack)
     );
-    assert_eq!(judged(&guarded, post), None);
-    assert_eq!(judged(&guarded, &put("Patient/1", r#","ifNoneMatch":"*""#)), None);
-    assert_eq!(judged(&guarded, &put("Binary/1", "")), None);
+    assert_eq!(judged(&own, "/fhir", post), None);
+    assert_eq!(judged(&own, "/fhir", &put("Binary/1", "")), None);
+    let creates = put("Patient/1", r#","ifNoneMatch":"*""#);
+    assert_eq!(judged(&own, "/fhir", &creates), Some(Reason::WriteBack));
+    assert_eq!(judged(&of(json!({"write_back": "create"})), "/fhir", &creates), None);
+    assert_eq!(
+        judged(&of(json!({"write_back": "allow"})), "/fhir", &put("Patient/1", "")),
+        None
+    );
     for unclear in [
         "7",
         r#"{"request":{"url":"Patient/1"}}"#,
@@ -483,16 +444,30 @@ fn a_batch_replaces_nothing_either() {
         r#"{"request":{"method":"PUT","method":"GET"}}"#,
     ] {
         assert!(
-            matches!(judged(&guarded, unclear), Some(Reason::UnclearRequest(_))),
+            matches!(judged(&own, "/fhir", unclear), Some(Reason::UnclearRequest(_))),
             "{unclear}"
         );
     }
-    assert_eq!(judged(&of(json!({"write_back": "allow"})), &put("Patient/1", "")), None);
-    // Without its body it waits; a search or an operation does not.
-    for (target, waits) in [("/fhir", true), ("/fhir/Patient", false), ("/fhir/$match", false)] {
-        let mut sent = head(target, &[("content-type", "application/fhir+json")]);
+    // What can't be read is not taken for harmless.
+    let xml = [("content-type", "application/fhir+xml")];
+    let sent = refused(&own, "POST", "/fhir", &xml, Some("<Bundle/>"));
+    assert!(matches!(sent, Some(Reason::UnclearRequest(_))));
+    let coded = [FHIR[0], ("content-encoding", "gzip")];
+    assert_eq!(
+        refused(&own, "POST", "/fhir", &coded, None),
+        Some(Reason::UnclearRequest("content_encoding"))
+    );
+    // Without its body it waits; a search, an operation, and what is no FHIR does not.
+    for (target, kind, waits) in [
+        ("/fhir", FHIR[0].1, true),
+        ("/fhir/Patient", FHIR[0].1, false),
+        ("/fhir/$match", FHIR[0].1, false),
+        ("/orders", "application/json", true),
+        ("/fhir", "text/plain", false),
+    ] {
+        let mut sent = head(target, &[("content-type", kind)]);
         sent.set(":method", "POST");
-        let opening = open::<ALL>(&guarded, sent, &RequestFacts::default()).opening;
-        assert_eq!(matches!(opening.verdict, Verdict::AwaitBody), waits, "{target}");
+        let opening = open::<ALL>(&own, sent, &RequestFacts::default()).opening;
+        assert_eq!(matches!(opening.verdict, Verdict::AwaitBody), waits, "{target} {kind}");
     }
 }

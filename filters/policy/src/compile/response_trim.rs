@@ -60,7 +60,7 @@ impl Section<'_> {
                 views: compiled,
                 observe: mode == policy_file::TrimMode::Observe,
                 replace_errors: section.errors == Some(policy_file::ErrorBodies::Replace),
-                writes_back: section.write_back == Some(policy_file::WriteBack::Allow),
+                write_back: section.write_back.unwrap_or(policy_file::WriteBack::Refuse),
                 caps,
                 events: section.event_stream == Some(policy_file::EventStream::Trim),
                 fhir: views.iter().any(|view| view.value.fhir.is_some()),
@@ -297,8 +297,8 @@ fn transform_of(transform: policy_file::Transform) -> Transform {
         policy_file::Transform::Year => Transform::Year,
         policy_file::Transform::BirthYear => Transform::BirthYear,
         policy_file::Transform::YearMonth => Transform::YearMonth,
-        policy_file::Transform::Zip3 => Transform::Mask,  // Zip3
-        policy_file::Transform::Round => Transform::Mask, // Round
+        policy_file::Transform::Zip3 => Transform::Zip3,
+        policy_file::Transform::Round => Transform::Round,
         policy_file::Transform::Last4 => Transform::Last4,
         policy_file::Transform::Mask => Transform::Mask,
         policy_file::Transform::Tokenize => Transform::Tokenize,

@@ -53,11 +53,11 @@ pub(super) fn read(body: &[u8]) -> Result<Request, Unclear> {
     })
 }
 
-/// The URLs that a batch or a transaction puts a resource to, where one may be already; none for another resource than a Bundle.
+/// The URLs that a batch or a transaction puts a resource to, each with whether it is only to be made; none for another resource than a Bundle.
 ///
 /// # Errors
 /// [`Unclear`]: an upstream might read it otherwise.
-pub(crate) fn replaced(body: &[u8]) -> Result<Vec<String>, Unclear> {
+pub(crate) fn replaced(body: &[u8]) -> Result<Vec<(String, bool)>, Unclear> {
     let bundle = parse(body)?;
     refuse_twins(&bundle)?;
     if text(&bundle, "resourceType") != Some("Bundle") {
@@ -79,10 +79,11 @@ pub(crate) fn replaced(body: &[u8]) -> Result<Vec<String>, Unclear> {
             Some(_) => return Err(Unclear("bundle_entry")),
         };
         let method = text(request, "method").ok_or(Unclear("method"))?;
-        if Method::parse(method.as_bytes())? != Method::Put || text(request, "ifNoneMatch") == Some("*") {
+        if Method::parse(method.as_bytes())? != Method::Put {
             continue;
         }
-        urls.push(text(request, "url").ok_or(Unclear("entry_url"))?.to_owned());
+        let creates = text(request, "ifNoneMatch") == Some("*");
+        urls.push((text(request, "url").ok_or(Unclear("entry_url"))?.to_owned(), creates));
     }
     Ok(urls)
 }

@@ -52,7 +52,12 @@ impl MediaType {
         }
         let utf8 = parts.all(|parameter| {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            name.trim_ascii() != "charset" || matches!(value.trim_ascii().trim_matches('"'), "utf-8" | "us-ascii")
+            name.trim_ascii() != "charset"
+                || matches!(
+                    value.trim_ascii().trim_matches('"'),
+                    // The third is no name of a charset, and often written.
+                    "utf-8" | "us-ascii" | "utf8"
+                )
         });
         let suffix = subtype.rsplit_once('+').map(|(_, suffix)| suffix);
         let of = match (kind, subtype, suffix) {

@@ -88,11 +88,14 @@ pub(super) struct Paths {
     free: Vec<Node>,
     /// The places that have moved.
     moving: Vec<Node>,
+    /// How many paths there may be.
+    most: usize,
 }
 
 impl Default for Paths {
     fn default() -> Paths {
         Paths {
+            most: MAX_PATHS,
             places: (0..FIXED).map(|_| Place::default()).collect(),
             free: Vec::new(),
             moving: Vec::new(),
@@ -101,6 +104,14 @@ impl Default for Paths {
 }
 
 impl Paths {
+    pub(super) fn of(most: usize) -> Paths {
+        Paths {
+            // A place is a number of 16 bits.
+            most: most.min(60_000),
+            ..Paths::default()
+        }
+    }
+
     fn get(&self, node: Node) -> Option<&Place> {
         self.places.get(usize::from(node.0))
     }
@@ -179,7 +190,7 @@ impl Paths {
                 self.edit(child, |free| *free = place);
                 child
             }
-            None if self.places.len() >= MAX_PATHS.saturating_add(FIXED) => return Node::REST,
+            None if self.places.len() >= self.most.saturating_add(FIXED) => return Node::REST,
             None => {
                 let child = Node(self.places.len() as u16);
                 self.places.push(place);

@@ -228,6 +228,20 @@ fn paths_without_room_count_together() {
 }
 
 #[test]
+fn a_tool_may_have_more_room() {
+    let body: Vec<String> = (0..60)
+        .map(|at| format!("\"{0}{0}\":{{\"b\":1,\"c\":1,\"d\":1,\"e\":1}}", char::from(b'A' + at)))
+        .collect();
+    let body = format!("{{{}}}", body.join(",").replace(['[', ']', '\\', '^', '`'], "zz"));
+    let count = |mut inventory: Inventory| {
+        inventory.push(body.as_bytes(), true).unwrap();
+        inventory.paths().count()
+    };
+    assert!(count(Inventory::new()) <= MAX_PATHS + 2);
+    assert!(count(Inventory::with_room(1000)) > 270);
+}
+
+#[test]
 fn what_is_no_json_is_told() {
     for (body, fault) in [
         ("", Fault::Truncated),

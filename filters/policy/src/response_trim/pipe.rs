@@ -8,6 +8,9 @@ use crate::decode::{Caps, DecodeError, Decoder};
 use crate::framing::Splitter;
 use crate::trim::{Counts, Limits, Program, Pseudonymise, PseudonymsMissing, Rewrite, Trimmer};
 
+/// The most bytes that one piece of a body may become: all of them are in memory at once.
+const MAX_AT_ONCE: usize = if cfg!(test) { 1 << 20 } else { 32 << 20 };
+
 /// What is to be done to a body.
 pub struct Plan {
     /// The view's place in the policy.
@@ -101,7 +104,14 @@ impl Pipe {
         let Some((decoder, _)) = &mut self.decoder else {
             return content.push(rewrite, piece, end, out);
         };
-        let pushed = decoder.push(piece, end, &mut |piece| content.push(rewrite, piece, false, out));
+        let pushed = decoder.push(piece, end, &mut |piece| {
+            content.push(rewrite, piece, false, out)?;
+            if out.len() > MAX_AT_ONCE {
+                Err("decode_at_once")
+            } else {
+                Ok(())
+            }
+        });
         match pushed {
             Ok(()) if end => content.push(rewrite, b"", true, out),
             Ok(()) => Ok(()),
@@ -227,6 +237,29 @@ mod tests {
         assert!(piped(&[JSON, DEFLATE], Caps::default(), body).is_err());
         assert!(piped(&[JSON], Caps::default(), &deflated(body)).is_err());
         assert!(piped(&[JSON, DEFLATE], Caps::default(), &deflated(body)[..10]).is_err());
+        let large = deflated(format!("[{}1]", "1,".repeat(1 << 20)).as_bytes());
+        let plan = Plan {
+            view: 0,
+            program: Arc::new(Program::new(Vec::new(), None, Vec::new()).unwrap()),
+            shape: inspectable(
+                &ResponseHead::new(
+                    [(":status", "200"), DEFLATE].map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())),
+                ),
+                true,
+            )
+            .unwrap(),
+            caps: Caps {
+                max_ratio: 2000,
+                ..Caps::default()
+            },
+        };
+        let run = |size| {
+            let mut pipe = Pipe::new(&plan, None, None, &Slots::default()).unwrap();
+            large
+                .chunks(size)
+                .try_for_each(|piece| pipe.push(None, piece, false, &mut Vec::new()))
+        };
+        assert_eq!((run(large.len()), run(256)), (Err("decode_at_once"), Ok(())));
         let caps = Caps {
             max_size: 6,
             ..Caps::default()

@@ -231,7 +231,10 @@ impl Compiler {
         }
         if let Some(node) = self.nodes.get_mut(id as usize) {
             (node.names, node.other, node.under) = (Names::new(members), other, under);
-            (node.elements, node.cycle) = (elements, cycle);
+            if elements.len() > 1 {
+                elements.insert(0, (u64::from(cycle), DROPPED));
+            }
+            node.elements = elements.into();
         }
         Ok(())
     }
@@ -257,33 +260,36 @@ impl Compiler {
             (Fhir::Inside(inside), Some(layer)) => {
                 let mut list = Vec::new();
                 own(&inside.positions, &mut list);
-                let mut special = inside.zone.names().to_vec();
-                special.push("resourceType");
+                // Those whose underscored sibling is like no other, and those for which it is like any other.
+                let (mut twice, mut once) = (Vec::new(), inside.zone.names().to_vec());
+                once.push("resourceType");
                 if inside.label {
-                    special.push("meta");
+                    once.push("meta");
                 }
                 if inside.zone == Zone::Meta {
-                    special.push("security");
+                    once.push("security");
                 }
                 if layer.rules.narrative {
-                    special.extend(["text", "div"]);
+                    twice.extend(["text", "div"]);
                 }
                 if layer.rules.reference_display {
-                    special.extend(["display", "system", "code"]);
+                    twice.push("display");
+                    once.extend(["system", "code"]);
                 }
                 if layer.rules.attachments {
-                    special.extend(["data", "url", "title", "hash"]);
-                    special.extend(ATTACHMENTS);
-                    special.extend(SAMPLED_DATA);
+                    twice.extend(["data", "url", "title", "hash"]);
+                    once.extend(ATTACHMENTS);
+                    once.extend(SAMPLED_DATA);
                 }
                 if layer.rules.extensions {
-                    special.push("extension");
+                    once.push("extension");
                 }
-                list.extend(special.into_iter().map(str::to_owned));
+                list.extend(twice.into_iter().map(str::to_owned));
                 for name in list {
                     names.insert(format!("_{name}"));
                     names.insert(name);
                 }
+                names.extend(once.into_iter().map(str::to_owned));
             }
             _ => {}
         }
@@ -575,7 +581,7 @@ impl Compiler {
         if let Some(id) = self.known_asks.get(&ask) {
             return Ok(*id);
         }
-        let number = u32::try_from(self.asks.len()).map_err(|_| ProgramError(Excess::States))?;
+        let number = u16::try_from(self.asks.len()).map_err(|_| ProgramError(Excess::States))?;
         let id = self.leaf(Action::Ask(number), Action::Ask(number))?;
         self.asks.push(ask.clone());
         self.known_asks.insert(ask, id);

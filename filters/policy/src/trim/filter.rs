@@ -7,6 +7,8 @@
 
 use std::cmp::Ordering;
 
+use memchr::memchr2;
+
 use super::selector::{Cursor, SelectorError, SelectorFault};
 use super::transform::unescape;
 
@@ -19,6 +21,10 @@ pub(super) struct Filter {
     condition: Condition,
     /// The ways that the condition reads, each once.
     queries: Vec<Vec<Hop>>,
+    /// Whether it holds for all objects, arrays and scalars, where that much is known.
+    object: Option<bool>,
+    array: Option<bool>,
+    scalar: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,35 +92,50 @@ impl Filter {
     }
 
     /// Whether the filter holds for every value that starts with `first`, if that much tells: no query leads into a value of that kind.
+    #[inline]
     pub(super) fn holds_at_once(&self, first: u8) -> Option<bool> {
-        let reads = |query: &Vec<Hop>| match (query.first(), first) {
-            (Some(Hop::Name(_)), b'{') | (Some(Hop::Index(_)), b'[') => true,
-            (None, b'{' | b'[') | (Some(_), _) => false,
-            (None, _) => true,
-        };
-        if self.queries.iter().any(reads) {
-            return None;
+        match first {
+            b'{' => self.object,
+            b'[' => self.array,
+            _ => self.scalar,
         }
-        let found: Vec<Value<'_>> = self
-            .queries
-            .iter()
-            .map(|query| {
-                if query.is_empty() {
-                    Value::Container
-                } else {
-                    Value::Nothing
-                }
-            })
-            .collect();
-        Some(self.condition.holds(&found))
     }
 
     /// Parses what follows the `?`.
     pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Filter, SelectorError> {
         let mut queries = Vec::new();
         let condition = any(cursor, &mut queries, 0)?;
-        Ok(Filter { condition, queries })
+        Ok(Filter {
+            object: at_once(&condition, &queries, b'{'),
+            array: at_once(&condition, &queries, b'['),
+            scalar: at_once(&condition, &queries, b'"'),
+            condition,
+            queries,
+        })
     }
+}
+
+/// What [`Filter::holds_at_once`] says of values that start with `first`.
+fn at_once(condition: &Condition, queries: &[Vec<Hop>], first: u8) -> Option<bool> {
+    let reads = |query: &Vec<Hop>| match (query.first(), first) {
+        (Some(Hop::Name(_)), b'{') | (Some(Hop::Index(_)), b'[') => true,
+        (None, b'{' | b'[') | (Some(_), _) => false,
+        (None, _) => true,
+    };
+    if queries.iter().any(reads) {
+        return None;
+    }
+    let found: Vec<Value<'_>> = queries
+        .iter()
+        .map(|query| {
+            if query.is_empty() {
+                Value::Container
+            } else {
+                Value::Nothing
+            }
+        })
+        .collect();
+    Some(condition.holds(&found))
 }
 
 impl Condition {
@@ -329,46 +350,38 @@ impl<'v> Rest<'v> {
         let separates = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b',' | b':');
         let start = self.0.iter().position(|byte| !separates(byte))?;
         let all = self.0.get(start..)?;
-        let (mut depth, mut inside, mut escaped) = (0usize, false, false);
-        let mut end = all.len();
-        for (at, byte) in all.iter().enumerate() {
-            let after = at.saturating_add(1);
-            if inside {
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' => escaped = true,
-                    b'"' => {
-                        inside = false;
-                        if depth == 0 {
-                            end = after;
-                            break;
-                        }
-                    }
-                    _ => {}
-                }
-                continue;
+        let (mut depth, mut at) = (0usize, 0usize);
+        while let Some(byte) = all.get(at) {
+            if depth == 0 && separates(byte) {
+                break;
             }
+            at = at.saturating_add(1);
             match byte {
-                b'"' => inside = true,
+                b'"' => at = string_end(all, at),
                 b'{' | b'[' => depth = depth.saturating_add(1),
-                b'}' | b']' => {
-                    depth = depth.saturating_sub(1);
-                    if depth == 0 {
-                        end = after;
-                        break;
-                    }
-                }
-                _ if depth == 0 && separates(byte) => {
-                    end = at;
-                    break;
-                }
-                _ => {}
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => continue,
+            }
+            if depth == 0 {
+                break;
             }
         }
-        let (value, rest) = all.split_at_checked(end)?;
+        let (value, rest) = all.split_at_checked(at)?;
         self.0 = rest;
         Some(value)
     }
+}
+
+/// The position after a string whose opening quote is behind.
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        let special = at.saturating_add(found);
+        if bytes.get(special) == Some(&b'"') {
+            return special.saturating_add(1);
+        }
+        at = special.saturating_add(2);
+    }
+    bytes.len()
 }
 
 // --- parsing ---------------------------------------------------------------------------------------------------

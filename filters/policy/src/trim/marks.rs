@@ -5,7 +5,7 @@
 //! that depends on them; the walk then takes the ends of its strings from the list.
 
 use super::scan::rich_string;
-use super::simd::{blank_run, only_blanks, specials};
+use super::simd::{blank_run, list_specials, short_indent};
 
 /// How many bytes are looked at ahead.
 const STRETCH: usize = 1024;
@@ -15,6 +15,18 @@ const ROOM: usize = STRETCH + 16;
 
 /// No position; a chunk that long takes the long way.
 const NOWHERE: u32 = u32::MAX;
+
+const QUOTE_COLON_QUOTE: u32 = u32::from_le_bytes(*b"\":\"\0");
+const QUOTE_COLON_BLANK_QUOTE: u32 = u32::from_le_bytes(*b"\": \"");
+
+/// A member, its value a string.
+pub(super) struct Member {
+    /// The position after the name.
+    pub(super) named: usize,
+    pub(super) value: usize,
+    /// The position after the value.
+    pub(super) after: usize,
+}
 
 /// The special bytes of a stretch of a chunk: quotes, backslashes, controls and what is not ASCII, wherever they stand.
 #[derive(Default)]
@@ -57,13 +69,23 @@ impl Marks {
 
 /// A walk from token to token. Small enough to live in registers, as long as nothing takes its address.
 pub(super) struct Walk<'w> {
-    chunk: &'w [u8],
+    pub(super) chunk: &'w [u8],
     list: &'w mut [u32],
     pub(super) next: usize,
 }
 
 impl Walk<'_> {
-    /// The position after the closing quote of the string whose opening quote is at `at`, if all of it is in the chunk, with
+    /// The same walk for a while; where it came to is to be put into `next`.
+    #[inline(always)]
+    pub(super) fn lend(&mut self) -> Walk<'_> {
+        Walk {
+            chunk: self.chunk,
+            list: &mut *self.list,
+            next: self.next,
+        }
+    }
+
+    /// The position after the closing quote of the string that starts with the quote at `at`, if all of it is in the chunk, with
     /// nothing special before the quote.
     #[inline(always)]
     pub(super) fn plain_string(&mut self, at: usize) -> Option<usize> {
@@ -86,6 +108,53 @@ impl Walk<'_> {
         after
     }
 
+    /// The member whose name starts with the quote at `at`, if it is written as servers write most: name and value plain strings, the
+    /// colon between them alone or with one blank.
+    #[inline(always)]
+    pub(super) fn member(&self, at: usize) -> Option<Member> {
+        let [open, close, _, last] = self.list.get(self.next..)?.first_chunk::<4>()?;
+        let (close, last) = (*close as usize, *last as usize);
+        let between = u32::from_le_bytes(*self.chunk.get(close..)?.first_chunk()?);
+        let value = if between & 0x00ff_ffff == QUOTE_COLON_QUOTE {
+            close.wrapping_add(2)
+        } else if between == QUOTE_COLON_BLANK_QUOTE {
+            close.wrapping_add(3)
+        } else {
+            return None;
+        };
+        // A mark may be of another special byte.
+        let quoted = |at: usize| self.chunk.get(at) == Some(&b'"');
+        (*open as usize == at && quoted(at) && quoted(last)).then_some(Member {
+            named: close.wrapping_add(1),
+            value,
+            after: last.wrapping_add(1),
+        })
+    }
+
+    /// Passes such a member.
+    #[inline(always)]
+    pub(super) fn pass_member(&mut self) {
+        self.next = self.next.wrapping_add(4);
+    }
+
+    /// Where the next name starts, if a comma at `at` leads to one at once or on the next line.
+    #[inline(always)]
+    pub(super) fn next_name(&mut self, at: usize) -> Option<usize> {
+        let name = at.wrapping_add(1);
+        match self.chunk.get(at..)?.first_chunk()? {
+            b",\"" => Some(name),
+            b",\n" => {
+                let start = self.indented(name)?;
+                if self.chunk.get(start) != Some(&b'"') {
+                    return None;
+                }
+                self.next = self.next.wrapping_add(1);
+                Some(start)
+            }
+            _ => None,
+        }
+    }
+
     /// The position after the string at `at`, if its quotes are the next two marks.
     #[inline(always)]
     fn listed(&self, at: usize) -> Option<usize> {
@@ -106,18 +175,26 @@ impl Walk<'_> {
         if byte == b' ' && self.chunk.get(second).is_some_and(|byte| *byte > b' ') {
             return second;
         }
-        // As before a name: a new line and blanks up to the next mark.
         if byte == b'\n'
-            && let Some([line, quote]) = self.list.get(self.next..).and_then(<[u32]>::first_chunk)
-            && *line as usize == at
-            && only_blanks(self.chunk, second, *quote as usize)
+            && let Some(start) = self.indented(at)
         {
             self.next = self.next.wrapping_add(1);
-            return *quote as usize;
+            return start;
         }
         let (after, next) = skip_slowly(self.chunk, self.list, self.next, at);
         self.next = next;
         after
+    }
+
+    /// Where the text of the line starts whose line feed is at `at`, if that is the next mark and blanks alone lead there.
+    #[inline(always)]
+    fn indented(&self, at: usize) -> Option<usize> {
+        if *self.list.get(self.next)? as usize != at {
+            return None;
+        }
+        let line = at.wrapping_add(1);
+        let start = line.wrapping_add(short_indent(self.chunk.get(line..)?)?);
+        (*self.chunk.get(start)? > b' ').then_some(start)
     }
 }
 
@@ -158,36 +235,12 @@ fn string_slowly(chunk: &[u8], list: &mut [u32], next: usize, at: usize, rich: b
 
 /// Lists the marks of the stretch that starts at `at`.
 fn fill(chunk: &[u8], list: &mut [u32], at: usize) {
-    let mut from = at;
-    let mut filled = 0usize;
-    while from.wrapping_sub(at) < STRETCH && from < chunk.len() && chunk.len() < NOWHERE as usize {
-        let rest = chunk.get(from..).unwrap_or_default();
-        let mut marks = match rest.first_chunk() {
-            Some(block) => specials(block),
-            None => {
-                let mut block = [b' '; 64];
-                for (to, byte) in block.iter_mut().zip(rest) {
-                    *to = *byte;
-                }
-                specials(&block)
-            }
-        };
-        let count = marks.count_ones() as usize;
-        let mut place = filled;
-        // Eight at a time, wanted or not: that costs less than to foresee how many there are.
-        while let Some(eight) = list.get_mut(place..).and_then(<[u32]>::first_chunk_mut::<8>) {
-            for slot in eight {
-                *slot = (from as u32).wrapping_add(marks.trailing_zeros());
-                marks &= marks.wrapping_sub(1);
-            }
-            place = place.wrapping_add(8);
-            if marks == 0 {
-                break;
-            }
-        }
-        filled = filled.wrapping_add(count);
-        from = from.wrapping_add(64);
-    }
+    let end = chunk.len().min(at.saturating_add(STRETCH));
+    // A chunk that long has no marks, and so takes the long way.
+    let filled = match chunk.get(at..end) {
+        Some(stretch) if chunk.len() < NOWHERE as usize => list_specials(stretch, at as u32, list),
+        _ => 0,
+    };
     for slot in list.iter_mut().skip(filled).take(2) {
         *slot = NOWHERE;
     }

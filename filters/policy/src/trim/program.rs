@@ -52,10 +52,9 @@ pub(super) struct Node {
     /// The members that have no name of these, and those of them whose name starts with an underscore.
     pub(super) other: u32,
     pub(super) under: u32,
-    /// Where each range of indexes starts, and what its elements are. The first starts at 0.
-    pub(super) elements: Vec<(u64, u32)>,
-    /// So many entries of `elements` belong together: its elements by turns.
-    pub(super) cycle: u32,
+    /// What all elements are; or else, behind an entry with the length of their cycle, where each range of indexes starts, and
+    /// what its elements are by turns. The first starts at 0.
+    pub(super) elements: Box<[(u64, u32)]>,
 }
 
 /// What happens to a value.
@@ -70,7 +69,7 @@ pub(super) enum Action {
     /// It is replaced.
     Change(Transform),
     /// The question of this number decides.
-    Ask(u32),
+    Ask(u16),
 }
 
 /// A question about a value whose place does not decide about it. Leads to nodes made before it.
@@ -159,12 +158,26 @@ impl Program {
         }
     }
 
-    pub(super) fn ask(&self, ask: u32) -> Option<&Ask> {
-        self.asks.get(ask as usize)
+    pub(super) fn ask(&self, ask: u16) -> Option<&Ask> {
+        self.asks.get(usize::from(ask))
     }
 
     pub(super) fn filter(&self, filter: u16) -> Option<&Filter> {
         self.filters.get(usize::from(filter)).map(|filter| &**filter)
+    }
+
+    /// Whether a scalar at `node` stays as it is; nothing when it takes more than that to say.
+    #[inline]
+    pub(super) fn scalar(&self, node: u32) -> Option<bool> {
+        // Two comparisons, foreseen, and no jump by a table.
+        let action = self.action(node, false);
+        if matches!(action, Action::Keep) {
+            Some(true)
+        } else if matches!(action, Action::Drop | Action::Enter) {
+            Some(false)
+        } else {
+            None
+        }
     }
 
     /// The node of the member `name` (unescaped) of an object at `node`.
@@ -243,8 +256,7 @@ impl Node {
             names: Names::default(),
             other: DROPPED,
             under: DROPPED,
-            elements: Vec::new(),
-            cycle: 1,
+            elements: Box::default(),
         }
     }
 
@@ -261,79 +273,104 @@ impl Node {
     /// The node of the element `index`.
     #[inline]
     pub(super) fn element(&self, index: u64) -> u32 {
-        match self.elements.as_slice() {
+        match &*self.elements {
             [(_, only)] => *only,
-            _ if self.cycle > 1 => self.by_turns(index),
-            ranges => ranges
+            [(1, _), ranges @ ..] => ranges
                 .iter()
                 .rev()
                 .find(|(from, _)| *from <= index)
                 .map_or(DROPPED, |(_, to)| *to),
+            [(cycle, _), turns @ ..] => by_turns(*cycle, turns, index),
+            [] => DROPPED,
         }
     }
+}
 
-    #[cold]
-    fn by_turns(&self, index: u64) -> u32 {
-        let groups = self
-            .elements
-            .chunks_exact(usize::try_from(self.cycle).unwrap_or(1).max(1));
-        let Some(group) = groups
-            .rev()
-            .find(|group| group.first().is_some_and(|(from, _)| *from <= index))
-        else {
-            return DROPPED;
-        };
-        let start = group.first().map_or(0, |(from, _)| *from);
-        let turn = index.wrapping_sub(start).checked_rem(u64::from(self.cycle));
-        turn.and_then(|turn| group.get(usize::try_from(turn).ok()?))
-            .map_or(DROPPED, |(_, to)| *to)
-    }
+/// The element `index` where slices have steps.
+#[cold]
+fn by_turns(cycle: u64, turns: &[(u64, u32)], index: u64) -> u32 {
+    let groups = turns.chunks_exact(usize::try_from(cycle).unwrap_or(1).max(1));
+    let Some(group) = groups
+        .rev()
+        .find(|group| group.first().is_some_and(|(from, _)| *from <= index))
+    else {
+        return DROPPED;
+    };
+    let start = group.first().map_or(0, |(from, _)| *from);
+    let turn = index.wrapping_sub(start).checked_rem(cycle);
+    turn.and_then(|turn| group.get(usize::try_from(turn).ok()?))
+        .map_or(DROPPED, |(_, to)| *to)
 }
 
 /// The names that a node tells from all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Names {
-    /// One bit for the [`Names::trait_of`] each name: most names of a body are told apart from all of ours by it alone.
+    /// One bit for the length of each name, as far as there are bits; that alone tells most names apart from all of ours.
+    lengths: u32,
+    /// One bit for the [`Names::bucket`] of each name, which tells most of the others apart.
     seen: u64,
-    /// Sorted.
-    list: Vec<(Box<[u8]>, u32)>,
+    /// By their buckets.
+    list: Box<[(Box<[u8]>, u32)]>,
+    /// Where each bucket starts in the list, and behind them its end; none for a short list, which is searched as a whole.
+    starts: Option<Box<[u32; 65]>>,
 }
 
 impl Names {
     pub(super) fn new<N: AsRef<str>>(list: BTreeMap<N, u32>) -> Names {
-        let list: Vec<_> = list
+        let mut list: Vec<_> = list
             .into_iter()
             .map(|(name, to)| (Box::from(name.as_ref().as_bytes()), to))
             .collect();
+        list.sort_by_key(|(name, _)| Names::bucket(name));
+        let starts = (list.len() > 8).then(|| {
+            let mut starts = Box::new([0; 65]);
+            for (bucket, start) in (0u32..).zip(starts.iter_mut()) {
+                let before = list.iter().filter(|(name, _)| Names::bucket(name) < bucket).count();
+                *start = u32::try_from(before).unwrap_or(u32::MAX);
+            }
+            starts
+        });
         Names {
-            seen: list.iter().fold(0, |seen, (name, _)| seen | Names::trait_of(name)),
-            list,
+            lengths: list
+                .iter()
+                .fold(0, |lengths, (name, _)| lengths | Names::length_of(name)),
+            seen: list
+                .iter()
+                .fold(0, |seen, (name, _)| seen | 1u64.wrapping_shl(Names::bucket(name))),
+            list: list.into(),
+            starts,
         }
     }
 
     #[inline]
-    fn trait_of(name: &[u8]) -> u64 {
+    fn length_of(name: &[u8]) -> u32 {
+        1u32.wrapping_shl(name.len() as u32)
+    }
+
+    /// Below 64.
+    #[inline]
+    fn bucket(name: &[u8]) -> u32 {
         let first = name.first().copied().unwrap_or_default();
         let last = name.last().copied().unwrap_or_default();
         let mixed = first.wrapping_mul(5) ^ last.wrapping_mul(3) ^ (name.len() as u8).wrapping_mul(9);
-        1u64.wrapping_shl(u32::from(mixed))
+        u32::from(mixed & 63)
     }
 
     #[inline]
     pub(super) fn get(&self, name: &[u8]) -> Option<u32> {
-        if self.seen & Names::trait_of(name) == 0 {
+        if self.lengths & Names::length_of(name) == 0 {
             return None;
         }
-        self.find(name)
-    }
-
-    #[inline(never)]
-    fn find(&self, name: &[u8]) -> Option<u32> {
-        if self.list.len() <= 8 {
-            return self.list.iter().find(|(own, _)| **own == *name).map(|(_, to)| *to);
+        let bucket = Names::bucket(name);
+        if self.seen & 1u64.wrapping_shl(bucket) == 0 {
+            return None;
         }
-        let at = self.list.binary_search_by(|(own, _)| (**own).cmp(name)).ok()?;
-        self.list.get(at).map(|(_, to)| *to)
+        let starts = self.starts.as_ref().and_then(|starts| starts.get(bucket as usize..));
+        let list = match starts {
+            Some([from, to, ..]) => self.list.get(*from as usize..*to as usize)?,
+            _ => &self.list,
+        };
+        list.iter().find(|(own, _)| **own == *name).map(|(_, to)| *to)
     }
 }
 
@@ -373,7 +410,11 @@ impl Node {
     /// The nodes of all children.
     fn ways(&self) -> impl Iterator<Item = u32> {
         let names = self.names.list.iter().map(|(_, to)| *to);
-        let elements = self.elements.iter().map(|(_, to)| *to);
+        let elements = match &*self.elements {
+            [_, ranges @ ..] if !ranges.is_empty() => ranges,
+            all => all,
+        };
+        let elements = elements.iter().map(|(_, to)| *to);
         names.chain(elements).chain([self.other, self.under])
     }
 }

@@ -8,6 +8,7 @@ use super::marks::Marks;
 use super::probe::{Probe, Seen, TypeMember};
 use super::program::{Action, Ask, DROPPED, Label, Program};
 use super::scan::{self, Stop, StringScan, skip_space};
+use super::simd::append_short;
 use super::transform::{self, Pseudonymise, Rewrite, Transform};
 use super::value::ValueScan;
 use super::{Counts, Fault, Limits};
@@ -64,12 +65,11 @@ impl State {
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let frames = self.frames.capacity().saturating_mul(size_of::<Frame>());
-        [&self.name, &self.plain, &self.held].iter().fold(
-            frames
-                .saturating_add(self.value.memory())
-                .saturating_add(self.marks.memory()),
-            |sum, bytes| sum.saturating_add(bytes.capacity()),
-        )
+        let bytes = [&self.name, &self.plain, &self.held].map(Vec::capacity);
+        [frames, self.value.memory(), self.marks.memory()]
+            .into_iter()
+            .chain(bytes)
+            .fold(0, usize::saturating_add)
     }
 }
 
@@ -268,13 +268,7 @@ impl<'a> Run<'a> {
     /// Reads structure from `i` on, up to a value whose fate is decided; nothing when the chunk ends first.
     fn judge(&mut self, marks: &mut Marks, mut i: usize) -> Result<Option<usize>, Stop> {
         loop {
-            i = self.hurry(marks, i)?;
-            if self.waits.is_some() {
-                return Ok(None);
-            }
-            if !matches!(self.state.fate, Fate::Judge) {
-                return Ok(Some(i));
-            }
+            i = self.hurry(marks, i);
             if !matches!(self.state.at, At::InName) {
                 i = skip_space(self.chunk, i);
             }
@@ -381,7 +375,7 @@ impl<'a> Run<'a> {
     }
 
     /// Decides about the value that starts with `byte` at `i`.
-    #[inline]
+    #[inline(always)]
     fn begin_value(&mut self, i: usize, byte: u8) -> Result<Begun, Stop> {
         let container = matches!(byte, b'{' | b'[');
         let top = self.state.frames.is_empty();
@@ -625,10 +619,16 @@ impl<'a> Run<'a> {
             Fate::Judge | Fate::Skip => {}
             Fate::Hold(_) => {
                 let more = self.chunk.get(range).unwrap_or_default();
-                if more.len() > self.limits.max_value.saturating_sub(self.state.held.len()) {
+                let held = &mut self.state.held;
+                let room = self.limits.max_value.saturating_sub(held.len());
+                if more.len() > room {
                     self.state.too_long = true;
                 } else if !self.state.too_long {
-                    self.state.held.extend_from_slice(more);
+                    // Growth by doubling would end over the limit.
+                    if held.capacity().saturating_sub(held.len()) < more.len() {
+                        held.reserve_exact(more.len().max(held.len()).min(room));
+                    }
+                    held.extend_from_slice(more);
                 }
             }
         }
@@ -671,6 +671,7 @@ impl<'a> Run<'a> {
     }
 
     /// Ends the innermost container at `i`.
+    #[inline]
     fn close(&mut self, i: usize) -> usize {
         let after = i.wrapping_add(1);
         if let Some(frame) = self.state.frames.pop()
@@ -801,13 +802,11 @@ impl<'a> Run<'a> {
         let end = self.copy.end;
         let range = std::mem::replace(&mut self.copy, end..end);
         let length = range.end.wrapping_sub(range.start);
-        // What is short, as most is between blanks, is copied without a call: as two words of sixteen, and cut.
+        // Most is short, between blanks.
         if length <= 32
             && let Some(block) = self.chunk.get(range.start..).and_then(<[u8]>::first_chunk::<32>)
         {
-            let before = self.out.len();
-            self.out.extend_from_slice(block);
-            self.out.truncate(before.wrapping_add(length));
+            append_short(self.out, [(block, length), (block, 0)]);
         } else {
             self.out.extend_from_slice(self.chunk.get(range).unwrap_or_default());
         }

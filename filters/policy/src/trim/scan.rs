@@ -27,15 +27,6 @@ pub(super) fn plain_string(chunk: &[u8], at: usize) -> Option<usize> {
     (chunk.get(end) == Some(&b'"')).then_some(end.wrapping_add(1))
 }
 
-/// As [`plain_string`], for strings with escapes and beyond ASCII too, if they are valid.
-#[inline]
-pub(super) fn whole_string(chunk: &[u8], at: usize) -> Option<usize> {
-    match plain_string(chunk, at) {
-        None => rich_string(chunk, at).0.ok(),
-        after => after,
-    }
-}
-
 /// The position after the closing quote of a string, or else the place up to which a [`StringScan`] has nothing to find;
 /// and whether a backslash was passed.
 #[cold]
@@ -412,7 +403,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(pieces, whole);
-            if let Some(after) = whole_string(&bytes, 0) {
+            if let Ok(after) = rich_string(&bytes, 0).0 {
                 prop_assert_eq!(whole, Ok(Some(after)));
                 let text = std::str::from_utf8(&bytes[..after - 1]);
                 let parsed = text.ok().and_then(|text| serde_json::from_str::<String>(&format!("\"{text}\"")).ok());

@@ -36,9 +36,20 @@ pub(super) fn blank_run(bytes: &[u8]) -> usize {
     run(bytes, own::solid, |byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))
 }
 
-/// The special bytes of [`plain_run`] among 64.
+/// Lists where the special bytes of [`plain_run`] are, counted from `base`, and says how many there are. The list needs room
+/// for eight more, in which something is written too.
 #[inline]
-pub(super) fn specials(bytes: &[u8; 64]) -> u64 {
+pub(super) fn list_specials(bytes: &[u8], base: u32, list: &mut [u32]) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(count) = x86::list_specials_avx2(bytes, base, list) {
+        return count;
+    }
+    list_by(bytes, base, list, specials)
+}
+
+/// The special bytes of 64.
+#[inline(always)]
+fn specials(bytes: &[u8; 64]) -> u64 {
     let (blocks, _) = bytes.as_chunks::<16>();
     blocks
         .iter()
@@ -46,19 +57,89 @@ pub(super) fn specials(bytes: &[u8; 64]) -> u64 {
         .fold(0, |marks, block| marks << 16 | u64::from(own::special(block)))
 }
 
-/// Whether all bytes from one place to another, not further than 32 from it, are blanks.
-#[inline]
-pub(super) fn only_blanks(bytes: &[u8], from: usize, to: usize) -> bool {
-    let length = to.wrapping_sub(from);
-    let Some(block) = bytes.get(from..).and_then(<[u8]>::first_chunk::<32>) else {
-        return false;
+#[inline(always)]
+fn list_by(bytes: &[u8], base: u32, list: &mut [u32], specials: impl Fn(&[u8; 64]) -> u64) -> usize {
+    let mut filled = 0usize;
+    let mut at = base;
+    let mut put = |mut marks: u64| {
+        let count = marks.count_ones() as usize;
+        let mut place = filled;
+        // Eight at a time, wanted or not: that costs less than to foresee how many there are.
+        while let Some(eight) = list.get_mut(place..).and_then(<[u32]>::first_chunk_mut::<8>) {
+            for slot in eight {
+                *slot = at.wrapping_add(marks.trailing_zeros());
+                marks &= marks.wrapping_sub(1);
+            }
+            if marks == 0 {
+                break;
+            }
+            place = place.wrapping_add(8);
+        }
+        filled = filled.wrapping_add(count);
+        at = at.wrapping_add(64);
     };
-    let (blocks, _) = block.as_chunks::<16>();
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    for block in blocks {
+        put(specials(block));
+    }
+    if !rest.is_empty() {
+        let mut block = [b' '; 64];
+        for (to, byte) in block.iter_mut().zip(rest) {
+            *to = *byte;
+        }
+        put(specials(&block));
+    }
+    filled
+}
+
+/// How many blanks the bytes start with, if fewer than 32; there must be 32 bytes.
+#[inline(always)]
+pub(super) fn short_indent(bytes: &[u8]) -> Option<usize> {
+    let (blocks, _) = bytes.first_chunk::<32>()?.as_chunks::<16>();
     let marks = blocks
         .iter()
         .rev()
-        .fold(0u64, |marks, block| marks << 16 | u64::from(own::unblank(block)));
-    length < 33 && marks.trailing_zeros() as usize >= length.min(32)
+        .fold(0u32, |marks, block| marks << 16 | own::unblank(block));
+    (marks != 0).then_some(marks.trailing_zeros() as usize)
+}
+
+/// What is short enough to be appended without a call, which costs more in a guest than the bytes.
+pub(super) type Short = [u8; 32];
+
+/// Appends the first bytes of each, at most all.
+#[inline(always)]
+pub(super) fn append_short(out: &mut Vec<u8>, pieces: [(&Short, usize); 2]) {
+    const ROOM: usize = 2 * size_of::<Short>();
+    if out.spare_capacity_mut().len() < ROOM {
+        out.reserve(ROOM);
+    }
+    let Some(mut spare) = out
+        .spare_capacity_mut()
+        .first_chunk_mut::<ROOM>()
+        .map(|all| all.as_mut_slice())
+    else {
+        return;
+    };
+    let mut written = 0usize;
+    for (piece, length) in pieces {
+        let Some((to, _)) = spare.split_first_chunk_mut::<32>() else {
+            return;
+        };
+        let (to, _) = to.as_chunks_mut::<16>();
+        let (from, _) = piece.as_chunks::<16>();
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = u128::from_ne_bytes(*from).to_ne_bytes().map(std::mem::MaybeUninit::new);
+        }
+        let length = length.min(piece.len());
+        written = written.wrapping_add(length);
+        spare = spare.get_mut(length..).unwrap_or_default();
+    }
+    let after = out.len().wrapping_add(written);
+    // SAFETY: so many bytes of what is spare were written above.
+    #[allow(unsafe_code)]
+    unsafe {
+        out.set_len(after);
+    }
 }
 
 /// How many bytes from the start are none of those that a mask marks; `ends` says the same of one byte.
@@ -141,8 +222,9 @@ mod wasm {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use core::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
-        _mm_set1_epi8,
+        __m128i, __m256i, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
+        _mm_or_si128, _mm_set1_epi8, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_movemask_epi8,
+        _mm256_or_si256, _mm256_set1_epi8,
     };
 
     use super::Block;
@@ -181,6 +263,40 @@ mod x86 {
         unsafe {
             solid_sse2(block)
         }
+    }
+
+    /// Nothing where the processor lacks what this takes.
+    #[inline]
+    pub(super) fn list_specials_avx2(bytes: &[u8], base: u32, list: &mut [u32]) -> Option<usize> {
+        let able = std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("bmi1")
+            && std::arch::is_x86_feature_detected!("popcnt");
+        // SAFETY: the processor was asked.
+        #[allow(unsafe_code)]
+        able.then(|| unsafe { list_avx2(bytes, base, list) })
+    }
+
+    #[target_feature(enable = "avx2,bmi1,popcnt")]
+    fn list_avx2(bytes: &[u8], base: u32, list: &mut [u32]) -> usize {
+        super::list_by(bytes, base, list, |block| {
+            let (halves, _) = block.as_chunks::<32>();
+            halves
+                .iter()
+                .rev()
+                .fold(0, |marks, half| marks << 32 | u64::from(special_avx2(half)))
+        })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn special_avx2(half: &[u8; 32]) -> u32 {
+        // SAFETY: 32 bytes may be read there, and the load asks for no alignment.
+        #[allow(unsafe_code)]
+        let bytes: __m256i = unsafe { _mm256_loadu_si256(half.as_ptr().cast()) };
+        let is = |byte: u8| _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte.cast_signed()));
+        // As signed bytes those over 0x7f are below zero.
+        let low = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), bytes);
+        _mm256_movemask_epi8(_mm256_or_si256(_mm256_or_si256(is(b'"'), is(b'\\')), low)).cast_unsigned()
     }
 
     #[inline]
@@ -307,6 +423,18 @@ mod tests {
         ) {
             same(&random);
             same(&nasty);
+        }
+
+        #[test]
+        fn special_bytes_are_listed_alike(
+            bytes in prop::collection::vec(prop_oneof![9 => Just(b'a'), 1 => any::<u8>(), 3 => Just(b'"')], 0..300),
+        ) {
+            let wanted: Vec<u32> = (7..).zip(&bytes).filter(|(_, byte)| plain_run(&[**byte]) == 0).map(|(at, _)| at).collect();
+            for by in [list_specials, |bytes: &[u8], base, list: &mut [u32]| list_by(bytes, base, list, specials)] {
+                let mut list = [0; 320];
+                let count = by(&bytes, 7, &mut list);
+                prop_assert_eq!(&list[..count], &wanted);
+            }
         }
     }
 

@@ -530,6 +530,44 @@ fn rule_11_only_json_passes() {
     }
 }
 
+/// The short ways through a chunk know where special bytes are, and must not take others of them for quotes.
+#[test]
+fn rule_11_names_begin_with_a_quote() {
+    let bodies: [&[u8]; 4] = [
+        br#"{"a":"b",@c":"d","e":"f"}"#,
+        b"{\"a\":\"b\",\n  @c\":\"d\",\"e\":\"f\"}",
+        br#"{"a": "b", @c": "d", "e": "f"}"#,
+        br#"{"a":"b","x":{@c":"d","e":"f"},"e":"f"}"#,
+    ];
+    let specials = (0..0x20)
+        .chain([b'\\'])
+        .chain(0x7f..=0xff)
+        .filter(|byte| !b"\t\n\r".contains(byte));
+    for special in specials {
+        for body in bodies {
+            let body: Vec<u8> = body
+                .iter()
+                .map(|byte| if *byte == b'@' { special } else { *byte })
+                .collect();
+            let at = body.iter().position(|byte| *byte == special).expect("planted");
+            for (around, rules) in [("@", deny(&["$.z"])), ("k", deny(&["$.z"])), ("k", deny(&["$.k"]))] {
+                let (mut all, mut wanted) = (body.clone(), at as u64);
+                if around == "k" {
+                    all = [br#"{"j":"","k":"#.as_slice(), &body, b"}"].concat();
+                    wanted += 12;
+                }
+                let error = every_way_within(&rules, Limits::default(), &all).expect_err("no name");
+                assert_eq!(
+                    (error.code(), error.offset()),
+                    ("json_name", wanted),
+                    "{}",
+                    all.escape_ascii()
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn rule_11_all_of_json_passes() {
     for body in [
@@ -651,6 +689,33 @@ fn the_state_does_not_grow_with_the_body() {
     }
     let held = trimmer.state.memory();
     assert!(held < 6 << 10, "{held} bytes");
+}
+
+/// What a body can make a stream hold on to at worst: everything at its limit, in a deep place, byte by byte and at once.
+#[test]
+fn the_state_is_at_most_64_kib() {
+    let limits = Limits::default();
+    let rules = deny(&["$..x"]).and(change("$..y", Transform::Last4));
+    let long = |length: usize| "a".repeat(length);
+    let value = format!("\"y\":\"{}\"", long(limits.max_value - 2));
+    let too_long = format!("\"y\":\"{}\"", long(3 * limits.max_value));
+    let escaped = format!("\"y\":\"{}\"", "\\u00e9".repeat(limits.max_value / 6 - 1));
+    let name = format!("\"\\u0061{}\":1", long(limits.max_name - 10));
+    let deep = format!("\"z\":{}1{}", "{\"a\":[".repeat(60), "]}".repeat(60));
+    let skipped = format!("\"x\":{}1{}", "[".repeat(120), "]".repeat(120));
+    let body = format!("[{{{name},{deep},{skipped},{value},{too_long},{escaped},{name}}}]");
+    for size in [1, 7, 4096, 16 << 10, body.len()] {
+        let mut trimmer = rules.trimmer(limits);
+        let mut out = Vec::new();
+        for chunk in body.as_bytes().chunks(size) {
+            trimmer.push(chunk, false, &mut out).expect("valid so far");
+            out.clear();
+        }
+        trimmer.push(b"", true, &mut out).expect("valid");
+        let held = trimmer.state.memory() + size_of::<Trimmer>();
+        assert!(held <= 64 << 10, "{held} bytes");
+        assert!(held > limits.max_value, "{held} bytes: the test reaches the limits");
+    }
 }
 
 // --- a bundle, with the lists of the example policy ------------------------------------------------------------
@@ -1065,6 +1130,108 @@ proptest! {
             }
             Err(error) if error.code() == "json_ambiguous" => {}
             Err(error) => prop_assert!(parsed.is_err(), "{} refused: {}", body.escape_ascii(), error),
+        }
+    }
+}
+
+// --- bodies longer than what is looked at ahead ----------------------------------------------------------------------
+
+/// Some KB of a bundle, indented in one of the ways that servers write, with strings of all lengths and kinds.
+fn long_body(layout: u8, padding: usize) -> Vec<u8> {
+    let compact = packed(BUNDLE);
+    let more = format!(
+        r#"{{"a":"{}","\u0061":"{}","é":["Zoë",-1.5e3,null,{{}},[ ]],"q":"{}","div":"<b class=\"x\">\n\\</b>\u00e9\ud83d\ude00"}}"#,
+        "x".repeat(padding),
+        "y".repeat(1100),
+        "日本語".repeat(padding % 50),
+    );
+    let all = format!("[{compact},{more},{compact},{more}]");
+    let mut out = String::new();
+    let (mut depth, mut inside, mut escaped) = (0usize, false, false);
+    for c in all.chars() {
+        if inside || layout == 0 {
+            inside = c != '"' || escaped;
+            escaped = c == '\\' && !escaped;
+            out.push(c);
+            continue;
+        }
+        let line = |out: &mut String, depth: usize| match layout {
+            1 => out.extend(["\n", &"  ".repeat(depth)]),
+            2 => out.extend(["\r\n", &"\t".repeat(depth)]),
+            _ => out.extend(["\n", &" ".repeat(9 * depth)]),
+        };
+        match c {
+            '{' | '[' => {
+                depth += 1;
+                out.push(c);
+                line(&mut out, depth);
+            }
+            '}' | ']' => {
+                depth -= 1;
+                line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(if layout == 3 { " :  " } else { ": " }),
+            _ => {
+                inside = c == '"';
+                out.push(c);
+            }
+        }
+    }
+    out.into_bytes()
+}
+
+fn long_rules() -> impl Strategy<Value = Rules> {
+    prop::sample::select(vec![
+        deny(&["$..identifier", "$..telecom", "$[*].entry[*].resource.text"]),
+        deny(&["$..nothing"]),
+        deny(&["$[1]", "$..a"]),
+        deny(&["$"]),
+        allow(&["$[*].entry[*].resource['id','name','gender']", "$[*].div", "$[3]"]),
+        allow(&["$..family", "$..é"]),
+        change("$..family", Transform::Mask).and(change("$..a", Transform::Last4)),
+        Rules::default(),
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn long_bodies_have_one_outcome(
+        rules in long_rules(),
+        layout in 0..4u8,
+        padding in 0..1300usize,
+        size in prop_oneof![Just(63), Just(64), Just(65), Just(1023), Just(1024), Just(1025), 2..3000usize],
+        edits in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"{}[]\",:\\u0-.eE+ tn\x00\x1f\x80\xc3\n\r".to_vec()), 0..3u8), 0..2),
+    ) {
+        let mut body = long_body(layout, padding);
+        let whole_and_valid = edits.is_empty();
+        for (at, byte, how) in edits {
+            let at = at.index(body.len());
+            match how {
+                0 => body.insert(at, byte),
+                1 => body.truncate(at),
+                _ => if let Some(old) = body.get_mut(at) { *old = byte },
+            }
+        }
+        let outcome = |chunks: Vec<&[u8]>| run(&rules, Limits::default(), &[chunks, vec![&[][..]]].concat());
+        // Byte by byte nothing is looked at ahead.
+        let slow = outcome(body.chunks(1).collect());
+        prop_assert_eq!(&outcome(vec![&body]), &slow);
+        prop_assert_eq!(&outcome(body.chunks(size).collect()), &slow);
+        prop_assert_eq!(slow.is_ok() || !whole_and_valid, true);
+        prop_assert_eq!(slow.is_ok(), serde_json::from_slice::<serde_json::Value>(&body).is_ok());
+        if let Ok((out, _)) = slow {
+            prop_assert!(serde_json::from_slice::<serde_json::Value>(&out).is_ok());
+            // Without the white space it is the same as of a body without any.
+            let dense = packed(&String::from_utf8_lossy(&body));
+            let dense = run(&rules, Limits::default(), &[dense.as_bytes()]).expect("valid");
+            prop_assert_eq!(packed(&String::from_utf8_lossy(&out)), String::from_utf8_lossy(&dense.0));
         }
     }
 }

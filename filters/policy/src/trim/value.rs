@@ -1,7 +1,7 @@
 //! One value whose fate is decided: only validation and depth are left, with nothing to match and nothing to copy.
 
 use super::Fault;
-use super::marks::Marks;
+use super::marks::{Marks, Walk};
 use super::scan::{NumberScan, Stop, StringScan, plain_scalar, skip_space};
 
 /// Reads one value, from its first byte to its last, over any number of chunks.
@@ -108,26 +108,39 @@ impl ValueScan {
 
     /// The short way through members and elements that lie whole in the chunk, from `at` at `i`: how far it leads, which
     /// is [`At::After`] with nothing open when the value ended. It takes no token that is not plain and valid.
-    fn hurry(&mut self, marks: &mut Marks, chunk: &[u8], mut i: usize, mut at: At) -> (usize, At) {
+    #[inline(never)]
+    fn hurry(&mut self, mut walk: Walk<'_>, mut i: usize, mut at: At) -> (usize, At, usize) {
+        let chunk = walk.chunk;
         let Some(mut object) = self.open.last() else {
-            return (i, at);
+            return (i, at, walk.next);
         };
         let mut inside = match at {
             At::After => false,
             At::Name | At::FirstName => object,
             At::Value | At::FirstElement => !object,
-            _ => return (i, at),
+            _ => return (i, at, walk.next),
         };
         if !inside && !matches!(at, At::After) {
-            return (i, at);
+            return (i, at, walk.next);
         }
-        let mut walk = marks.walk(chunk);
         let reached = 'walk: loop {
             if inside {
                 let mut value = walk.skip_space(i);
                 if object {
                     if chunk.get(value) != Some(&b'"') {
                         break (i, at);
+                    }
+                    while let Some(member) = walk.member(value) {
+                        walk.pass_member();
+                        (i, at) = (member.after, At::After);
+                        match walk.next_name(i) {
+                            Some(name) => (value, i, at) = (name, name, At::Name),
+                            None => break,
+                        }
+                    }
+                    if matches!(at, At::After) {
+                        inside = false;
+                        continue;
                     }
                     let Some(after) = walk.whole_string(value) else {
                         break (i, at);
@@ -182,9 +195,26 @@ impl ValueScan {
             at = if object { At::Name } else { At::Value };
             inside = true;
         };
-        let next = walk.next;
-        marks.put_back(next);
-        reached
+        (reached.0, reached.1, walk.next)
+    }
+
+    /// The short way through a whole container that starts with `byte` at `i`, at most `room` deep: the position after it,
+    /// if all of it is in the chunk and valid.
+    #[inline(always)]
+    pub(super) fn whole(&mut self, walk: &mut Walk<'_>, i: usize, byte: u8, room: usize) -> Option<usize> {
+        let (object, inner) = (byte == b'{', i.wrapping_add(1));
+        self.begin(room);
+        if room == 0 {
+            return None;
+        }
+        if walk.chunk.get(inner) == Some(if object { &b'}' } else { &b']' }) {
+            return Some(inner.wrapping_add(1));
+        }
+        self.open.push(object);
+        let at = if object { At::FirstName } else { At::FirstElement };
+        let (after, _, next) = self.hurry(walk.lend(), inner, at);
+        walk.next = next;
+        self.open.is_empty().then_some(after)
     }
 
     /// Goes on at `i`: the position reached, and whether the value ended there.
@@ -192,7 +222,9 @@ impl ValueScan {
     pub(super) fn scan(&mut self, marks: &mut Marks, chunk: &[u8], mut i: usize) -> Result<(usize, bool), Stop> {
         let mut at = self.at;
         loop {
-            (i, at) = self.hurry(marks, chunk, i, at);
+            let next;
+            (i, at, next) = self.hurry(marks.walk(chunk), i, at);
+            marks.put_back(next);
             if self.open.is_empty() && matches!(at, At::After) {
                 return Ok((i, true));
             }

@@ -54,7 +54,11 @@ impl Compiler {
     fn type_rules(&mut self, rules: &TypeRules, resource: Option<&str>) -> Result<(), ProgramError> {
         let paths = rules.deny.iter().chain(rules.allow.iter().flatten());
         for path in paths.chain(rules.transforms.iter().map(|(path, _)| path)) {
-            if path.crosses(resource.map_or(Kind::Other, Kind::of)) {
+            let kinds = match resource {
+                Some(name) => vec![Kind::of(name)],
+                None => vec![Kind::Bundle, Kind::Parameters, Kind::Other],
+            };
+            if kinds.into_iter().any(|kind| path.crosses(kind)) {
                 return Err(ProgramError(Excess::Crosses {
                     path: path.to_string(),
                     resource: resource.map(str::to_owned),

@@ -371,6 +371,60 @@ fn rule_20_filters_in_paths() {
 }
 
 #[test]
+fn rule_20_paths_end_at_the_next_resource() {
+    for (rules, part) in [
+        (
+            typed("Bundle", without(&["entry.resource.name"])),
+            "of Bundle leads into another resource",
+        ),
+        (typed("X", only(&["contained.id"])), "of X leads into another resource"),
+        (
+            FhirRules {
+                all: changing("entry.resource.name", Transform::Mask),
+                ..FhirRules::default()
+            },
+            "`entry.resource.name` leads into another resource",
+        ),
+    ] {
+        let error = fhir(rules).compiled().expect_err(part).to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(patient(without(&["entry.resource.name"])).compiled().is_ok());
+}
+
+#[test]
+fn rule_15_a_type_may_come_32_kib_late_and_no_more_is_held() {
+    let rules = patient(without(&["telecom"]));
+    let body = |filler: usize| {
+        let filler = "x".repeat(filler);
+        format!(
+            r#"{{"resourceType":"Bundle","entry":[{{"resource":{{"id":"{filler}","resourceType":"Patient","telecom":1}}}}]}}"#
+        )
+    };
+    let around = r#"{"id":"","resourceType":"Patient""#.len();
+    for (filler, fits) in [((32 << 10) - around, true), ((32 << 10) - around + 1, false)] {
+        let body = body(filler);
+        for size in [1, 1000, body.len()] {
+            let mut trimmer = rules.trimmer(Limits::default());
+            let mut out = Vec::new();
+            let mut result = Ok(());
+            for chunk in body.as_bytes().chunks(size) {
+                result = result.and_then(|()| trimmer.push(chunk, false, &mut out));
+                assert!(trimmer.state.memory() + trimmer.held.capacity() <= (64 << 10) + 4096);
+            }
+            assert_eq!(
+                result.map_err(|error| error.code()),
+                if fits { Ok(()) } else { Err("fhir_no_type") }
+            );
+            assert_eq!(
+                fits,
+                String::from_utf8_lossy(&out).ends_with(r#""resourceType":"Patient"}}]}"#)
+            );
+        }
+    }
+}
+
+#[test]
 fn rule_21_narrative() {
     let rules = fhir(FhirRules {
         narrative: true,
