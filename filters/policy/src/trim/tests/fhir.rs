@@ -548,6 +548,9 @@ fn rule_22_labels() {
         r#"{"resourceType":"Patient","contained":[{"resourceType":"Patient"}]}"#,
         r#"{"resourceType":"Patient","contained":[{"resourceType":"Patient"}],"meta":{"security":[@]}}"#,
     );
+    // Nor is what a rewriter may touch.
+    let links = rules.clone().and(change("$.link[*].url", Transform::Rewrite(0)));
+    check(&links, other, other);
     // Rules on the label's own place.
     let body = r#"{"resourceType":"Patient","meta":{"versionId":"1","security":[{"system":"s","code":"N"}]},"id":1}"#;
     for (rules, wanted) in [
