@@ -160,6 +160,11 @@ fn rule_17_a_type_that_is_not_where_it_must_be_is_refused() {
     }
     let scenario = r#"{"resourceType":"ExampleScenario","instance":[{"resourceType":"Patient"}]}"#;
     check(&rules, scenario, scenario);
+    check(
+        &patient(without(&["x"])).and(allow(&["$..name"])),
+        r#"{"resourceType":"A","contained":1,"name":2}"#,
+        r#"{"resourceType":"A","name":2}"#,
+    );
     let empty = r#"{"resourceType":"A","contained":[null,[]]}"#;
     check(&rules, empty, empty);
 }
