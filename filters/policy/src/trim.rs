@@ -43,6 +43,7 @@
 //! 14. A filter `[?..]` picks the members and elements for whose value it holds, by RFC 9535 section 2.3.5.
 //! 15. What decides is held from the value's first byte on, [`Limits::max_hold`] bytes at most, and validated meanwhile. A value that a filter
 //!     looks into must end within them, else the body is refused; so it is where a member that a filter reads stands there twice.
+//!     A filter behind `..` has each value read once for each container around it.
 //!     A filter with nothing to look for in a value (members of an array, anything of a scalar but itself) holds nothing.
 //!
 //! Rules by FHIR resource type ([`FhirRules`]), where there are any:
@@ -64,7 +65,7 @@
 //!     before it in its object. Of attachments go `data`, `url`, `title` and `hash`, by the names of the elements that are attachments, and every scalar
 //!     `data` (Binary's too) but that of SampledData. Extensions are `extension` and every name with an underscore before it.
 //! 22. The label REDACTED (HL7 v3 ObservationValue) is added to `meta.security` of each resource that has rules, or to which a group or a selector
-//!     may apply, whether something of it goes or not: behind the labels that stay, in `meta` if that stays, else at the
+//!     (but for a rewriter) may apply, whether something of it goes or not: behind the labels that stay, in `meta` if that stays, else at the
 //!     resource's end. A `meta` or `security` of another JSON type than FHIR's, or that a transform is for, gives way to it. A contained resource gets it
 //!     only where the one around it does not, for FHIR wants none there (dom-5).
 //!

@@ -536,7 +536,12 @@ impl Compiler {
                 let array = self.viewed(&place, View::Array)?;
                 let object = self.resource_question(&place, None, labelled)?;
                 let single = self.viewed(&place, View::Single)?;
-                let scalar = self.question(Ask::NoResource { then: single })?;
+                let scalar = if allowed {
+                    self.question(Ask::NoResource { then: single })?
+                } else {
+                    // It goes in any case.
+                    single
+                };
                 self.question(Ask::Kind { array, object, scalar })?
             }
             (Fhir::Envelope(_) | Fhir::Border { .. }, None) => self.entered(scalar, &place)?,

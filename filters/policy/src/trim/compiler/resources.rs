@@ -7,6 +7,7 @@ use super::super::fhir::{Below, FhirPath, FhirRules, Kind, Others, TypeRules, Zo
 use super::super::filter::Filter;
 use super::super::program::{Action, Ask, DROPPED, Excess, KEPT, Label, Names, ProgramError};
 use super::super::selector::Segment;
+use super::super::transform::Transform;
 use super::{Compiler, Effect, Fhir, Inside, Place, Position, View};
 
 /// Rules for resources, in the compiler's list.
@@ -319,7 +320,12 @@ impl Compiler {
         }
         let own = listed.unwrap_or(&layer.others);
         let groups = &layer.rules;
-        let selectors = !place.allowed || !place.positions.is_empty();
+        // The caller's rewriter takes nothing out of a resource that its rules would leave whole.
+        let takes = |at: &Position| {
+            let effect = self.rules.get(at.0).map(|rule| rule.effect);
+            !matches!(effect, Some(Effect::Change(Transform::Rewrite(_))))
+        };
+        let selectors = !place.allowed || place.positions.iter().any(takes);
         let trimmed = selectors
             || !own.positions.is_empty()
             || !own.everything

@@ -160,6 +160,11 @@ fn rule_17_a_type_that_is_not_where_it_must_be_is_refused() {
     }
     let scenario = r#"{"resourceType":"ExampleScenario","instance":[{"resourceType":"Patient"}]}"#;
     check(&rules, scenario, scenario);
+    check(
+        &patient(without(&["x"])).and(allow(&["$..name"])),
+        r#"{"resourceType":"A","contained":1,"name":2}"#,
+        r#"{"resourceType":"A","name":2}"#,
+    );
     let empty = r#"{"resourceType":"A","contained":[null,[]]}"#;
     check(&rules, empty, empty);
 }
@@ -548,6 +553,9 @@ fn rule_22_labels() {
         r#"{"resourceType":"Patient","contained":[{"resourceType":"Patient"}]}"#,
         r#"{"resourceType":"Patient","contained":[{"resourceType":"Patient"}],"meta":{"security":[@]}}"#,
     );
+    // Nor is what a rewriter may touch.
+    let links = rules.clone().and(change("$.link[*].url", Transform::Rewrite(0)));
+    check(&links, other, other);
     // Rules on the label's own place.
     let body = r#"{"resourceType":"Patient","meta":{"versionId":"1","security":[{"system":"s","code":"N"}]},"id":1}"#;
     for (rules, wanted) in [
