@@ -13,7 +13,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use sha2::{Digest as _, Sha256};
 
 use crate::cache_control::CacheControl;
-use crate::chain::OAUTH_SCOPE;
+use crate::chain::{OAUTH_SCOPE, RESPONSE_TRIM};
 use crate::document::{At, Decode as _, Named, Node, Problems, Seconds, Span, suggestion};
 use crate::oauth_scope::{Mode, OauthScope, Reserved};
 use crate::phi::{self, PhiPolicy};
@@ -25,6 +25,7 @@ use crate::scope::{Fact, Need, Requirement};
 use crate::seal::Sealer;
 use crate::token::remote::{self, Address, Finding, Origin, Source, Spec};
 use crate::token::{Algorithm, Asked, ClaimPaths, Issuer, KeySet, Keys, TokenPolicy};
+use crate::trim::Program;
 
 mod oauth;
 mod phi_url;
@@ -65,8 +66,8 @@ pub fn decode(node: &Node, problems: &mut Problems) -> Option<PolicyFile> {
 impl Compiled {
     /// Decodes and compiles a document; `None` after at least one error.
     ///
-    /// `FILTERS` are those whose code runs: key sets are compiled only for [`OAUTH_SCOPE`], whose verification
-    /// is half of a module's size.
+    /// `FILTERS` are those whose code runs: key sets are compiled only for [`OAUTH_SCOPE`], whose verification is a large part of a module's size, and what views
+    /// do only for [`RESPONSE_TRIM`].
     pub fn new<const FILTERS: u8>(node: &Node, environment: Environment<'_>, problems: &mut Problems) -> Option<Self> {
         let file = decode(node, problems)?;
         // Where something could not be read, what seems to be missing may stand there.
@@ -89,6 +90,9 @@ impl Compiled {
         let routes = RouteTable::compile(names, entries, file.default.as_ref(), problems);
         let mut asked = oauth::asked(&file);
         let mut policies = Vec::new();
+        let compile: CompileProgram =
+            |section: &mut Section<'_>, view: &At<policy_file::View>, urls: bool| section.program(view, urls);
+        let programs = (FILTERS & RESPONSE_TRIM != 0).then_some(compile);
         for (name, entry) in &file.policies.entries {
             let section = Section {
                 file: &file,
@@ -96,6 +100,7 @@ impl Compiled {
                 sealer: sealer.as_ref(),
                 whole,
                 asked: &mut asked,
+                programs,
                 problems,
             };
             policies.push(section.policy(name, entry));
@@ -554,8 +559,13 @@ struct Section<'a> {
     whole: bool,
     /// What is asked of tokens; sections add to it.
     asked: &'a mut Asked,
+    /// Compiles what views do, where that runs: else its code need not be in the module.
+    programs: Option<CompileProgram>,
     problems: &'a mut Problems,
 }
+
+/// See `response_trim`.
+type CompileProgram = for<'s, 'p, 'v> fn(&'s mut Section<'p>, &'v At<policy_file::View>, bool) -> Option<Program>;
 
 impl Section<'_> {
     fn policy(mut self, name: &At<String>, entry: &policy_file::PolicyEntry) -> Option<Policy> {

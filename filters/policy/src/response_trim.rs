@@ -76,7 +76,8 @@ pub struct View {
     pub(crate) statuses: Vec<StatusRange>,
     /// Empty: any.
     pub(crate) types: Vec<MediaRange>,
-    pub(crate) program: Arc<Program>,
+    /// What it does; none where the module does not trim.
+    pub(crate) program: Option<Arc<Program>>,
     /// Whether it leaves anything out.
     pub(crate) trims: bool,
 }
@@ -195,7 +196,7 @@ impl ResponseTrim {
 
     /// What the view at this place does, to be asked about elements.
     pub fn program(&self, view: usize) -> Option<&Program> {
-        self.views.get(view).map(|view| &*view.program)
+        self.views.get(view)?.program.as_deref()
     }
 
     /// Whether it only looks on.
@@ -327,12 +328,15 @@ impl ResponseTrim {
             (Some(reason @ Reason::NoView), _, _) if keeps_head(reads) => Fate::Withhold(reason),
             (Some(reason @ Reason::Uninspectable(_)), _, _) if keeps_head(true) => Fate::Withhold(reason),
             (Some(reason), _, _) => Fate::Refuse(reason),
-            (None, Some((index, view)), Ok(shape)) if body => Fate::Trim(Plan {
-                view: index,
-                program: Arc::clone(&view.program),
-                shape,
-                caps: self.caps,
-            }),
+            (None, Some((index, view)), Ok(shape)) if body => match &view.program {
+                Some(program) => Fate::Trim(Plan {
+                    view: index,
+                    program: Arc::clone(program),
+                    shape,
+                    caps: self.caps,
+                }),
+                None => Fate::Refuse(Reason::Uninspectable("no_program")),
+            },
             _ => Fate::Pass,
         }
     }
@@ -407,7 +411,7 @@ mod tests {
             when,
             statuses: Vec::new(),
             types: Vec::new(),
-            program: Arc::new(Program::new(Vec::new(), None, Vec::new()).unwrap()),
+            program: Some(Arc::new(Program::new(Vec::new(), None, Vec::new()).unwrap())),
             trims: true,
         }
     }

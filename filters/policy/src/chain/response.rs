@@ -241,6 +241,13 @@ impl<const FILTERS: u8> Stream<FILTERS> {
         if let BodyState::Proving { .. } = self.body {
             return self.prove(piece, end_of_stream);
         }
+        // So that the code of what follows is in no module that has no use for it.
+        if !Self::has(RESPONSE_TRIM) {
+            return match self.body {
+                BodyState::Untouched => BodyVerdict::Pass,
+                _ => BodyVerdict::Replace(Vec::new()),
+            };
+        }
         if let BodyState::Observing(_) = self.body {
             self.observe(piece, end_of_stream);
             return BodyVerdict::Pass;

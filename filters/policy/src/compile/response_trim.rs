@@ -111,23 +111,6 @@ impl Section<'_> {
                 "this view lets the whole body pass; name what to `deny`, `allow` or `transform`, or rules by `fhir` type",
             );
         }
-        if view.allow.as_ref().is_some_and(Vec::is_empty) {
-            self.problems.warn(at.span, "`allow` of nothing leaves an empty body");
-        }
-        let deny = self.selectors(view.deny.as_deref().unwrap_or_default());
-        let allow = view.allow.as_ref().map(|allow| self.selectors(allow));
-        let mut transforms = Vec::new();
-        for (selector, transform) in &view.transform.entries {
-            self.needs_key(transform.value == policy_file::Transform::Tokenize, transform.span);
-            transforms.push(
-                self.selector(selector)
-                    .map(|selector| (selector, transform_of(transform.value))),
-            );
-        }
-        // After the policy's own, which so come first where both select a value.
-        if urls {
-            transforms.extend(phi::rewrites().into_iter().map(Some));
-        }
         let when = view.when.as_ref().map(|when| self.need(when));
         let statuses = self.each(view.status.as_deref(), |status| {
             StatusRange::parse(&status.value.0).ok_or_else(|| {
@@ -147,6 +130,36 @@ impl Section<'_> {
                 )
             })
         });
+        let program = self.programs.map(|compile| compile(self, at, urls).map(Arc::new));
+        Some(View {
+            when: transpose(when)?,
+            statuses: statuses?,
+            types: types?,
+            program: transpose(program)?,
+            trims,
+        })
+    }
+
+    /// What a view does. `urls`: whether the policy judges URLs, and so those in what is trimmed.
+    pub(super) fn program(&mut self, at: &At<policy_file::View>, urls: bool) -> Option<Program> {
+        let view = &at.value;
+        if view.allow.as_ref().is_some_and(Vec::is_empty) {
+            self.problems.warn(at.span, "`allow` of nothing leaves an empty body");
+        }
+        let deny = self.selectors(view.deny.as_deref().unwrap_or_default());
+        let allow = view.allow.as_ref().map(|allow| self.selectors(allow));
+        let mut transforms = Vec::new();
+        for (selector, transform) in &view.transform.entries {
+            self.needs_key(transform.value == policy_file::Transform::Tokenize, transform.span);
+            transforms.push(
+                self.selector(selector)
+                    .map(|selector| (selector, transform_of(transform.value))),
+            );
+        }
+        // After the policy's own, which so come first where both select a value.
+        if urls {
+            transforms.extend(phi::rewrites().into_iter().map(Some));
+        }
         let fhir = view.fhir.as_ref().map(|fhir| self.fhir(fhir));
         let rules = Rules {
             deny: deny?,
@@ -155,13 +168,7 @@ impl Section<'_> {
             fhir: transpose(fhir)?,
         };
         match Program::compile(rules) {
-            Ok(program) => Some(View {
-                when: transpose(when)?,
-                statuses: statuses?,
-                types: types?,
-                program: Arc::new(program),
-                trims,
-            }),
+            Ok(program) => Some(program),
             Err(why) => {
                 self.problems.error(at.span, why.to_string());
                 None

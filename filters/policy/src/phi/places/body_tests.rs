@@ -327,7 +327,9 @@ fn only_policies_that_judge_fhir_urls_rewrite_responses() {
         let node = crate::document::Node::from_json(&document);
         let compiled = crate::compile::Compiled::new::<{ crate::chain::ALL }>(&node, &|_| None, &mut problems).unwrap();
         let trim = compiled.policy(0).unwrap().response_trim().unwrap();
-        trim.views.iter().all(|view| view.program.rewrites())
+        trim.views
+            .iter()
+            .all(|view| view.program.as_ref().is_some_and(|program| program.rewrites()))
     };
     assert!(rewrites(Some(json!({"preset": "fhir-r4"}))));
     assert!(!rewrites(Some(json!({"detect": ["ssn"]}))));
