@@ -24,7 +24,7 @@
 //!    other values, `null` stays and all else is masked, as is what does not fit. What is replaced is not looked into. A value that
 //!    must be a date for its reader is none any more once it is masked.
 //! 9. `year` keeps the first four characters if they are digits and end the value or a dash follows; `birth-year` so too, unless the
-//!    year is 90 or more before the current one or after it, or that is not known ([`Trimmer::with_year`]). `year-month` keeps what a
+//!    year is 90 or more before the current one, or that is not known ([`Trimmer::with_year`]). `year-month` keeps what a
 //!    FHIR date, dateTime or instant says of them. `zip3` keeps the first three digits of a ZIP code of three, five or nine, or `000` for
 //!    small areas (45 CFR 164.514(b)(2)(i)(B)). `round` gives the nearest whole number, halves away from zero, a number where one was.
 //!    `last4` writes `***` before the last four characters if there are more. `tokenize` gives a keyed pseudonym.
