@@ -64,7 +64,8 @@
 //!     either keeps. `resourceType` stays with its resource, whatever the rules. A resource inside another stays if the other's
 //!     allow list selects its place or what is above it; it then has its own rules only. Selectors' transforms win over those of types,
 //!     and these over those for all.
-//! 19. With [`Others::Remove`] a resource whose type is not listed goes, but for Bundle, Parameters and OperationOutcome.
+//! 19. With [`Others::Remove`] a resource whose type is not listed goes, but for Bundle, Parameters and OperationOutcome, and so does every scalar outside
+//!     of resources. Objects and arrays there stay as the way to resources.
 //! 20. Paths ([`FhirPath`]) see through arrays: a rule on an array that is denied or allowed is on the whole of it, a transform or a filter on each of its
 //!     elements. `_x` follows `x` for deny and allow, and goes where `x` is or could be replaced, or a filter decides about `x`.
 //! 21. Groups: the narrative is `text` of a resource and of `Composition.section`, and every `div`. `display` goes unless a string `system` or `code` came

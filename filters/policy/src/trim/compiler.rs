@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::resources::Layer;
-use super::fhir::{ATTACHMENTS, HOLDERS, SAMPLED_DATA, Zone};
+use super::fhir::{ATTACHMENTS, HOLDERS, Others, SAMPLED_DATA, Zone};
 use super::filter::Filter;
 use super::program::{Action, Ask, DROPPED, Excess, KEPT, Names, Node, Program, ProgramError, Rules};
 use super::selector::{Pick, Segment, Selector};
@@ -514,7 +514,16 @@ impl Compiler {
             return Ok(*id);
         }
         let whole = change.unwrap_or(Action::Keep);
-        let scalar = if allowed { whole } else { Action::Drop };
+        let removes = self
+            .layer
+            .as_ref()
+            .is_some_and(|layer| layer.rules.others == Others::Remove);
+        let outside = matches!(place.fhir, Fhir::Envelope { .. });
+        let scalar = if allowed && !(outside && removes) {
+            whole
+        } else {
+            Action::Drop
+        };
         let id = match (&place.fhir, change) {
             (Fhir::Inside(inside), Some(_)) if matches!(inside.zone, Zone::Meta | Zone::Security) => DROPPED,
             (Fhir::Inside(inside), Some(_)) if !inside.pending.is_empty() && inside.view != View::Array => {

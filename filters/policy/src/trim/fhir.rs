@@ -46,7 +46,7 @@ pub enum Others {
     /// They stay, by the rules for all.
     #[default]
     Keep,
-    /// They go as a whole, except Bundle, Parameters and OperationOutcome.
+    /// They go as a whole, except Bundle, Parameters and OperationOutcome. Outside of resources every scalar goes.
     Remove,
 }
 

@@ -428,7 +428,51 @@ fn rule_19_others_go_as_a_whole() {
     check(&rules, outcome, outcome);
     let parameters = r#"{"resourceType":"Parameters","parameter":[]}"#;
     check(&rules, parameters, parameters);
-    check(&rules, r#"{"a":1,"b":{"resourceType":"Observation"}}"#, r#"{"a":1}"#);
+    check(&rules, r#"{"a":1,"b":{"resourceType":"Observation"}}"#, "{}");
+}
+
+#[test]
+fn rule_19_scalars_outside_of_resources_go() {
+    let rules = |others| {
+        fhir(FhirRules {
+            others,
+            ..typed("Patient", without(&["telecom"]))
+        })
+    };
+    for (body, wanted) in [
+        (r#"{"message":"Patient John Smith MRN 123 not found"}"#, "{}"),
+        (
+            r#"{"ResourceType":"Patient","name":[{"family":"F","given":["G"]}],"active":true}"#,
+            r#"{"name":[{"given":[]}]}"#,
+        ),
+        (
+            r#"{"a":1,"patient":{"resourceType":"Patient","id":"p","telecom":1},"b":[null,"c",[{"resourceType":"Patient","id":"q"}]]}"#,
+            r#"{"patient":{"resourceType":"Patient","id":"p"},"b":[[{"resourceType":"Patient","id":"q"}]]}"#,
+        ),
+        (r#""Patient John Smith""#, "null"),
+        ("12", "null"),
+        ("[1,[2]]", "[[]]"),
+    ] {
+        check(&rules(Others::Remove), body, wanted);
+        check(&rules(Others::Keep), body, &body.replace(r#","telecom":1"#, ""));
+    }
+    // A selector's transform does not bring them back.
+    check(
+        &rules(Others::Remove).and(change("$.message", Transform::Mask)),
+        r#"{"message":"c","x":{}}"#,
+        r#"{"x":{}}"#,
+    );
+    let long = r#"{"results":[{"name":"c","patient":@},{"patient":@}],"total":2}"#;
+    let (out, _) = every_way_within(
+        &rules(Others::Remove),
+        small_hold(),
+        long.replace('@', SORTED).as_bytes(),
+    )
+    .expect(long);
+    assert_eq!(
+        String::from_utf8(out).expect("UTF-8"),
+        r#"{"results":[{"patient":@},{"patient":@}]}"#.replace('@', LESS)
+    );
 }
 
 #[test]

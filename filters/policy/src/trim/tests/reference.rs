@@ -253,6 +253,11 @@ impl Rules {
                 return Ok(None);
             }
         }
+        if let (Context::Envelope { .. }, Tree::Scalar(_), Some(rules)) = (&context, tree, &self.fhir)
+            && rules.others == Others::Remove
+        {
+            return Ok(None);
+        }
         if let (Context::Envelope { late: true }, Tree::Scalar(raw)) = (&context, tree)
             && raw != "null"
         {
