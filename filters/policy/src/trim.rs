@@ -63,7 +63,7 @@
 //! 18. A value stays if selectors and rules of the type both let it. In each, deny wins over allow. Of a type's allow list and that for all,
 //!     either keeps. `resourceType` stays with its resource, whatever the rules. A resource inside another stays if the other's
 //!     allow list selects its place or what is above it; it then has its own rules only. Selectors' transforms win over those of types,
-//!     and these over those for all.
+//!     these over those for all, and all of them over a rewriter.
 //! 19. With [`Others::Remove`] a resource whose type is not listed goes, but for Bundle, Parameters and OperationOutcome, and so does every scalar outside
 //!     of resources. Objects and arrays there stay as the way to resources.
 //! 20. Paths ([`FhirPath`]) see through arrays: a rule on an array that is denied or allowed is on the whole of it, a transform or a filter on each of its

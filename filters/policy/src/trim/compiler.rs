@@ -530,6 +530,13 @@ impl Compiler {
                 let inside = inside.clone();
                 self.inside(&inside, scalar, &place)?
             }
+            // A rewriter takes what no other transform is for.
+            (Fhir::Inside(inside), Some(Action::Change(Transform::Rewrite(_))))
+                if self.transform(&inside.positions).is_some() =>
+            {
+                let inside = inside.clone();
+                self.inside(&inside, scalar, &place)?
+            }
             (Fhir::Inside(inside), Some(_)) if !inside.allowed || inside.no_scalar => self.leaf(Action::Drop, whole)?,
             (Fhir::Envelope { late: true, .. }, Some(_)) => {
                 let then = self.leaf(scalar, whole)?;

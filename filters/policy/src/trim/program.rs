@@ -30,7 +30,7 @@ pub struct Program {
 }
 
 /// What [`Program::compile`] compiles. `deny` wins over `allow`, and both over `transforms`; of several transforms for a value the
-/// first in the list is applied. Without an `allow` list everything is allowed; with an empty one, nothing is.
+/// first in the list is applied, and a rewriter only where `fhir` has none. Without an `allow` list everything is allowed; with an empty one, nothing is.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// What goes.

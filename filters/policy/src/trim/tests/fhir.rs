@@ -413,6 +413,50 @@ fn rule_18_both_layers_must_keep() {
 }
 
 #[test]
+fn rule_18_rewriters_come_last() {
+    let body = r#"{"resourceType":"OperationOutcome","issue":[{"code":"a","diagnostics":"7"},{"code":"b","diagnostics":["7"]}]}"#;
+    let rewriter = || change("$.issue[*].diagnostics", Transform::Rewrite(0));
+    let outcome = |rules: TypeRules| fhir(typed("OperationOutcome", rules));
+    let with = |one: &str, two: &str| body.replace(r#"["7"]"#, two).replace(r#""7""#, one);
+    let all = FhirRules {
+        all: changing("..diagnostics", Transform::Null),
+        ..FhirRules::default()
+    };
+    for (rules, wanted) in [
+        (outcome(without(&["x"])).and(rewriter()), with(r#""\"*\"""#, r#""***""#)),
+        (
+            outcome(changing("issue.diagnostics", Transform::Null)).and(rewriter()),
+            with("null", "[null]"),
+        ),
+        (fhir(all).and(rewriter()), with("null", "[null]")),
+        (
+            outcome(changing("issue[?@.code == 'b'].diagnostics", Transform::Null)).and(rewriter()),
+            with(r#""\"*\"""#, "[null]"),
+        ),
+        (
+            outcome(changing("issue.diagnostics[?@ == '7']", Transform::Null)).and(rewriter()),
+            with("null", r#""***""#),
+        ),
+        (
+            outcome(changing("issue.diagnostics[?@ == '8']", Transform::Null)).and(rewriter()),
+            with(r#""\"*\"""#, r#""***""#),
+        ),
+        (
+            outcome(changing("issue.diagnostics", Transform::Null))
+                .and(change("$.issue[0].diagnostics", Transform::Mask))
+                .and(rewriter()),
+            with(r#""***""#, "[null]"),
+        ),
+        (
+            outcome(without(&["issue.diagnostics"])).and(rewriter()),
+            r#"{"resourceType":"OperationOutcome","issue":[{"code":"a"},{"code":"b"}]}"#.to_owned(),
+        ),
+    ] {
+        assert_eq!(rewritten(&rules, Limits::default(), body).0, wanted);
+    }
+}
+
+#[test]
 fn rule_19_others_go_as_a_whole() {
     let rules = fhir(FhirRules {
         others: Others::Remove,
