@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::resources::Layer;
-use super::fhir::{ATTACHMENTS, SAMPLED_DATA, Zone};
+use super::fhir::{ATTACHMENTS, HOLDERS, Others, SAMPLED_DATA, Zone};
 use super::filter::Filter;
 use super::program::{Action, Ask, DROPPED, Excess, KEPT, Names, Node, Program, ProgramError, Rules};
 use super::selector::{Pick, Segment, Selector};
@@ -37,7 +37,10 @@ pub(super) fn compile(rules: Rules) -> Result<Program, ProgramError> {
     let mut fhir = Fhir::Off;
     if let Some(rules) = rules.fhir.filter(|rules| !rules.is_empty()) {
         compiler.layer = Some(compiler.fhir_layer(rules)?);
-        fhir = Fhir::Envelope(View::Fresh);
+        fhir = Fhir::Envelope {
+            view: View::Fresh,
+            late: false,
+        };
     }
     compiler.finish(Place {
         allowed: everything,
@@ -76,8 +79,11 @@ struct Place {
 enum Fhir {
     /// There are none.
     Off,
-    /// Outside of all resources.
-    Envelope(View),
+    /// Outside of all resources. `late`: or inside of one whose type did not come in time.
+    Envelope {
+        view: View,
+        late: bool,
+    },
     /// Where a resource must stand. `labelled`: the one around it has a label already.
     Border {
         view: View,
@@ -193,7 +199,7 @@ impl Compiler {
     fn link(&mut self, id: u32, place: &Place) -> Result<(), ProgramError> {
         let view = match &place.fhir {
             Fhir::Off => None,
-            Fhir::Envelope(view) | Fhir::Border { view, .. } => Some(*view),
+            Fhir::Envelope { view, .. } | Fhir::Border { view, .. } => Some(*view),
             Fhir::Inside(inside) => Some(inside.view),
         };
         // What an array has no members for does not count among the ways down.
@@ -254,14 +260,20 @@ impl Compiler {
         own(&place.positions, &mut list);
         names.extend(list);
         match (&place.fhir, &self.layer) {
-            (Fhir::Envelope(_), _) => {
+            (Fhir::Envelope { late, .. }, _) => {
                 names.insert("resourceType".to_owned());
+                if *late {
+                    names.extend(HOLDERS.map(str::to_owned));
+                }
             }
             (Fhir::Inside(inside), Some(layer)) => {
                 let mut list = Vec::new();
                 own(&inside.positions, &mut list);
                 // Those whose underscored sibling is like no other, and those for which it is like any other.
                 let (mut twice, mut once) = (Vec::new(), inside.zone.names().to_vec());
+                if inside.zone.refuses("") {
+                    std::mem::swap(&mut twice, &mut once);
+                }
                 once.push("resourceType");
                 if inside.label {
                     once.push("meta");
@@ -379,9 +391,15 @@ impl Compiler {
         };
         match (&place.fhir, step) {
             (Fhir::Off, _) => self.node(json),
-            (Fhir::Envelope(_), Step::Name("resourceType")) => self.question(Ask::Stray),
-            (Fhir::Envelope(_), _) => self.node(Place {
-                fhir: Fhir::Envelope(View::Fresh),
+            (Fhir::Envelope { .. }, Step::Name("resourceType")) => self.question(Ask::Stray),
+            (Fhir::Envelope { late: true, .. }, Step::Name(name)) if HOLDERS.contains(&name) => {
+                self.question(Ask::Misfit)
+            }
+            (Fhir::Envelope { late, .. }, _) => self.node(Place {
+                fhir: Fhir::Envelope {
+                    view: View::Fresh,
+                    late: *late,
+                },
                 ..json
             }),
             (Fhir::Border { labelled, .. }, _) => self.node(Place {
@@ -505,25 +523,58 @@ impl Compiler {
             return Ok(*id);
         }
         let whole = change.unwrap_or(Action::Keep);
-        let scalar = if allowed { whole } else { Action::Drop };
+        let removes = self
+            .layer
+            .as_ref()
+            .is_some_and(|layer| layer.rules.others == Others::Remove);
+        let outside = matches!(place.fhir, Fhir::Envelope { .. });
+        let scalar = if allowed && !(outside && removes) {
+            whole
+        } else {
+            Action::Drop
+        };
         let id = match (&place.fhir, change) {
             (Fhir::Inside(inside), Some(_)) if matches!(inside.zone, Zone::Meta | Zone::Security) => DROPPED,
             (Fhir::Inside(inside), Some(_)) if !inside.pending.is_empty() && inside.view != View::Array => {
                 let inside = inside.clone();
                 self.inside(&inside, scalar, &place)?
             }
+            // A rewriter takes what no other transform is for.
+            (Fhir::Inside(inside), Some(Action::Change(Transform::Rewrite(_))))
+                if self.transform(&inside.positions).is_some() =>
+            {
+                let inside = inside.clone();
+                self.inside(&inside, scalar, &place)?
+            }
             (Fhir::Inside(inside), Some(_)) if !inside.allowed || inside.no_scalar => self.leaf(Action::Drop, whole)?,
+            (Fhir::Envelope { late: true, .. }, Some(_)) => {
+                let then = self.leaf(scalar, whole)?;
+                let scalar = self.late_scalar(scalar, then)?;
+                self.question(Ask::Kind {
+                    array: then,
+                    object: then,
+                    scalar,
+                })?
+            }
             (_, Some(_)) => self.leaf(scalar, whole)?,
             (Fhir::Off, None) => self.entered(scalar, &place)?,
-            (Fhir::Envelope(View::Fresh), None) => {
+            (
+                Fhir::Envelope {
+                    view: View::Fresh,
+                    late,
+                },
+                None,
+            ) => {
+                let late = *late;
                 let array = self.viewed(&place, View::Array)?;
                 let single = self.viewed(&place, View::Single)?;
                 let object = self.resource_question(&place, Some(single), false)?;
-                self.question(Ask::Kind {
-                    array,
-                    object,
-                    scalar: single,
-                })?
+                let scalar = if late {
+                    self.late_scalar(scalar, single)?
+                } else {
+                    single
+                };
+                self.question(Ask::Kind { array, object, scalar })?
             }
             (
                 Fhir::Border {
@@ -544,7 +595,7 @@ impl Compiler {
                 };
                 self.question(Ask::Kind { array, object, scalar })?
             }
-            (Fhir::Envelope(_) | Fhir::Border { .. }, None) => self.entered(scalar, &place)?,
+            (Fhir::Envelope { .. } | Fhir::Border { .. }, None) => self.entered(scalar, &place)?,
             (Fhir::Inside(inside), None) => {
                 let inside = inside.clone();
                 self.inside(&inside, scalar, &place)?
@@ -554,12 +605,21 @@ impl Compiler {
         Ok(id)
     }
 
+    /// The node of a scalar at `then` that may be a resource's.
+    fn late_scalar(&mut self, scalar: Action, then: u32) -> Result<u32, ProgramError> {
+        if matches!(scalar, Action::Drop) {
+            Ok(then)
+        } else {
+            self.question(Ask::NoResource { then })
+        }
+    }
+
     /// The node of the same place, where the kind of the value is known.
     fn viewed(&mut self, place: &Place, as_view: View) -> Result<u32, ProgramError> {
         let mut place = place.clone();
         match &mut place.fhir {
             Fhir::Off => {}
-            Fhir::Envelope(view) | Fhir::Border { view, .. } => *view = as_view,
+            Fhir::Envelope { view, .. } | Fhir::Border { view, .. } => *view = as_view,
             Fhir::Inside(inside) => inside.view = as_view,
         }
         self.node(place)

@@ -1032,7 +1032,13 @@ fn repeats(tree: &Tree) -> bool {
 }
 
 /// The invariants: what comes out is what is left of the tree, however the body is cut, and nothing of what is denied.
-fn same_as_the_tree(rules: &Rules, tree: &Tree, body: &str, cuts: &[prop::sample::Index]) -> Result<(), TestCaseError> {
+fn same_as_the_tree(
+    rules: &Rules,
+    limits: Limits,
+    tree: &Tree,
+    body: &str,
+    cuts: &[prop::sample::Index],
+) -> Result<(), TestCaseError> {
     let program = match rules.compiled() {
         Ok(program) => Arc::new(program),
         Err(error) => {
@@ -1045,20 +1051,22 @@ fn same_as_the_tree(rules: &Rules, tree: &Tree, body: &str, cuts: &[prop::sample
             return Ok(());
         }
     };
-    let whole = run_program(&program, Limits::default(), &[body.as_bytes()]);
-    let parts = run_program(&program, Limits::default(), &cut(body.as_bytes(), cuts));
+    let whole = run_program(&program, limits, &[body.as_bytes()]);
+    let parts = run_program(&program, limits, &cut(body.as_bytes(), cuts));
     prop_assert_eq!(&parts, &whole);
     let bytes: Vec<&[u8]> = body.as_bytes().chunks(1).collect();
-    prop_assert_eq!(&run_program(&program, Limits::default(), &bytes), &whole);
+    prop_assert_eq!(&run_program(&program, limits, &bytes), &whole);
+    let left = rules.left_of(tree, limits.max_hold);
     match whole {
         Err(error) if error.code() == "json_ambiguous" => prop_assert!(repeats(tree)),
-        Err(error) => prop_assert_eq!(rules.left_of(tree), Err(error.code()), "{}", body),
+        Err(error) if error.code() == "json_hold" => prop_assert!(limits != Limits::default()),
+        Err(error) => prop_assert_eq!(left, Err(error.code()), "{}", body),
         Ok((out, _)) => {
             let out = String::from_utf8(out).expect("UTF-8");
             for canary in rules.denied(tree) {
                 prop_assert!(!out.contains(&format!("canary{canary}")), "{} in {}", canary, out);
             }
-            prop_assert_eq!(Ok(packed(&out)), rules.left_of(tree), "{}", body);
+            prop_assert_eq!(Ok(packed(&out)), left, "{}", body);
             if !program.trims() {
                 prop_assert_eq!(packed(&out), packed(body));
             }
@@ -1092,7 +1100,7 @@ proptest! {
     ) {
         plant(&mut tree, &mut 0);
         let body = written(&tree, &mut spaces.iter().copied().cycle());
-        same_as_the_tree(&rules, &tree, &body, &cuts)?;
+        same_as_the_tree(&rules, Limits::default(), &tree, &body, &cuts)?;
     }
 
     #[test]
