@@ -56,11 +56,11 @@
 //!     `ExampleScenario.instance.resourceType`. In what is removed or replaced as a whole nobody looks for one.
 //!     Of an object that neither tells its type nor ends within those first bytes, the names in them say what it is:
 //!     a. If all are Bundle's (also with an underscore), and one is `entry`, it is a Bundle, whose members some servers sort. It may have none but
-//!        a Bundle's, its `entry` none but Bundle.entry's (those of a List are others), and `resourceType`, which is to come, must be `Bundle`.
+//!     a Bundle's, its `entry` none but Bundle.entry's (those of a List are others), and `resourceType`, which is to come, must be `Bundle`.
 //!     b. If one is `cards`, `suggestions`, `actions` or `systemActions` (CDS Hooks), and no resource must stand there, it is none.
 //!     c. Else, where no resource must stand, it is the way to resources and nothing more, for it could be one whose rules are not known: refused is
-//!        every scalar in it outside of resources but null, unless it goes anyway, and so are the names under which FHIR holds resources
-//!        (`contained`, `entry`, `issues`, `parameter`). What is in it outside of resources is so too.
+//!     every scalar in it outside of resources but null, unless it goes anyway, and so are the names under which FHIR holds resources
+//!     (`contained`, `entry`, `issues`, `parameter`). What is in it outside of resources is so too.
 //! 18. A value stays if selectors and rules of the type both let it. In each, deny wins over allow. Of a type's allow list and that for all,
 //!     either keeps. `resourceType` stays with its resource, whatever the rules. A resource inside another stays if the other's
 //!     allow list selects its place or what is above it; it then has its own rules only. Selectors' transforms win over those of types,

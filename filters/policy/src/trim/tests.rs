@@ -691,6 +691,19 @@ fn the_state_does_not_grow_with_the_body() {
     assert!(held < 6 << 10, "{held} bytes");
 }
 
+/// Each record of a stream of records has a trimmer of its own.
+#[test]
+fn a_small_body_takes_little_memory() {
+    let rules = deny(&["$..x"]);
+    let record = br#"{"a":"b","c":{"d":"e","f":[1,2]}}"#;
+    let mut trimmer = rules.trimmer(Limits::default());
+    let mut out = Vec::new();
+    trimmer.push(record, true, &mut out).expect("valid");
+    assert_eq!(out, record);
+    let held = trimmer.state.memory();
+    assert!(held < 600, "{held} bytes");
+}
+
 /// What a body can make a stream hold on to at worst: everything at its limit, in a deep place, byte by byte and at once.
 #[test]
 fn the_state_is_at_most_64_kib() {

@@ -247,7 +247,7 @@ fn rule_17_a_long_answer_that_is_no_resource_is_the_way_to_some() {
         r#"{"systemActions":[{"description":"a long description, long enough"},{"resource":@}],"x":1}"#,
     ] {
         let body = |inner: &str| body.replace('#', long).replace('@', inner);
-        let (out, _) = every_way_within(&rules, small_hold(), body(SORTED).as_bytes()).expect(&body(SORTED));
+        let (out, _) = every_way_within(&rules, small_hold(), body(SORTED).as_bytes()).expect("valid");
         assert_eq!(String::from_utf8(out).expect("UTF-8"), body(LESS));
     }
     let cards = r#"{"cards":[{"summary":"a long summary, longer than what may be held"}],"resourceType":"Patient"}"#;
