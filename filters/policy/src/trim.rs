@@ -136,13 +136,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 128 levels, 16 KiB, 4 KiB, 32 KiB.
+    /// 128 levels, 16 KiB, 4 KiB, 16 KiB.
     fn default() -> Limits {
         Limits {
             max_depth: 128,
             max_value: 16 << 10,
             max_name: 4 << 10,
-            max_hold: 32 << 10,
+            max_hold: 16 << 10,
         }
     }
 }
@@ -251,10 +251,15 @@ impl Trimmer {
         end: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), TrimError> {
+        // By steps, not twice as much: what is held counts among a stream's state.
+        const STEP: usize = 1 << 10;
         let mut all = std::mem::take(&mut self.held);
+        if all.capacity().saturating_sub(all.len()) < chunk.len() {
+            all.reserve_exact(chunk.len().max(STEP));
+        }
         all.extend_from_slice(chunk);
         match self.run(rewrite, &all, end, out)? {
-            Some(0) if all.capacity() <= self.limits.max_hold.saturating_mul(2) => self.held = all,
+            Some(0) if all.capacity() <= self.limits.max_hold.saturating_add(STEP) => self.held = all,
             Some(from) => self.held.extend_from_slice(all.get(from..).unwrap_or_default()),
             None => {}
         }

@@ -96,6 +96,14 @@ impl Probe {
         }
     }
 
+    /// The memory that is held on to, in bytes.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Probe>()
+            .saturating_add(self.value.memory())
+            .saturating_add(self.marks.memory())
+    }
+
     /// Looks for the end of the value that starts at `start`, at most `hold` bytes long and `room` containers deep.
     pub(super) fn whole(
         &mut self,

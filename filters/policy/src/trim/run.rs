@@ -65,8 +65,9 @@ impl State {
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let frames = self.frames.capacity().saturating_mul(size_of::<Frame>());
+        let probe = self.probe.as_ref().map_or(0, |probe| probe.memory());
         let bytes = [&self.name, &self.plain, &self.held].map(Vec::capacity);
-        [frames, self.value.memory(), self.marks.memory()]
+        [frames, self.value.memory(), self.marks.memory(), probe]
             .into_iter()
             .chain(bytes)
             .fold(0, usize::saturating_add)
@@ -720,6 +721,13 @@ impl<'a> Run<'a> {
             fitting.apply(held, self.tokens, self.year, plain, self.out);
             true
         });
+        // A large one is rare, and what it took is not to be kept for a next.
+        const KEPT_ROOM: usize = 4 << 10;
+        for buffer in [held, plain] {
+            if buffer.capacity() > KEPT_ROOM {
+                *buffer = Vec::new();
+            }
+        }
         // Others were counted when they began.
         if changed && matches!(transform, Transform::Rewrite(_)) {
             self.count_transformed();

@@ -717,17 +717,36 @@ fn the_state_is_at_most_64_kib() {
     let deep = format!("\"z\":{}1{}", "{\"a\":[".repeat(60), "]}".repeat(60));
     let skipped = format!("\"x\":{}1{}", "[".repeat(120), "]".repeat(120));
     let body = format!("[{{{name},{deep},{skipped},{value},{too_long},{escaped},{name}}}]");
-    for size in [1, 7, 4096, 16 << 10, body.len()] {
+    let most = |rules: &Rules, body: &str, size: usize| {
         let mut trimmer = rules.trimmer(limits);
-        let mut out = Vec::new();
+        let (mut out, mut most) = (Vec::new(), 0);
         for chunk in body.as_bytes().chunks(size) {
             trimmer.push(chunk, false, &mut out).expect("valid so far");
             out.clear();
+            most = most.max(trimmer.state.memory() + trimmer.held.capacity() + size_of::<Trimmer>());
         }
         trimmer.push(b"", true, &mut out).expect("valid");
-        let held = trimmer.state.memory() + size_of::<Trimmer>();
-        assert!(held <= 64 << 10, "{held} bytes");
-        assert!(held > limits.max_value, "{held} bytes: the test reaches the limits");
+        assert!(most <= 64 << 10, "{most} bytes in chunks of {size}");
+        most
+    };
+    // What lies whole in a chunk is held there and no longer.
+    for size in [1, 7, 4096, 16 << 10, body.len()] {
+        let most = most(&rules, &body, size);
+        assert!(
+            size > 4096 || most > limits.max_value,
+            "{most} bytes: the test reaches the limit"
+        );
+    }
+    // With a value that is looked ahead into behind all that.
+    let rules = rules.and(deny(&["$.s[?@.k == 'x'].z"]));
+    let seen = format!("{{\"k\":\"{}\"}}", long(limits.max_hold - 10));
+    let body = format!("{{\"l\":[{{{name},{value},{too_long},{escaped}}}],\"s\":[{seen}]}}");
+    for size in [1, 7, 4096, body.len()] {
+        let most = most(&rules, &body, size);
+        assert!(
+            size > 4096 || most > limits.max_hold,
+            "{most} bytes: the test reaches the limit"
+        );
     }
 }
 

@@ -647,7 +647,7 @@ fn rule_15_a_type_may_come_32_kib_late_and_no_more_is_held() {
         )
     };
     let around = r#"{"id":"","resourceType":"Patient""#.len();
-    for (filler, fits) in [((32 << 10) - around, true), ((32 << 10) - around + 1, false)] {
+    for (filler, fits) in [((16 << 10) - around, true), ((16 << 10) - around + 1, false)] {
         let body = body(filler);
         for size in [1, 1000, body.len()] {
             let mut trimmer = rules.trimmer(Limits::default());
@@ -1121,7 +1121,7 @@ proptest! {
         mut tree in any_fhir_tree(),
         dice in prop::collection::vec(any::<u8>(), 1..60),
         rules in any_fhir_rules(),
-        hold in prop::sample::select(vec![32usize << 10, 32 << 10, 300, 100, 60]),
+        hold in prop::sample::select(vec![16usize << 10, 16 << 10, 300, 100, 60]),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
     ) {
         let limits = Limits { max_hold: hold, ..Limits::default() };
