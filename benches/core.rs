@@ -267,11 +267,11 @@ fn trim(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("trim");
     for (view, scopes) in [("deny", CLINICIAN), ("allow", PATIENT)] {
         let held = ScopeSet::from_text(scopes).expect("scopes");
-        let Fate::Trim { program, .. } =
-            trim.judge(&mut response_head(&answer(b"{}")), true, false, trim.views(Some(&held)))
-        else {
+        let mut head = response_head(&answer(b"{}"));
+        let Fate::Trim(plan) = trim.judge(&mut head, true, false, true, trim.views(Some(&held))) else {
             panic!("the policy trims");
         };
+        let program = plan.program();
         for (layout, body) in [("compact", &compact), ("pretty", &pretty)] {
             trim_one(&mut group, BenchmarkId::new(view, layout), &program, body);
         }

@@ -19,11 +19,12 @@ use scrim_policy::compile::Compiled;
 use scrim_policy::document::{Node, Problems};
 use scrim_policy::fhir::{self, Contexts, Reading};
 use scrim_policy::head::{Place, RequestHead, ResponseHead};
+use scrim_policy::profiles::{PROFILES, Profile};
 use scrim_policy::scope::{Need, Requirement, ScopeSet};
 use scrim_policy::token::{
     Algorithm, ClaimPaths, HostKind, HostVerdict, HostVerifier, Issuer, KeySet, TokenCache, TokenPolicy,
 };
-use scrim_policy::trim::{Limits, Program, Selector, Trimmer};
+use scrim_policy::trim::{self, Limits, Program, Selector, Trimmer};
 use scrim_policy::url::Target;
 
 mod bundle;
@@ -241,7 +242,29 @@ fn main() {
     measure("a request's and its response's", || exchange(2));
     measure("the same with the audit record", || exchange(3));
 
+    for profile in &PROFILES {
+        measure_compilation(profile);
+    }
     bodies();
+}
+
+/// The least time of a few runs.
+fn measure_compilation(profile: &Profile) {
+    let what = format!("compile {}", profile.name);
+    if !asked(&what) {
+        return;
+    }
+    let fhir = profile.rules().expect("tested to parse");
+    let times = (0..10).map(|_| {
+        let rules = trim::Rules {
+            fhir: Some(fhir.clone()),
+            ..trim::Rules::default()
+        };
+        let begun = Instant::now();
+        black_box(Program::compile(rules).expect("tested to compile"));
+        begun.elapsed().as_micros()
+    });
+    println!("{what:<44} {:>7} us", times.min().unwrap_or_default());
 }
 
 /// How a proxy delivers bodies.

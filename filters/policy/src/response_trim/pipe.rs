@@ -21,6 +21,13 @@ pub struct Plan {
     pub(crate) caps: Caps,
 }
 
+impl Plan {
+    /// What is done to each value.
+    pub fn program(&self) -> Arc<Program> {
+        Arc::clone(&self.program)
+    }
+}
+
 /// What stands in a body.
 enum Content {
     One(Box<Trimmer>),

@@ -1,10 +1,12 @@
 //! The compiler: from rules to the automaton of a [`Program`].
 
+mod positions;
 mod resources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::positions::{Rule, Set, Sets, Word, Words, replaces};
 use self::resources::Layer;
 use super::fhir::{ATTACHMENTS, HOLDERS, Others, SAMPLED_DATA, Zone};
 use super::filter::Filter;
@@ -28,12 +30,12 @@ pub(super) const MAX_CYCLE: u64 = 64;
 pub(super) fn compile(rules: Rules) -> Result<Program, ProgramError> {
     let everything = rules.allow.is_none();
     let mut compiler = Compiler::new();
-    compiler.add(&rules.deny, Effect::Deny, Selector::segments);
-    compiler.add(rules.allow.iter().flatten(), Effect::Allow, Selector::segments);
+    compiler.add(&rules.deny, Effect::Deny, false, Selector::segments);
+    compiler.add(rules.allow.iter().flatten(), Effect::Allow, false, Selector::segments);
     for (selector, transform) in &rules.transforms {
-        compiler.add([selector], Effect::Change(*transform), Selector::segments);
+        compiler.add([selector], Effect::Change(*transform), false, Selector::segments);
     }
-    let positions = (0..compiler.rules.len()).map(|rule| (rule, 0)).collect();
+    let positions = compiler.begun(0);
     let mut fhir = Fhir::Off;
     if let Some(rules) = rules.fhir.filter(|rules| !rules.is_empty()) {
         compiler.layer = Some(compiler.fhir_layer(rules)?);
@@ -49,12 +51,6 @@ pub(super) fn compile(rules: Rules) -> Result<Program, ProgramError> {
     })
 }
 
-/// One selector or path, and what it does.
-struct Rule {
-    segments: Vec<Segment>,
-    effect: Effect,
-}
-
 #[derive(Clone, Copy)]
 enum Effect {
     Deny,
@@ -62,20 +58,17 @@ enum Effect {
     Change(Transform),
 }
 
-/// A rule, and how many of its segments are behind.
-type Position = (usize, usize);
-
 /// Where a path stands in all rules at once.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     /// An allow rule selected the value or something above it.
     allowed: bool,
-    positions: BTreeSet<Position>,
+    positions: Set,
     fhir: Fhir,
 }
 
 /// Where a path stands by the rules for resources.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fhir {
     /// There are none.
     Off,
@@ -101,15 +94,15 @@ enum View {
     Single,
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Inside {
     view: View,
     zone: Zone,
     /// As in [`Place`], for this layer.
     allowed: bool,
-    positions: BTreeSet<Position>,
+    positions: Set,
     /// Positions whose next segment was picked but for its filter.
-    pending: BTreeSet<Position>,
+    pending: Set,
     /// A scalar goes in any case.
     no_scalar: bool,
     /// The resource gets a label.
@@ -120,8 +113,8 @@ struct Inside {
 
 /// One step down, as far as the rules can tell steps apart.
 #[derive(Clone, Copy)]
-enum Step<'a> {
-    Name(&'a str),
+enum Step {
+    Name(Word),
     /// Any other name; true for those that start with an underscore.
     Other(bool),
     Index(u64),
@@ -129,12 +122,16 @@ enum Step<'a> {
 
 struct Compiler {
     rules: Vec<Rule>,
+    words: Words,
+    sets: Sets,
     layer: Option<Layer>,
     filters: Vec<Arc<Filter>>,
     nodes: Vec<Node>,
     asks: Vec<Ask>,
     known: BTreeMap<Place, u32>,
     known_asks: BTreeMap<Ask, u32>,
+    /// The nodes without ways down.
+    known_leaves: Vec<((Action, Action), u32)>,
     todo: Vec<(u32, Place)>,
     edges: usize,
 }
@@ -143,6 +140,8 @@ impl Compiler {
     fn new() -> Compiler {
         Compiler {
             rules: Vec::new(),
+            words: Words::default(),
+            sets: Sets::new(),
             layer: None,
             filters: Vec::new(),
             nodes: vec![
@@ -152,6 +151,10 @@ impl Compiler {
             asks: Vec::new(),
             known: BTreeMap::new(),
             known_asks: BTreeMap::new(),
+            known_leaves: vec![
+                ((Action::Drop, Action::Drop), DROPPED),
+                ((Action::Keep, Action::Keep), KEPT),
+            ],
             todo: Vec::new(),
             edges: 0,
         }
@@ -161,12 +164,19 @@ impl Compiler {
         &mut self,
         list: impl IntoIterator<Item = &'s S>,
         effect: Effect,
+        waits: bool,
         segments: impl Fn(&S) -> &[Segment],
     ) {
-        self.rules.extend(list.into_iter().map(|one| Rule {
-            segments: segments(one).to_vec(),
-            effect,
-        }));
+        for one in list {
+            let rule = Rule::new(&mut self.words, segments(one), effect, waits);
+            self.rules.push(rule);
+        }
+    }
+
+    /// Where a path stands in the rules from this one on before its first step.
+    fn begun(&mut self, from: usize) -> Set {
+        let positions = (from..self.rules.len()).map(|rule| (rule, 0)).collect();
+        self.sets.set(&self.rules, positions)
     }
 
     fn finish(mut self, start: Place) -> Result<Program, ProgramError> {
@@ -203,17 +213,18 @@ impl Compiler {
             Fhir::Inside(inside) => Some(inside.view),
         };
         // What an array has no members for does not count among the ways down.
-        let (mut other, mut under, mut members) = (KEPT, KEPT, BTreeMap::new());
+        let (mut other, mut under, mut members) = (KEPT, KEPT, Vec::new());
         if view != Some(View::Array) {
             other = self.child(place, Step::Other(false))?;
             under = match place.fhir {
                 Fhir::Inside(_) => self.child(place, Step::Other(true))?,
                 _ => other,
             };
-            for name in self.names(place) {
-                let to = self.child(place, Step::Name(&name))?;
+            for word in self.names(place) {
+                let to = self.child(place, Step::Name(word))?;
+                let name = self.words.text(word);
                 if to != (if name.starts_with('_') { under } else { other }) {
-                    members.insert(name, to);
+                    members.push((name, to));
                 }
             }
         }
@@ -246,29 +257,16 @@ impl Compiler {
     }
 
     /// The names that may make a difference at a place.
-    fn names(&self, place: &Place) -> BTreeSet<String> {
-        let mut names = BTreeSet::new();
-        let own = |positions: &BTreeSet<Position>, into: &mut Vec<String>| {
-            for segment in positions.iter().filter_map(|at| self.segment(*at)) {
-                into.extend(segment.picks.iter().filter_map(|pick| match pick {
-                    Pick::Name(name) => Some(name.clone()),
-                    _ => None,
-                }));
-            }
-        };
-        let mut list = Vec::new();
-        own(&place.positions, &mut list);
-        names.extend(list);
+    fn names(&mut self, place: &Place) -> Vec<Word> {
+        let mut names = self.sets.names(&self.rules, place.positions);
         match (&place.fhir, &self.layer) {
             (Fhir::Envelope { late, .. }, _) => {
-                names.insert("resourceType".to_owned());
+                names.push(self.words.word("resourceType"));
                 if *late {
-                    names.extend(HOLDERS.map(str::to_owned));
+                    names.extend(HOLDERS.iter().map(|name| self.words.word(name)));
                 }
             }
             (Fhir::Inside(inside), Some(layer)) => {
-                let mut list = Vec::new();
-                own(&inside.positions, &mut list);
                 // Those whose underscored sibling is like no other, and those for which it is like any other.
                 let (mut twice, mut once) = (Vec::new(), inside.zone.names().to_vec());
                 if inside.zone.refuses("") {
@@ -296,22 +294,30 @@ impl Compiler {
                 if layer.rules.extensions {
                     once.push("extension");
                 }
-                list.extend(twice.into_iter().map(str::to_owned));
-                for name in list {
-                    names.insert(format!("_{name}"));
-                    names.insert(name);
+                let list = self.sets.names(&self.rules, inside.positions);
+                names.extend_from_slice(&list);
+                // Otherwise all that have an underscore go.
+                if !layer.rules.extensions {
+                    names.extend(list.into_iter().map(|word| self.words.twin(word)));
                 }
-                names.extend(once.into_iter().map(str::to_owned));
+                for name in twice {
+                    let word = self.words.word(name);
+                    names.extend([word, self.words.twin(word)]);
+                }
+                names.extend(once.into_iter().map(|name| self.words.word(name)));
             }
             _ => {}
         }
+        names.sort_unstable();
+        names.dedup();
         names
     }
 
     /// Where the ranges of indexes start at a place, and after how many elements they repeat.
     fn ranges(&self, place: &Place) -> Result<(BTreeSet<u64>, u32), ProgramError> {
         let (mut starts, mut cycle) = (BTreeSet::from([0]), 1u64);
-        let segments = place.positions.iter().filter_map(|at| self.segment(*at));
+        let segments = self.sets.positions(place.positions).iter();
+        let segments = segments.filter_map(|at| self.rules.get(at.0)?.segments.get(at.1));
         for pick in segments.flat_map(|segment| &segment.picks) {
             if let Pick::Elements { from, to, step } = pick {
                 starts.extend([*from, *to]);
@@ -322,23 +328,9 @@ impl Compiler {
         Ok((starts, cycle))
     }
 
-    fn segment(&self, at: Position) -> Option<&Segment> {
-        self.rules.get(at.0)?.segments.get(at.1)
-    }
-
     /// The node of a child, behind a question if filters decide.
-    fn child(&mut self, place: &Place, step: Step<'_>) -> Result<u32, ProgramError> {
-        let mut filters: Vec<Arc<Filter>> = Vec::new();
-        for filter in place
-            .positions
-            .iter()
-            .filter_map(|at| self.segment(*at))
-            .flat_map(Segment::filters)
-        {
-            if !filters.contains(filter) {
-                filters.push(Arc::clone(filter));
-            }
-        }
+    fn child(&mut self, place: &Place, step: Step) -> Result<u32, ProgramError> {
+        let filters = self.sets.filters(place.positions).to_vec();
         self.by_filters(filters, |compiler, holding| compiler.arrive(place, step, holding))
     }
 
@@ -383,16 +375,18 @@ impl Compiler {
     }
 
     /// The node of a child where these filters hold on it.
-    fn arrive(&mut self, place: &Place, step: Step<'_>, holding: &[Arc<Filter>]) -> Result<u32, ProgramError> {
+    fn arrive(&mut self, place: &Place, step: Step, holding: &[Arc<Filter>]) -> Result<u32, ProgramError> {
         let json = Place {
             allowed: place.allowed,
-            positions: self.step(&place.positions, step, holding),
+            positions: self.sets.step(&self.rules, place.positions, step, holding),
             fhir: Fhir::Off,
         };
         match (&place.fhir, step) {
             (Fhir::Off, _) => self.node(json),
-            (Fhir::Envelope { .. }, Step::Name("resourceType")) => self.question(Ask::Stray),
-            (Fhir::Envelope { late: true, .. }, Step::Name(name)) if HOLDERS.contains(&name) => {
+            (Fhir::Envelope { .. }, Step::Name(word)) if *self.words.text(word) == *"resourceType" => {
+                self.question(Ask::Stray)
+            }
+            (Fhir::Envelope { late: true, .. }, Step::Name(word)) if HOLDERS.contains(&&*self.words.text(word)) => {
                 self.question(Ask::Misfit)
             }
             (Fhir::Envelope { late, .. }, _) => self.node(Place {
@@ -410,7 +404,7 @@ impl Compiler {
                 ..json
             }),
             (Fhir::Inside(inside), Step::Index(_)) => {
-                let mut inside = inside.clone();
+                let mut inside = *inside;
                 inside.view = View::Fresh;
                 if inside.zone == Zone::Security {
                     inside.zone = Zone::Plain;
@@ -420,75 +414,40 @@ impl Compiler {
                     ..json
                 })
             }
-            (Fhir::Inside(inside), Step::Name(name)) => match name.strip_prefix('_') {
-                Some(base) => self.member(inside, Some(base), true, json),
-                None => self.member(inside, Some(name), false, json),
-            },
-            (Fhir::Inside(inside), Step::Other(underscore)) => self.member(inside, None, underscore, json),
-        }
-    }
-
-    /// The positions behind a step.
-    fn step(&self, positions: &BTreeSet<Position>, step: Step<'_>, holding: &[Arc<Filter>]) -> BTreeSet<Position> {
-        let mut behind = BTreeSet::new();
-        for at in positions {
-            let Some(segment) = self.segment(*at) else {
-                continue;
-            };
-            if segment.descends {
-                behind.insert(*at);
+            (Fhir::Inside(inside), Step::Name(word)) => {
+                let name = self.words.text(word);
+                match name.strip_prefix('_') {
+                    Some(base) => self.member(inside, self.words.base(word), base, true, json),
+                    None => self.member(inside, Some(word), &name, false, json),
+                }
             }
-            let picked = match step {
-                Step::Name(name) => segment.picks_name(name),
-                Step::Other(_) => segment.picks_any_name(),
-                Step::Index(index) => segment.picks_index(index),
-            };
-            if picked || segment.filters().any(|filter| holding.contains(filter)) {
-                behind.insert((at.0, at.1.saturating_add(1)));
-            }
+            (Fhir::Inside(inside), Step::Other(underscore)) => self.member(inside, None, "", underscore, json),
         }
-        behind
     }
 
     /// What the rules that end at these positions do.
-    fn selected<'s>(&'s self, positions: &'s BTreeSet<Position>) -> impl Iterator<Item = Effect> + 's {
-        positions.iter().filter_map(|at| {
-            self.rules
-                .get(at.0)
-                .filter(|rule| rule.segments.len() == at.1)
-                .map(|rule| rule.effect)
-        })
-    }
-
-    fn is_allow(&self, at: &Position) -> bool {
-        self.rules
-            .get(at.0)
-            .is_some_and(|rule| matches!(rule.effect, Effect::Allow))
+    fn selected(&self, positions: Set) -> impl Iterator<Item = Effect> {
+        self.sets.ends(positions).iter().copied()
     }
 
     /// Judges one layer at a place: drops, or notes what is allowed and forgets what no longer matters.
-    fn judge(
-        &self,
-        allowed: &mut bool,
-        positions: &mut BTreeSet<Position>,
-        pending: Option<&mut BTreeSet<Position>>,
-    ) -> bool {
-        if self.selected(positions).any(|effect| matches!(effect, Effect::Deny)) {
+    fn judge(&mut self, allowed: &mut bool, positions: &mut Set, pending: Option<&mut Set>) -> bool {
+        if self.selected(*positions).any(|effect| matches!(effect, Effect::Deny)) {
             return false;
         }
-        *allowed |= self.selected(positions).any(|effect| matches!(effect, Effect::Allow));
-        let mut none = BTreeSet::new();
+        *allowed |= self.selected(*positions).any(|effect| matches!(effect, Effect::Allow));
+        let mut none = Sets::EMPTY;
         let pending = pending.unwrap_or(&mut none);
         if *allowed {
-            positions.retain(|at| !self.is_allow(at));
-            pending.retain(|at| !self.is_allow(at));
+            *positions = self.sets.settled(&self.rules, *positions);
+            *pending = self.sets.settled(&self.rules, *pending);
             return true;
         }
-        positions.iter().chain(pending.iter()).any(|at| self.is_allow(at))
+        self.sets.allows(*positions) || self.sets.allows(*pending)
     }
 
     /// The first transform that these positions apply.
-    fn transform(&self, positions: &BTreeSet<Position>) -> Option<Action> {
+    fn transform(&self, positions: Set) -> Option<Action> {
         self.selected(positions).find_map(|effect| match effect {
             Effect::Change(transform) => Some(Action::Change(transform)),
             _ => None,
@@ -509,14 +468,22 @@ impl Compiler {
         if !self.judge(allowed, positions, None) {
             return Ok(DROPPED);
         }
-        let change = self.transform(positions);
+        let change = self.transform(*positions);
         let allowed = *allowed;
         if let Fhir::Inside(inside) = fhir
             && !self.judge(&mut inside.allowed, &mut inside.positions, Some(&mut inside.pending))
         {
             return Ok(DROPPED);
         }
-        if allowed && positions.is_empty() && matches!(fhir, Fhir::Off) {
+        if let Fhir::Inside(inside) = fhir
+            && inside.pending == Sets::EMPTY
+            && !matches!(inside.zone, Zone::Meta | Zone::Security)
+            && self.selected(inside.positions).any(replaces)
+        {
+            // Nothing below it is looked at.
+            (inside.zone, inside.label, inside.labelled) = (Zone::Plain, false, false);
+        }
+        if allowed && *positions == Sets::EMPTY && matches!(fhir, Fhir::Off) {
             return Ok(KEPT);
         }
         if let Some(id) = self.known.get(&place) {
@@ -535,15 +502,15 @@ impl Compiler {
         };
         let id = match (&place.fhir, change) {
             (Fhir::Inside(inside), Some(_)) if matches!(inside.zone, Zone::Meta | Zone::Security) => DROPPED,
-            (Fhir::Inside(inside), Some(_)) if !inside.pending.is_empty() && inside.view != View::Array => {
-                let inside = inside.clone();
+            (Fhir::Inside(inside), Some(_)) if inside.pending != Sets::EMPTY && inside.view != View::Array => {
+                let inside = *inside;
                 self.inside(&inside, scalar, &place)?
             }
             // A rewriter takes what no other transform is for.
             (Fhir::Inside(inside), Some(Action::Change(Transform::Rewrite(_))))
-                if self.transform(&inside.positions).is_some() =>
+                if self.transform(inside.positions).is_some() =>
             {
-                let inside = inside.clone();
+                let inside = *inside;
                 self.inside(&inside, scalar, &place)?
             }
             (Fhir::Inside(inside), Some(_)) if !inside.allowed || inside.no_scalar => self.leaf(Action::Drop, whole)?,
@@ -597,7 +564,7 @@ impl Compiler {
             }
             (Fhir::Envelope { .. } | Fhir::Border { .. }, None) => self.entered(scalar, &place)?,
             (Fhir::Inside(inside), None) => {
-                let inside = inside.clone();
+                let inside = *inside;
                 self.inside(&inside, scalar, &place)?
             }
         };
@@ -616,7 +583,7 @@ impl Compiler {
 
     /// The node of the same place, where the kind of the value is known.
     fn viewed(&mut self, place: &Place, as_view: View) -> Result<u32, ProgramError> {
-        let mut place = place.clone();
+        let mut place = *place;
         match &mut place.fhir {
             Fhir::Off => {}
             Fhir::Envelope { view, .. } | Fhir::Border { view, .. } => *view = as_view,
@@ -627,12 +594,23 @@ impl Compiler {
 
     /// A new node whose children are judged one by one.
     fn entered(&mut self, scalar: Action, place: &Place) -> Result<u32, ProgramError> {
-        let id = self.leaf(scalar, Action::Enter)?;
-        self.todo.push((id, place.clone()));
+        let id = self.add_node(scalar, Action::Enter)?;
+        self.todo.push((id, *place));
         Ok(id)
     }
 
+    /// The node of a value that is judged as a whole.
     fn leaf(&mut self, scalar: Action, container: Action) -> Result<u32, ProgramError> {
+        let actions = (scalar, container);
+        if let Some((_, id)) = self.known_leaves.iter().find(|(known, _)| *known == actions) {
+            return Ok(*id);
+        }
+        let id = self.add_node(scalar, container)?;
+        self.known_leaves.push((actions, id));
+        Ok(id)
+    }
+
+    fn add_node(&mut self, scalar: Action, container: Action) -> Result<u32, ProgramError> {
         if self.nodes.len() >= MAX_NODES {
             return Err(ProgramError(Excess::States));
         }
@@ -647,7 +625,7 @@ impl Compiler {
             return Ok(*id);
         }
         let number = u16::try_from(self.asks.len()).map_err(|_| ProgramError(Excess::States))?;
-        let id = self.leaf(Action::Ask(number), Action::Ask(number))?;
+        let id = self.add_node(Action::Ask(number), Action::Ask(number))?;
         self.asks.push(ask.clone());
         self.known_asks.insert(ask, id);
         Ok(id)

@@ -7,7 +7,7 @@
 //! Where a value's place alone does not decide, its node asks a question ([`Ask`]), and the answer leads to another node. The rules
 //! for FHIR resources are positions of a second layer that begin anew at each resource.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -319,33 +319,34 @@ pub(super) struct Names {
     /// One bit for the [`Names::bucket`] of each name, which tells most of the others apart.
     seen: u64,
     /// By their buckets.
-    list: Box<[(Box<[u8]>, u32)]>,
+    list: Box<[(Arc<str>, u32)]>,
     /// Where each bucket starts in the list, and behind them its end; none for a short list, which is searched as a whole.
     starts: Option<Box<[u32; 65]>>,
 }
 
 impl Names {
-    pub(super) fn new<N: AsRef<str>>(list: BTreeMap<N, u32>) -> Names {
-        let mut list: Vec<_> = list
-            .into_iter()
-            .map(|(name, to)| (Box::from(name.as_ref().as_bytes()), to))
-            .collect();
-        list.sort_by_key(|(name, _)| Names::bucket(name));
+    /// Each name once, with its node.
+    pub(super) fn new(mut list: Vec<(Arc<str>, u32)>) -> Names {
+        list.sort_by_cached_key(|(name, _)| Names::bucket(name.as_bytes()));
         let starts = (list.len() > 8).then(|| {
             let mut starts = Box::new([0; 65]);
+            let mut rest = list.iter().map(|(name, _)| Names::bucket(name.as_bytes())).peekable();
+            let mut before = 0u32;
             for (bucket, start) in (0u32..).zip(starts.iter_mut()) {
-                let before = list.iter().filter(|(name, _)| Names::bucket(name) < bucket).count();
-                *start = u32::try_from(before).unwrap_or(u32::MAX);
+                while rest.next_if(|own| *own < bucket).is_some() {
+                    before = before.saturating_add(1);
+                }
+                *start = before;
             }
             starts
         });
         Names {
             lengths: list
                 .iter()
-                .fold(0, |lengths, (name, _)| lengths | Names::length_of(name)),
-            seen: list
-                .iter()
-                .fold(0, |seen, (name, _)| seen | 1u64.wrapping_shl(Names::bucket(name))),
+                .fold(0, |lengths, (name, _)| lengths | Names::length_of(name.as_bytes())),
+            seen: list.iter().fold(0, |seen, (name, _)| {
+                seen | 1u64.wrapping_shl(Names::bucket(name.as_bytes()))
+            }),
             list: list.into(),
             starts,
         }
@@ -379,7 +380,7 @@ impl Names {
             Some([from, to, ..]) => self.list.get(*from as usize..*to as usize)?,
             _ => &self.list,
         };
-        list.iter().find(|(own, _)| **own == *name).map(|(_, to)| *to)
+        list.iter().find(|(own, _)| own.as_bytes() == name).map(|(_, to)| *to)
     }
 }
 

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::fhir::{Below, FhirPath, FhirRules, Kind, Others, TypeRules, Zone};
-use super::super::filter::Filter;
 use super::super::program::{Action, Ask, DROPPED, Excess, KEPT, Label, Names, ProgramError};
-use super::super::selector::Segment;
 use super::super::transform::Transform;
-use super::{Compiler, Effect, Fhir, Inside, Place, Position, View};
+use super::positions::{Position, Set, Sets, Word, forward};
+use super::{Compiler, Effect, Fhir, Inside, Place, View};
 
 /// Rules for resources, in the compiler's list.
 pub(super) struct Layer {
@@ -18,9 +17,8 @@ pub(super) struct Layer {
     pub(super) others: TypeLayer,
 }
 
-#[derive(Clone, Default)]
 pub(super) struct TypeLayer {
-    positions: BTreeSet<Position>,
+    positions: Set,
     /// There is no allow list.
     everything: bool,
 }
@@ -33,21 +31,23 @@ impl Compiler {
             let (from, everything) = (self.rules.len(), own.allow.is_none());
             self.type_rules(own, Some(name))?;
             let layer = types.entry(name.clone()).or_insert_with(|| TypeLayer {
-                positions: BTreeSet::new(),
+                positions: Sets::EMPTY,
                 everything: true,
             });
             layer.everything &= everything;
-            layer.positions.extend((from..self.rules.len()).map(|rule| (rule, 0)));
+            let own = (from..self.rules.len()).map(|rule| (rule, 0));
+            layer.positions = self.sets.joined(&self.rules, layer.positions, own);
         }
         let from = self.rules.len();
         self.type_rules(&rules.all, None)?;
         let others = TypeLayer {
-            positions: (from..self.rules.len()).map(|rule| (rule, 0)).collect(),
+            positions: self.begun(from),
             everything: rules.all.allow.is_none(),
         };
         for layer in types.values_mut() {
             layer.everything &= others.everything;
-            layer.positions.extend(&others.positions);
+            let own = self.sets.positions(layer.positions).to_vec();
+            layer.positions = self.sets.joined(&self.rules, others.positions, own);
         }
         Ok(Layer { rules, types, others })
     }
@@ -66,19 +66,20 @@ impl Compiler {
                 }));
             }
         }
-        self.add(&rules.deny, Effect::Deny, FhirPath::segments);
-        self.add(rules.allow.iter().flatten(), Effect::Allow, FhirPath::segments);
+        self.add(&rules.deny, Effect::Deny, true, FhirPath::segments);
+        self.add(rules.allow.iter().flatten(), Effect::Allow, true, FhirPath::segments);
         for (path, transform) in &rules.transforms {
-            self.add([path], Effect::Change(*transform), FhirPath::segments);
+            self.add([path], Effect::Change(*transform), true, FhirPath::segments);
         }
         Ok(())
     }
 
-    /// The node of a member inside a resource. `name`: without its underscore; nothing for those that no rule mentions.
+    /// The node of a member inside a resource. `name`: without its underscore; empty for those that no rule mentions.
     pub(super) fn member(
         &mut self,
         inside: &Inside,
-        name: Option<&str>,
+        word: Option<Word>,
+        name: &str,
         underscore: bool,
         json: Place,
     ) -> Result<u32, ProgramError> {
@@ -87,7 +88,6 @@ impl Compiler {
         };
         let groups = &layer.rules;
         let zone = inside.zone;
-        let name = name.unwrap_or_default();
         match (zone, name) {
             (Zone::Root(Kind::UntypedBundle), "resourceType") if !underscore => {
                 return self.question(Ask::LateType { then: KEPT });
@@ -112,28 +112,28 @@ impl Compiler {
                 view: View::Fresh,
                 zone: Zone::Plain,
                 allowed: inside.allowed,
-                positions: BTreeSet::new(),
-                pending: BTreeSet::new(),
+                positions: Sets::EMPTY,
+                pending: Sets::EMPTY,
                 no_scalar,
                 label: false,
                 labelled: false,
             };
-            self.step_inside(inside, name, &mut next);
-            let hidden = underscore && (self.change(&next.positions, &next.pending) || self.denies(&next.pending));
-            if hidden {
+            (next.positions, next.pending) = self.sets.member(&self.rules, inside.positions, word);
+            let denied = self
+                .selected(next.positions)
+                .any(|effect| matches!(effect, Effect::Deny));
+            let hidden = underscore && (self.change(next.positions, next.pending) || self.denies(next.pending));
+            if denied || hidden {
                 DROPPED
             } else {
                 if underscore {
                     // A filter reads `x`, not `_x`; what it would allow is not allowed.
-                    next.pending.clear();
+                    next.pending = Sets::EMPTY;
                 }
                 let fhir = match zone.member(name, underscore) {
-                    Below::Border if self.change(&next.positions, &next.pending) => Fhir::Inside(next),
+                    Below::Border if self.change(next.positions, next.pending) => Fhir::Inside(next),
                     Below::Border => {
-                        let denied = self
-                            .selected(&next.positions)
-                            .any(|effect| matches!(effect, Effect::Deny));
-                        if denied || self.denies(&next.pending) || !self.allows(&next) {
+                        if self.denies(next.pending) || !self.allows(&next) {
                             return Ok(DROPPED);
                         }
                         Fhir::Border {
@@ -161,35 +161,21 @@ impl Compiler {
         }
     }
 
-    /// Moves the positions of the rules for resources to a member.
-    fn step_inside(&self, inside: &Inside, name: &str, next: &mut Inside) {
-        for at in &inside.positions {
-            let Some(segment) = self.segment(*at) else {
-                continue;
-            };
-            if segment.descends {
-                next.positions.insert(*at);
-            }
-            if !segment.picks_name(name) {
-            } else if segment.filters().next().is_some() {
-                next.pending.insert(*at);
-            } else {
-                next.positions.insert((at.0, at.1.saturating_add(1)));
-            }
-        }
-    }
-
     /// Whether a transform applies here, or may by its filter.
-    pub(super) fn change(&self, positions: &BTreeSet<Position>, pending: &BTreeSet<Position>) -> bool {
-        let ahead: BTreeSet<Position> = pending.iter().map(|at| (at.0, at.1.saturating_add(1))).collect();
+    pub(super) fn change(&self, positions: Set, pending: Set) -> bool {
+        let ahead = self.sets.positions(pending).iter().filter_map(|at| {
+            let rule = self.rules.get(at.0)?;
+            (rule.segments.len() == at.1.saturating_add(1)).then_some(rule.effect)
+        });
         self.selected(positions)
-            .chain(self.selected(&ahead))
+            .chain(ahead)
             .any(|effect| matches!(effect, Effect::Change(_)))
     }
 
     /// Whether a rule that waits for its filter could deny or replace, here or below.
-    pub(super) fn denies(&self, pending: &BTreeSet<Position>) -> bool {
-        pending
+    pub(super) fn denies(&self, pending: Set) -> bool {
+        self.sets
+            .positions(pending)
             .iter()
             .filter_map(|at| self.rules.get(at.0))
             .any(|rule| !matches!(rule.effect, Effect::Allow))
@@ -198,13 +184,13 @@ impl Compiler {
     fn allows(&self, inside: &Inside) -> bool {
         inside.allowed
             || self
-                .selected(&inside.positions)
+                .selected(inside.positions)
                 .any(|effect| matches!(effect, Effect::Allow))
     }
 
     /// The node of a place inside a resource that stays as far as it is known.
     pub(super) fn inside(&mut self, inside: &Inside, scalar: Action, place: &Place) -> Result<u32, ProgramError> {
-        let change = self.transform(&inside.positions);
+        let change = self.transform(inside.positions);
         match inside.view {
             View::Array => self.entered(Action::Keep, place),
             View::Fresh if matches!(inside.zone, Zone::Meta | Zone::Security) => {
@@ -214,7 +200,7 @@ impl Compiler {
                     (Label::Security, View::Array)
                 };
                 // What is replaced there gives way to ours.
-                if change.is_some() || self.change(&inside.positions, &inside.pending) {
+                if change.is_some() || self.change(inside.positions, inside.pending) {
                     return Ok(DROPPED);
                 }
                 let then = self.viewed(place, view)?;
@@ -232,7 +218,7 @@ impl Compiler {
                     scalar: DROPPED,
                 })
             }
-            View::Fresh if change.is_some() || !inside.pending.is_empty() => {
+            View::Fresh if change.is_some() || inside.pending != Sets::EMPTY => {
                 let array = self.viewed(place, View::Array)?;
                 let single = self.viewed(place, View::Single)?;
                 self.question(Ask::Kind {
@@ -241,7 +227,7 @@ impl Compiler {
                     scalar: single,
                 })
             }
-            View::Single if !inside.pending.is_empty() => self.decided(inside, place),
+            View::Single if inside.pending != Sets::EMPTY => self.decided(inside, place),
             View::Fresh | View::Single => {
                 let scalar = match (scalar, change) {
                     (Action::Drop, _) => Action::Drop,
@@ -259,30 +245,22 @@ impl Compiler {
 
     /// The node of a value on which filters of paths decide.
     fn decided(&mut self, inside: &Inside, place: &Place) -> Result<u32, ProgramError> {
-        let mut filters: Vec<Arc<Filter>> = Vec::new();
-        for filter in inside
-            .pending
-            .iter()
-            .filter_map(|at| self.segment(*at))
-            .flat_map(Segment::filters)
-        {
-            if !filters.contains(filter) {
-                filters.push(Arc::clone(filter));
-            }
-        }
+        let filters = self.sets.filters(inside.pending).to_vec();
         self.by_filters(filters, |compiler, holding| {
-            let mut next = inside.clone();
-            for at in std::mem::take(&mut next.pending) {
-                let holds = compiler
-                    .segment(at)
-                    .is_some_and(|segment| segment.filters().all(|filter| holding.contains(filter)));
-                if holds {
-                    next.positions.insert((at.0, at.1.saturating_add(1)));
-                }
-            }
+            let mut next = *inside;
+            let pending = std::mem::replace(&mut next.pending, Sets::EMPTY);
+            let pending = compiler.sets.positions(pending).iter().copied();
+            let picked: Vec<Position> = pending
+                .filter(|at| {
+                    let segment = compiler.rules.get(at.0).and_then(|rule| rule.segments.get(at.1));
+                    segment.is_some_and(|segment| segment.filters().all(|filter| holding.contains(filter)))
+                })
+                .map(forward)
+                .collect();
+            next.positions = compiler.sets.joined(&compiler.rules, next.positions, picked);
             compiler.node(Place {
                 fhir: Fhir::Inside(next),
-                ..place.clone()
+                ..*place
             })
         })
     }
@@ -298,11 +276,11 @@ impl Compiler {
         let mut names: BTreeSet<String> = listed.collect();
         names.extend(Kind::NAMES.iter().map(|(name, _)| (*name).to_owned()));
         let other = self.resource(place, None, Kind::Other, labelled)?;
-        let mut types = BTreeMap::new();
+        let mut types: Vec<(Arc<str>, u32)> = Vec::new();
         for name in names {
             let to = self.resource(place, Some(&name), Kind::of(&name), labelled)?;
             if to != other {
-                types.insert(name, to);
+                types.push((name.into(), to));
             }
         }
         let bundle = self.resource(place, Some("Bundle"), Kind::UntypedBundle, labelled)?;
@@ -341,9 +319,9 @@ impl Compiler {
             let effect = self.rules.get(at.0).map(|rule| rule.effect);
             !matches!(effect, Some(Effect::Change(Transform::Rewrite(_))))
         };
-        let selectors = !place.allowed || place.positions.iter().any(takes);
+        let selectors = !place.allowed || self.sets.positions(place.positions).iter().any(takes);
         let trimmed = selectors
-            || !own.positions.is_empty()
+            || own.positions != Sets::EMPTY
             || !own.everything
             || groups.others == Others::Remove
             || groups.narrative
@@ -355,15 +333,15 @@ impl Compiler {
             view: View::Single,
             zone: Zone::Root(kind),
             allowed: own.everything,
-            positions: own.positions.clone(),
-            pending: BTreeSet::new(),
+            positions: own.positions,
+            pending: Sets::EMPTY,
             no_scalar: false,
             label,
             labelled: label || labelled,
         };
         let root = Place {
             allowed: place.allowed,
-            positions: place.positions.clone(),
+            positions: place.positions,
             fhir: Fhir::Inside(inside),
         };
         // `resourceType` stays with its resource even where nothing is allowed.
