@@ -9,8 +9,8 @@
 //!    before a policy changed keeps seeing it.
 //! 4. On its way in `If-None-Match` of GET and HEAD is turned back: what has this view's salt becomes the upstream's own tag again, strong or weak; what has another
 //!    salt, or none, goes, and then a full response comes; FHIR's version tags and `*` stay. What can't be read goes as a whole.
-//! 5. On other methods only what has this view's salt is turned back and all else stays: there a condition that went would let a change through. `If-Match` and
-//!    `If-Unmodified-Since` stay untouched.
+//! 5. On other methods only what has this view's salt is turned back and all else stays: there a condition that went would let a change through. So it is with
+//!    `If-Match` on every method. `If-Unmodified-Since` stays untouched.
 //! 6. `If-Modified-Since` of GET and HEAD goes: a change of policy leaves `Last-Modified` as it is, so 304 would keep a body alive that is not to be seen any more.
 //!    `Last-Modified` itself stays, since FHIR wants it (R4 http 3.1.0.1.4) and it is the record's; as a validator it does nothing any more.
 //! 7. Where no single tag can be read in what the upstream sent (the proxy folds repeated lines into one, `"1","2"`), or no view governs, the response has none.
@@ -139,22 +139,28 @@ pub fn desalt(head: &mut RequestHead, salt: &dyn Fn() -> Option<Salt>) {
     if reads {
         head.remove("if-modified-since");
     }
-    if !head.has("if-none-match") {
+    turn_back(head, "if-none-match", reads, salt);
+    turn_back(head, "if-match", false, salt);
+}
+
+/// Turns back the tags of a condition. `drops`: whether those of others go.
+fn turn_back(head: &mut RequestHead, name: &'static str, drops: bool, salt: &dyn Fn() -> Option<Salt>) {
+    if !head.has(name) {
         return;
     }
-    let lines: Vec<&[u8]> = head.all("if-none-match").collect();
+    let lines: Vec<&[u8]> = head.all(name).collect();
     if lines.iter().all(|line| line.trim_ascii() == b"*") && lines.len() == 1 {
         return;
     }
     let joined = lines.join(&b',');
     let Some(tags) = tags(&joined) else {
-        if reads {
-            head.remove("if-none-match");
+        if drops {
+            head.remove(name);
         }
         return;
     };
     let salt = tags.iter().any(|tag| !tag.is_version()).then(salt).flatten();
-    let mut changed = reads && tags.is_empty();
+    let mut changed = drops && tags.is_empty();
     let mut kept: Vec<Vec<u8>> = Vec::with_capacity(tags.len());
     for tag in &tags {
         match salt.as_ref().and_then(|salt| tag.desalted(salt)) {
@@ -162,7 +168,7 @@ pub fn desalt(head: &mut RequestHead, salt: &dyn Fn() -> Option<Salt>) {
                 changed = true;
                 kept.push(own.render());
             }
-            None if tag.is_version() || !reads => kept.push(tag.render()),
+            None if tag.is_version() || !drops => kept.push(tag.render()),
             None => changed = true,
         }
     }
@@ -171,9 +177,9 @@ pub fn desalt(head: &mut RequestHead, salt: &dyn Fn() -> Option<Salt>) {
     }
     let value = kept.join(&b", "[..]);
     if value.is_empty() {
-        head.remove("if-none-match");
+        head.remove(name);
     } else {
-        head.set("if-none-match", value);
+        head.set(name, value);
     }
 }
 
@@ -344,6 +350,9 @@ mod tests {
                 ("if-modified-since", "x"),
             ];
             assert_eq!(back(method, &lines).len(), 3);
+            let own = format!("W/\"abc~s{OWN}\", \"x\"");
+            let turned = back(method, &[("if-match", &own)]);
+            assert_eq!(turned, [("if-match".to_owned(), "\"abc\", \"x\"".to_owned())]);
         }
     }
 
