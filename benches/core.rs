@@ -197,7 +197,9 @@ fn cache_control(criterion: &mut Criterion) {
             bench.iter_batched_ref(
                 || head.clone(),
                 |head| {
-                    validators::salt(black_box(head), true, &|| Some(Salt::of(&compiled, "clinician", Views::default())));
+                    validators::salt(black_box(head), true, &|| {
+                        Some(Salt::of(&compiled, "clinician", Views::default()))
+                    });
                     head.take_edits().len()
                 },
                 BatchSize::SmallInput,

@@ -4,7 +4,7 @@
 //     (AuditEvent, Provenance), raw content (Binary, DocumentReference, Media), messages, schedules, people beside the patient, types that hold anything
 //     (Basic, Task), genomes, ImagingStudy (whose mandatory ids are worldwide unique), and definitions.
 //  2. Each element of these types, those of its datatypes too, is judged by its datatype:
-//     - `safe-harbor`: dates become years, a birth date `birth-year`; instants, which have no year alone, and ages, which may be over 89, go;
+//     - `safe-harbor`: dates become years by `birth-year`, for any may tell an age over 89 (an onset, a relative's birth); instants, which have no year alone, and ages, which may be over 89, go;
 //     - both: identifiers, names, telecoms, attachments, annotations, signatures, expressions, base64, free text (string, markdown, narrative) and URIs go.
 //  3. What KEEP names stays; for each there is the reason. MASKED are mandatory and become `***`. GONE go with what is in them, for what is mandatory in them
 //     would go. Extensions are a group of their own; what can stand in a modifier extension is judged by its datatype.
@@ -59,10 +59,10 @@ const MODIFIER_VALUES = split(`valueAddress valueAnnotation valueBase64Binary va
   valueExpression valueHumanName valueId valueIdentifier valueMarkdown valueMeta valueOid valueParameterDefinition valueRelatedArtifact valueSignature valueTiming
   valueTriggerDefinition valueUrl valueUsageContext valueUuid`);
 
-const NOTES = split(`administrationInstruction basis cancelledReason comment conclusion description detail detailString diagnostics disposition instruction mitigation
-  outcomeDesc overrideReason patientInstruction rationale statusReason summary textEquivalent`);
+// Not what an order says (`instruction` ..), nor a report's `conclusion`, which may be all there is of it.
+const NOTES = split(`basis cancelledReason comment description detail detailString diagnostics disposition mitigation outcomeDesc overrideReason rationale statusReason
+  summary textEquivalent`);
 const NO_NOTES = [
-  'Dosage.patientInstruction', // part of the order
   'OperationOutcome.issue.diagnostics', // judged by phi-url
   'PractitionerRole.notAvailable.description', // about no patient; mandatory
 ];
@@ -105,8 +105,7 @@ export function profiles({read, sha256, made}) {
     if (is(KEEP) || (!strict && is(KEEP_LIMITED))) return 'keep';
     if (is(MASKED)) return 'mask';
     if (strict) {
-      if (name === 'birthDate') return 'birth-year';
-      if (DATES.includes(datatype)) return 'year';
+      if (DATES.includes(datatype)) return 'birth-year';
       if (datatype === 'instant' || datatype === 'Age' || AGES.includes(name)) return 'deny';
       if (is(['Address.postalCode'])) return 'zip3';
       if (is(['Reference.reference'])) return 'mask';

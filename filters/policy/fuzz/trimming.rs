@@ -59,6 +59,9 @@ pub fn trim(bytes: &[u8]) {
         };
         // With a canary for every string that no rule compares.
         let planted = tree.written();
+        if planted.len() > 30 << 10 {
+            return;
+        }
         let left = left_of(case, &tree);
         match run(case, [planted.as_bytes()].into_iter()) {
             Err(error) => {
@@ -377,6 +380,13 @@ fn left<'t>(
         Verdict::Way if scalar => return Ok(None),
         Verdict::Mask => return mask,
         _ => {}
+    }
+    // Where types that are not listed go, so do scalars outside of resources.
+    if let (Some(resources), Place::Outside) = (case.resources, place)
+        && scalar
+        && let ByType::Remove = resources("")
+    {
+        return Ok(None);
     }
     let plain;
     let mut place = place;

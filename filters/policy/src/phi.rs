@@ -52,7 +52,7 @@ mod rules;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub use body::rewrites;
+pub use body::{rewrites, rewrites_by_type};
 pub use detect::Detector;
 pub use rules::{Action, DetectEntry, PathTemplate, Preset, Rules, RulesError, Warning};
 

@@ -5,7 +5,8 @@
 //! 2. `safe-harbor`: the eighteen identifiers of 45 CFR 164.514(b)(2)(i) are removed or made coarser. Kept are types that say something about nobody; of
 //!    others, and of types that FHIR R4 does not define, nothing comes.
 //! 3. `limited-data-set`: the sixteen direct identifiers of 45 CFR 164.514(e)(2) are removed; dates, ages, city, state and ZIP code stay, and so do logical ids.
-//! 4. `clinical-no-narrative`: everything stays but narrative, attachments, what references display, and free text that is a note.
+//! 4. `clinical-no-narrative`: everything stays but narrative, attachments, and free text that is a note. What a reference displays stays: of a
+//!    medication it may be all that is told.
 //!
 //! Codes stay as they are: a code that tells of one person, or a value that does (a rare disease, a job in an Observation), is for the operator to know. Under the
 //! Safe Harbor method that must be so with "actual knowledge" (164.514(b)(2)(ii)). Logical ids and references are not pseudonymised: a code derived from an id is
@@ -138,7 +139,7 @@ pub static PROFILES: [Profile; 4] = [
         types: NOTES_TYPES,
         kept: "",
         others: Others::Keep,
-        remove: &["narrative", "reference_display", "attachments"],
+        remove: &["narrative", "attachments"],
         tag: true,
         unsafe_paths: "",
     },

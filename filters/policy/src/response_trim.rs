@@ -318,7 +318,7 @@ impl ResponseTrim {
         let keeps_head = |reads: bool| !reads || matches!(status, 300..=399);
         let refusal = match (&shape, view) {
             (Err(_), _) if matches!(status, 400..=599) => Some(Reason::ErrorBody(status)),
-            (Err(code), _) => Some(Reason::Uninspectable(*code)),
+            (Err(code), _) => Some(Reason::Uninspectable(code)),
             (Ok(_), _) if self.replace_errors && matches!(status, 400..=599) => Some(Reason::ErrorBody(status)),
             (Ok(_), None) if matches!(status, 400..=599) => Some(Reason::ErrorBody(status)),
             (Ok(_), None) => Some(Reason::NoView),

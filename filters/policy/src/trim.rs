@@ -24,7 +24,7 @@
 //!    other values, `null` stays and all else is masked, as is what does not fit. What is replaced is not looked into. A value that
 //!    must be a date for its reader is none any more once it is masked.
 //! 9. `year` keeps the first four characters if they are digits and end the value or a dash follows; `birth-year` so too, unless the
-//!    year is 90 or more before the current one or after it, or that is not known ([`Trimmer::with_year`]). `year-month` keeps what a
+//!    year is 90 or more before the current one, or that is not known ([`Trimmer::with_year`]). `year-month` keeps what a
 //!    FHIR date, dateTime or instant says of them. `zip3` keeps the first three digits of a ZIP code of three, five or nine, or `000` for
 //!    small areas (45 CFR 164.514(b)(2)(i)(B)). `round` gives the nearest whole number, halves away from zero, a number where one was.
 //!    `last4` writes `***` before the last four characters if there are more. `tokenize` gives a keyed pseudonym.
@@ -48,17 +48,25 @@
 //!
 //! Rules by FHIR resource type ([`FhirRules`]), where there are any:
 //!
-//! 16. A resource is what has a string `resourceType` within its first [`Limits::max_hold`] bytes: outside of resources any object (so in a
-//!     CDS Hooks answer), inside of them what stands in `contained`, `Bundle.entry.resource`, `Bundle.entry.response.outcome`,
+//! 16. A resource is what has a string `resourceType` within its first [`Limits::max_hold`] bytes, or is a Bundle by rule 17a: outside of resources any
+//!     object (so in a CDS Hooks answer), inside of them what stands in `contained`, `Bundle.entry.resource`, `Bundle.entry.response.outcome`,
 //!     `Bundle.issues`, `Parameters.parameter.resource` and that of its `part` at any depth. The rules of its type begin anew at each.
 //! 17. Refused are: an object or scalar (but null) in such a place inside a resource that is no resource; a `resourceType` that is no
-//!     string; a second one; one that comes too late in an object outside; and one anywhere else inside a resource, but for
+//!     string; a second one; one that comes too late; and one anywhere else inside a resource, but for
 //!     `ExampleScenario.instance.resourceType`. In what is removed or replaced as a whole nobody looks for one.
+//!     Of an object that neither tells its type nor ends within those first bytes, the names in them say what it is:
+//!     a. If all are Bundle's (also with an underscore), and one is `entry`, it is a Bundle, whose members some servers sort. It may have none but
+//!     a Bundle's, its `entry` none but Bundle.entry's (those of a List are others), and `resourceType`, which is to come, must be `Bundle`.
+//!     b. If one is `cards`, `suggestions`, `actions` or `systemActions` (CDS Hooks), and no resource must stand there, it is none.
+//!     c. Else, where no resource must stand, it is the way to resources and nothing more, for it could be one whose rules are not known: refused is
+//!     every scalar in it outside of resources but null, unless it goes anyway, and so are the names under which FHIR holds resources
+//!     (`contained`, `entry`, `issues`, `parameter`). What is in it outside of resources is so too.
 //! 18. A value stays if selectors and rules of the type both let it. In each, deny wins over allow. Of a type's allow list and that for all,
 //!     either keeps. `resourceType` stays with its resource, whatever the rules. A resource inside another stays if the other's
 //!     allow list selects its place or what is above it; it then has its own rules only. Selectors' transforms win over those of types,
-//!     and these over those for all.
-//! 19. With [`Others::Remove`] a resource whose type is not listed goes, but for Bundle, Parameters and OperationOutcome.
+//!     these over those for all, and all of them over a rewriter.
+//! 19. With [`Others::Remove`] a resource whose type is not listed goes, but for Bundle, Parameters and OperationOutcome, and so does every scalar outside
+//!     of resources. Objects and arrays there stay as the way to resources.
 //! 20. Paths ([`FhirPath`]) see through arrays: a rule on an array that is denied or allowed is on the whole of it, a transform or a filter on each of its
 //!     elements. `_x` follows `x` for deny and allow, and goes where `x` is or could be replaced, or a filter decides about `x`.
 //! 21. Groups: the narrative is `text` of a resource and of `Composition.section`, and every `div`. `display` goes unless a string `system` or `code` came
@@ -128,13 +136,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 128 levels, 16 KiB, 4 KiB, 32 KiB.
+    /// 128 levels, 16 KiB, 4 KiB, 16 KiB.
     fn default() -> Limits {
         Limits {
             max_depth: 128,
             max_value: 16 << 10,
             max_name: 4 << 10,
-            max_hold: 32 << 10,
+            max_hold: 16 << 10,
         }
     }
 }
@@ -243,10 +251,15 @@ impl Trimmer {
         end: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), TrimError> {
+        // By steps, not twice as much: what is held counts among a stream's state.
+        const STEP: usize = 1 << 10;
         let mut all = std::mem::take(&mut self.held);
+        if all.capacity().saturating_sub(all.len()) < chunk.len() {
+            all.reserve_exact(chunk.len().max(STEP));
+        }
         all.extend_from_slice(chunk);
         match self.run(rewrite, &all, end, out)? {
-            Some(0) if all.capacity() <= self.limits.max_hold.saturating_mul(2) => self.held = all,
+            Some(0) if all.capacity() <= self.limits.max_hold.saturating_add(STEP) => self.held = all,
             Some(from) => self.held.extend_from_slice(all.get(from..).unwrap_or_default()),
             None => {}
         }

@@ -157,10 +157,10 @@ impl Section<'_> {
             );
         }
         // After the policy's own, which so come first where both select a value.
-        if urls {
+        if urls && view.fhir.is_none() {
             transforms.extend(phi::rewrites().into_iter().map(Some));
         }
-        let fhir = view.fhir.as_ref().map(|fhir| self.fhir(fhir));
+        let fhir = view.fhir.as_ref().map(|fhir| self.fhir(fhir, urls));
         let rules = Rules {
             deny: deny?,
             allow: transpose(allow)?,
@@ -176,8 +176,8 @@ impl Section<'_> {
         }
     }
 
-    /// Rules by resource type: the profile's, with the view's own laid over them.
-    fn fhir(&mut self, at: &At<policy_file::Fhir>) -> Option<FhirRules> {
+    /// Rules by resource type: the profile's, with the view's own laid over them. `urls`: the policy judges URLs.
+    fn fhir(&mut self, at: &At<policy_file::Fhir>, urls: bool) -> Option<FhirRules> {
         let fhir = &at.value;
         let mut rules = FhirRules {
             tag: true,
@@ -224,6 +224,16 @@ impl Section<'_> {
                 Some((_, rules)) => lay_over(rules, own),
                 None => rules.types.push((name.value.clone(), own)),
             }
+        }
+        if urls {
+            for (name, rewrites) in phi::rewrites_by_type() {
+                of_type(&mut rules, name).transforms.extend(rewrites);
+            }
+        } else if fhir.profile.as_ref().is_some_and(|profile| hides_who(profile.value)) {
+            // A link repeats the search, and nobody judges it.
+            let links = ["link", "entry.link", "entry.response.location"];
+            let paths = links.iter().filter_map(|path| FhirPath::parse(path).ok());
+            of_type(&mut rules, "Bundle").deny.extend(paths);
         }
         whole.then_some(rules)
     }
@@ -283,6 +293,31 @@ impl Section<'_> {
             }
         }
     }
+}
+
+/// The rules of a type, which is listed from now on.
+fn of_type<'r>(rules: &'r mut FhirRules, name: &str) -> &'r mut TypeRules {
+    let at = rules
+        .types
+        .iter()
+        .position(|(listed, _)| listed == name)
+        .unwrap_or_else(|| {
+            rules.types.push((name.to_owned(), TypeRules::default()));
+            rules.types.len().saturating_sub(1)
+        });
+    match rules.types.get_mut(at) {
+        Some((_, rules)) => rules,
+        // It was found there.
+        None => &mut rules.all,
+    }
+}
+
+/// Whether the profile is for data that tells nobody who it is about.
+fn hides_who(profile: policy_file::Profile) -> bool {
+    matches!(
+        profile,
+        policy_file::Profile::SafeHarbor | policy_file::Profile::LimitedDataSet
+    )
 }
 
 /// What the view says is added to what goes, comes first among what is made coarser, and says anew what alone stays.
@@ -362,6 +397,68 @@ mod tests {
                 [""; 0],
                 "{profile}"
             );
+        }
+    }
+
+    /// What a Bundle and an OperationOutcome become by a policy of these sections.
+    fn trimmed(sections: Json, body: &str) -> String {
+        let document = json!({"version": "1", "keys": {"pseudonyms": {"env": "K"}}, "policies": {"p": sections}});
+        let mut problems = Problems::default();
+        let secret = "c2NyaW0gY2hlY2tzIHdpdGggYSBzdGFuZC1pbiBrZXk=".to_owned();
+        let compiled = Compiled::new::<ALL>(&Node::from_json(&document), &|_| Some(secret.clone()), &mut problems);
+        let told: Vec<_> = problems.iter().map(|problem| problem.message.clone()).collect();
+        let compiled = compiled.unwrap_or_else(|| panic!("{told:?}"));
+        let trim = compiled.policies[0].response_trim.as_ref().unwrap();
+        let program = trim.views[0].program.clone().unwrap();
+        let mut trimmer = crate::trim::Trimmer::new(program, None, crate::trim::Limits::default()).unwrap();
+        let mut out = Vec::new();
+        let rewrite = |_: u8, text: &str| Some(format!("<{text}>"));
+        trimmer
+            .push_with(Some(&rewrite), body.as_bytes(), true, &mut out)
+            .unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn urls_are_judged_by_type_where_there_are_rules_by_type() {
+        let phi = json!({"preset": "fhir-r4", "on_path": "observe"});
+        let outcome = r#"{"resourceType":"OperationOutcome","issue":[{"diagnostics":"d","code":"c"}]}"#;
+        let bundle = format!(
+            r#"{{"resourceType":"Bundle","link":[{{"relation":"self","url":"u"}}],"entry":[{{"response":{{"location":"l","outcome":{outcome}}}}}]}}"#
+        );
+        let with = |phi: Option<&Json>, fhir: Json| {
+            let mut sections = json!({"response_trim": {"views": [{"fhir": fhir}]}});
+            if let Some(phi) = phi {
+                sections["phi_url"] = phi.clone();
+            }
+            trimmed(sections, &bundle)
+        };
+        let keep = json!({"remove": ["extensions"], "tag": false});
+        let judged = with(Some(&phi), keep.clone());
+        assert!(
+            judged.contains(r#""url":"<u>""#) && judged.contains(r#""location":"<l>""#),
+            "{judged}"
+        );
+        assert!(judged.contains(r#""diagnostics":"<d>""#), "{judged}");
+        let whole = with(None, keep);
+        assert!(
+            whole.contains(r#""url":"u""#) && whole.contains(r#""diagnostics":"d""#),
+            "{whole}"
+        );
+        // The author's own comes first.
+        let mask = json!({"types": {"OperationOutcome": {"transform": {"issue.diagnostics": "mask"}}}});
+        assert!(with(Some(&phi), mask).contains(r#""diagnostics":"***""#));
+        // Profiles compile beside the preset; where nobody judges links, those that hide who it is about have none.
+        for profile in [
+            "safe-harbor",
+            "limited-data-set",
+            "clinical-no-narrative",
+            "demographics",
+        ] {
+            let fhir = json!({"profile": profile});
+            assert!(with(Some(&phi), fhir.clone()).contains(r#""url":"<u>""#), "{profile}");
+            let hides = matches!(profile, "safe-harbor" | "limited-data-set");
+            assert_eq!(with(None, fhir).contains(r#""url":"u""#), !hides, "{profile}");
         }
     }
 

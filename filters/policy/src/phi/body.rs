@@ -19,7 +19,7 @@ use super::rewrite::MASK;
 use super::{Action, Counts, Kind, PhiPolicy, Rejection, Scene, Way, names};
 use crate::head::RequestHead;
 use crate::seal::Sealer;
-use crate::trim::{Selector, Transform};
+use crate::trim::{FhirPath, Selector, Transform};
 use crate::url::Target;
 
 /// The rewriter of URLs, and that of texts for people ([`PhiPolicy::rewrite`]).
@@ -58,6 +58,24 @@ pub fn rewrites() -> Vec<(Selector, Transform)> {
     let mut all = of(&LINKS, LINK);
     all.extend(of(&TEXTS, TEXT));
     all
+}
+
+/// The same by resource type, for views that have rules by type: [`rewrites`] would multiply with them.
+pub fn rewrites_by_type() -> [(&'static str, Vec<(FhirPath, Transform)>); 2] {
+    let of = |paths: &[&str], by| {
+        let read = paths.iter().filter_map(|path| FhirPath::parse(path).ok());
+        read.map(|path| (path, Transform::Rewrite(by))).collect()
+    };
+    [
+        (
+            "Bundle",
+            of(&["link.url", "entry.link.url", "entry.response.location"], LINK),
+        ),
+        (
+            "OperationOutcome",
+            of(&["issue.diagnostics", "issue.details.text"], TEXT),
+        ),
+    ]
 }
 
 /// Which body a request has.

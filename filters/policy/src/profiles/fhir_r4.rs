@@ -19,12 +19,11 @@ pub(super) static SAFE_HARBOR: &str = "**.abatementAge **.abatementRange **.ageA
 
 /// What is made coarser at any depth by `safe-harbor`.
 pub(super) static SAFE_HARBOR_TRANSFORMS: &[(&str, &str)] = &[
-    ("birth-year", "**.birthDate"),
-    ("mask", "**.doseNumberString **.occurrenceString **.reference **.title"),
     (
-        "year",
-        "**.abatementDateTime **.authored **.authoredOn **.bornDate **.collectedDateTime **.created **.date **.dateAsserted **.dateTime **.dateWritten **.deceasedDate **.deceasedDateTime **.detected **.dueDate **.effectiveDateTime **.end **.enteredDate **.expirationDate **.expiry **.identifiedDateTime **.lastOccurrence **.manufactureDate **.occurrenceDateTime **.onset **.onsetDateTime **.performedDateTime **.receivedTime **.recorded **.recordedDate **.recordedOn **.servicedDate **.start **.startDate **.statusDate **.time **.timeDateTime **.timingDate **.timingDateTime **.valueDate **.valueDateTime **.whenHandedOver **.whenPrepared",
+        "birth-year",
+        "**.abatementDateTime **.authored **.authoredOn **.birthDate **.bornDate **.collectedDateTime **.created **.date **.dateAsserted **.dateTime **.dateWritten **.deceasedDate **.deceasedDateTime **.detected **.dueDate **.effectiveDateTime **.end **.enteredDate **.expirationDate **.expiry **.identifiedDateTime **.lastOccurrence **.manufactureDate **.occurrenceDateTime **.onset **.onsetDateTime **.performedDateTime **.receivedTime **.recorded **.recordedDate **.recordedOn **.servicedDate **.start **.startDate **.statusDate **.time **.timeDateTime **.timingDate **.timingDateTime **.valueDate **.valueDateTime **.whenHandedOver **.whenPrepared",
     ),
+    ("mask", "**.doseNumberString **.occurrenceString **.reference **.title"),
     ("zip3", "**.postalCode"),
 ];
 
@@ -70,7 +69,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &["activity.detail.description activity.reference description"],
-            transform: &[("year", "activity.detail.scheduledTiming.event")],
+            transform: &[("birth-year", "activity.detail.scheduledTiming.event")],
         },
     ),
     (
@@ -86,7 +85,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &[],
-            transform: &[("year", "occurrenceTiming.event")],
+            transform: &[("birth-year", "occurrenceTiming.event")],
         },
     ),
     (
@@ -150,7 +149,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &[],
-            transform: &[("year", "occurrenceTiming.event")],
+            transform: &[("birth-year", "occurrenceTiming.event")],
         },
     ),
     (
@@ -158,7 +157,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &[],
-            transform: &[("year", "timingTiming.event")],
+            transform: &[("birth-year", "timingTiming.event")],
         },
     ),
     (
@@ -206,7 +205,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &["recommendation.description"],
-            transform: &[("year", "recommendation.dateCriterion.value")],
+            transform: &[("birth-year", "recommendation.dateCriterion.value")],
         },
     ),
     (
@@ -222,7 +221,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &[],
-            transform: &[("year", "dosageInstruction.timing.event")],
+            transform: &[("birth-year", "dosageInstruction.timing.event")],
         },
     ),
     (
@@ -230,7 +229,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &[],
-            transform: &[("year", "dosageInstruction.timing.event")],
+            transform: &[("birth-year", "dosageInstruction.timing.event")],
         },
     ),
     (
@@ -238,7 +237,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &[],
-            transform: &[("year", "dosage.timing.event")],
+            transform: &[("birth-year", "dosage.timing.event")],
         },
     ),
     (
@@ -247,7 +246,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
             allow: None,
             deny: &[],
             transform: &[(
-                "year",
+                "birth-year",
                 "enteralFormula.administration.schedule.event oralDiet.schedule.event supplement.schedule.event",
             )],
         },
@@ -257,7 +256,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &[],
-            transform: &[("year", "**.event")],
+            transform: &[("birth-year", "**.event")],
         },
     ),
     (
@@ -307,7 +306,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &["**.description"],
-            transform: &[("year", "**.event")],
+            transform: &[("birth-year", "**.event")],
         },
     ),
     (
@@ -323,7 +322,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &[],
-            transform: &[("year", "occurrenceTiming.event")],
+            transform: &[("birth-year", "occurrenceTiming.event")],
         },
     ),
     (
@@ -347,7 +346,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &[],
-            transform: &[("year", "occurrenceTiming.event")],
+            transform: &[("birth-year", "occurrenceTiming.event")],
         },
     ),
     (
@@ -355,7 +354,7 @@ pub(super) static SAFE_HARBOR_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &[],
-            transform: &[("year", "occurrenceTiming.event")],
+            transform: &[("birth-year", "occurrenceTiming.event")],
         },
     ),
 ];
@@ -600,7 +599,7 @@ pub(super) static LIMITED_TYPES: &[(&str, Rules)] = &[
 ];
 
 /// Notes that go at any depth.
-pub(super) static NOTES: &str = "**.administrationInstruction **.cancelledReason **.citation **.comment **.conclusion **.copyright **.detailString **.disposition **.instruction **.note **.overrideReason **.payload **.paymentTerms **.progress **.rationale **.textEquivalent **.valueAnnotation **.valueMarkdown";
+pub(super) static NOTES: &str = "**.cancelledReason **.citation **.comment **.copyright **.detailString **.disposition **.note **.overrideReason **.payload **.paymentTerms **.progress **.rationale **.textEquivalent **.valueAnnotation **.valueMarkdown";
 
 /// Notes of types.
 pub(super) static NOTES_TYPES: &[(&str, Rules)] = &[
@@ -624,7 +623,7 @@ pub(super) static NOTES_TYPES: &[(&str, Rules)] = &[
         "Appointment",
         Rules {
             allow: None,
-            deny: &["description patientInstruction"],
+            deny: &["description"],
             transform: &[],
         },
     ),
@@ -753,14 +752,6 @@ pub(super) static NOTES_TYPES: &[(&str, Rules)] = &[
         Rules {
             allow: None,
             deny: &["mitigation"],
-            transform: &[],
-        },
-    ),
-    (
-        "ServiceRequest",
-        Rules {
-            allow: None,
-            deny: &["patientInstruction"],
             transform: &[],
         },
     ),

@@ -89,7 +89,7 @@ fn json_of(accept: &[u8], events: bool) -> Asked {
         any = true;
         let mut parts = range.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let wanted = !parts.any(|parameter| is_zero_weight(parameter));
+        let wanted = !parts.any(is_zero_weight);
         if is_json_range(&essence, events) {
             json.push(range.to_owned());
             json_wanted |= wanted;

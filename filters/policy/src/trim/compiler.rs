@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use self::positions::{Rule, Set, Sets, Word, Words, replaces};
 use self::resources::Layer;
-use super::fhir::{ATTACHMENTS, SAMPLED_DATA, Zone};
+use super::fhir::{ATTACHMENTS, HOLDERS, Others, SAMPLED_DATA, Zone};
 use super::filter::Filter;
 use super::program::{Action, Ask, DROPPED, Excess, KEPT, Names, Node, Program, ProgramError, Rules};
 use super::selector::{Pick, Segment, Selector};
@@ -39,7 +39,10 @@ pub(super) fn compile(rules: Rules) -> Result<Program, ProgramError> {
     let mut fhir = Fhir::Off;
     if let Some(rules) = rules.fhir.filter(|rules| !rules.is_empty()) {
         compiler.layer = Some(compiler.fhir_layer(rules)?);
-        fhir = Fhir::Envelope(View::Fresh);
+        fhir = Fhir::Envelope {
+            view: View::Fresh,
+            late: false,
+        };
     }
     compiler.finish(Place {
         allowed: everything,
@@ -69,8 +72,11 @@ struct Place {
 enum Fhir {
     /// There are none.
     Off,
-    /// Outside of all resources.
-    Envelope(View),
+    /// Outside of all resources. `late`: or inside of one whose type did not come in time.
+    Envelope {
+        view: View,
+        late: bool,
+    },
     /// Where a resource must stand. `labelled`: the one around it has a label already.
     Border {
         view: View,
@@ -203,7 +209,7 @@ impl Compiler {
     fn link(&mut self, id: u32, place: &Place) -> Result<(), ProgramError> {
         let view = match &place.fhir {
             Fhir::Off => None,
-            Fhir::Envelope(view) | Fhir::Border { view, .. } => Some(*view),
+            Fhir::Envelope { view, .. } | Fhir::Border { view, .. } => Some(*view),
             Fhir::Inside(inside) => Some(inside.view),
         };
         // What an array has no members for does not count among the ways down.
@@ -254,10 +260,18 @@ impl Compiler {
     fn names(&mut self, place: &Place) -> Vec<Word> {
         let mut names = self.sets.names(&self.rules, place.positions);
         match (&place.fhir, &self.layer) {
-            (Fhir::Envelope(_), _) => names.push(self.words.word("resourceType")),
+            (Fhir::Envelope { late, .. }, _) => {
+                names.push(self.words.word("resourceType"));
+                if *late {
+                    names.extend(HOLDERS.iter().map(|name| self.words.word(name)));
+                }
+            }
             (Fhir::Inside(inside), Some(layer)) => {
                 // Those whose underscored sibling is like no other, and those for which it is like any other.
                 let (mut twice, mut once) = (Vec::new(), inside.zone.names().to_vec());
+                if inside.zone.refuses("") {
+                    std::mem::swap(&mut twice, &mut once);
+                }
                 once.push("resourceType");
                 if inside.label {
                     once.push("meta");
@@ -282,8 +296,8 @@ impl Compiler {
                 }
                 let list = self.sets.names(&self.rules, inside.positions);
                 names.extend_from_slice(&list);
-                // Otherwise all that have an underscore go.
-                if !layer.rules.extensions {
+                // Otherwise all that have an underscore go alike.
+                if !layer.rules.extensions || inside.zone.refuses("") {
                     names.extend(list.into_iter().map(|word| self.words.twin(word)));
                 }
                 for name in twice {
@@ -369,11 +383,17 @@ impl Compiler {
         };
         match (&place.fhir, step) {
             (Fhir::Off, _) => self.node(json),
-            (Fhir::Envelope(_), Step::Name(word)) if *self.words.text(word) == *"resourceType" => {
+            (Fhir::Envelope { .. }, Step::Name(word)) if *self.words.text(word) == *"resourceType" => {
                 self.question(Ask::Stray)
             }
-            (Fhir::Envelope(_), _) => self.node(Place {
-                fhir: Fhir::Envelope(View::Fresh),
+            (Fhir::Envelope { late: true, .. }, Step::Name(word)) if HOLDERS.contains(&&*self.words.text(word)) => {
+                self.question(Ask::Misfit)
+            }
+            (Fhir::Envelope { late, .. }, _) => self.node(Place {
+                fhir: Fhir::Envelope {
+                    view: View::Fresh,
+                    late: *late,
+                },
                 ..json
             }),
             (Fhir::Border { labelled, .. }, _) => self.node(Place {
@@ -470,25 +490,58 @@ impl Compiler {
             return Ok(*id);
         }
         let whole = change.unwrap_or(Action::Keep);
-        let scalar = if allowed { whole } else { Action::Drop };
+        let removes = self
+            .layer
+            .as_ref()
+            .is_some_and(|layer| layer.rules.others == Others::Remove);
+        let outside = matches!(place.fhir, Fhir::Envelope { .. });
+        let scalar = if allowed && !(outside && removes) {
+            whole
+        } else {
+            Action::Drop
+        };
         let id = match (&place.fhir, change) {
             (Fhir::Inside(inside), Some(_)) if matches!(inside.zone, Zone::Meta | Zone::Security) => DROPPED,
             (Fhir::Inside(inside), Some(_)) if inside.pending != Sets::EMPTY && inside.view != View::Array => {
                 let inside = *inside;
                 self.inside(&inside, scalar, &place)?
             }
+            // A rewriter takes what no other transform is for.
+            (Fhir::Inside(inside), Some(Action::Change(Transform::Rewrite(_))))
+                if self.transform(inside.positions).is_some() =>
+            {
+                let inside = *inside;
+                self.inside(&inside, scalar, &place)?
+            }
             (Fhir::Inside(inside), Some(_)) if !inside.allowed || inside.no_scalar => self.leaf(Action::Drop, whole)?,
+            (Fhir::Envelope { late: true, .. }, Some(_)) => {
+                let then = self.leaf(scalar, whole)?;
+                let scalar = self.late_scalar(scalar, then)?;
+                self.question(Ask::Kind {
+                    array: then,
+                    object: then,
+                    scalar,
+                })?
+            }
             (_, Some(_)) => self.leaf(scalar, whole)?,
             (Fhir::Off, None) => self.entered(scalar, &place)?,
-            (Fhir::Envelope(View::Fresh), None) => {
+            (
+                Fhir::Envelope {
+                    view: View::Fresh,
+                    late,
+                },
+                None,
+            ) => {
+                let late = *late;
                 let array = self.viewed(&place, View::Array)?;
                 let single = self.viewed(&place, View::Single)?;
                 let object = self.resource_question(&place, Some(single), false)?;
-                self.question(Ask::Kind {
-                    array,
-                    object,
-                    scalar: single,
-                })?
+                let scalar = if late {
+                    self.late_scalar(scalar, single)?
+                } else {
+                    single
+                };
+                self.question(Ask::Kind { array, object, scalar })?
             }
             (
                 Fhir::Border {
@@ -509,7 +562,7 @@ impl Compiler {
                 };
                 self.question(Ask::Kind { array, object, scalar })?
             }
-            (Fhir::Envelope(_) | Fhir::Border { .. }, None) => self.entered(scalar, &place)?,
+            (Fhir::Envelope { .. } | Fhir::Border { .. }, None) => self.entered(scalar, &place)?,
             (Fhir::Inside(inside), None) => {
                 let inside = *inside;
                 self.inside(&inside, scalar, &place)?
@@ -519,12 +572,21 @@ impl Compiler {
         Ok(id)
     }
 
+    /// The node of a scalar at `then` that may be a resource's.
+    fn late_scalar(&mut self, scalar: Action, then: u32) -> Result<u32, ProgramError> {
+        if matches!(scalar, Action::Drop) {
+            Ok(then)
+        } else {
+            self.question(Ask::NoResource { then })
+        }
+    }
+
     /// The node of the same place, where the kind of the value is known.
     fn viewed(&mut self, place: &Place, as_view: View) -> Result<u32, ProgramError> {
         let mut place = *place;
         match &mut place.fhir {
             Fhir::Off => {}
-            Fhir::Envelope(view) | Fhir::Border { view, .. } => *view = as_view,
+            Fhir::Envelope { view, .. } | Fhir::Border { view, .. } => *view = as_view,
             Fhir::Inside(inside) => inside.view = as_view,
         }
         self.node(place)

@@ -90,16 +90,22 @@ impl Program {
                     Shape::Scalar => *scalar,
                 })),
                 Some(Ask::Filters { variants, .. }) => todo.extend(variants.iter().map(|node| Place::At(*node))),
-                Some(Ask::Resource { types, other, none }) => todo.push(match (resource, none) {
+                Some(Ask::Resource { types, other, none, .. }) => todo.push(match (resource, none) {
                     (Some(name), _) => Place::At(types.get(name.as_bytes()).unwrap_or(*other)),
                     (None, Some(none)) => Place::At(*none),
                     // Another resource, by rules of its own.
                     (None, None) => Place::Elsewhere,
                 }),
                 Some(Ask::Display { then }) => todo.extend([Place::At(*then), Place::At(DROPPED)]),
-                Some(Ask::Code { then } | Ask::Type { then } | Ask::Label { then, .. }) => todo.push(Place::At(*then)),
+                Some(
+                    Ask::Code { then }
+                    | Ask::Type { then }
+                    | Ask::Untyped { then }
+                    | Ask::LateType { then }
+                    | Ask::Label { then, .. },
+                ) => todo.push(Place::At(*then)),
                 // Refused, so nothing of it gets out.
-                Some(Ask::Stray | Ask::NoResource { .. }) | None => todo.push(Place::At(DROPPED)),
+                Some(Ask::Stray | Ask::Misfit | Ask::NoResource { .. }) | None => todo.push(Place::At(DROPPED)),
             }
         }
         found

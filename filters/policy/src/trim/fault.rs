@@ -42,7 +42,7 @@ pub enum Fault {
     Hold,
     /// A member that a filter reads stands there twice.
     Ambiguous,
-    /// No `resourceType` where FHIR has a resource, or one that is no string.
+    /// No `resourceType` where FHIR has a resource, one that is no string, or none in time where something may be a resource's.
     NoType,
     /// A second `resourceType`, or one where no resource may stand.
     StrayType,
@@ -118,7 +118,7 @@ impl fmt::Display for TrimError {
             Fault::NameLength => "a member name is too long",
             Fault::Hold => "a value is too long for the filter on it",
             Fault::Ambiguous => "a member that a filter reads stands there twice",
-            Fault::NoType => "no `resourceType`, or too late, where a resource must stand",
+            Fault::NoType => "no `resourceType`, or too late, where a resource must or could stand",
             Fault::StrayType => "a second or stray `resourceType`",
         };
         write!(f, "{}: {what}, at byte {}", self.code(), self.offset)

@@ -46,7 +46,7 @@ pub enum Others {
     /// They stay, by the rules for all.
     #[default]
     Keep,
-    /// They go as a whole, except Bundle, Parameters and OperationOutcome.
+    /// They go as a whole, except Bundle, Parameters and OperationOutcome. Outside of resources every scalar goes.
     Remove,
 }
 
@@ -300,6 +300,8 @@ pub(super) enum Kind {
     Composition,
     ExampleScenario,
     OperationOutcome,
+    /// A Bundle by its members so far, whose `resourceType` did not come in time. It has no others.
+    UntypedBundle,
     Other,
 }
 
@@ -322,7 +324,10 @@ impl Kind {
 
     /// Stays without its type being listed.
     pub(super) fn always_stays(self) -> bool {
-        matches!(self, Kind::Bundle | Kind::Parameters | Kind::OperationOutcome)
+        matches!(
+            self,
+            Kind::Bundle | Kind::UntypedBundle | Kind::Parameters | Kind::OperationOutcome
+        )
     }
 }
 
@@ -335,6 +340,8 @@ pub(super) enum Zone {
     /// `Bundle.entry`, `Bundle.entry.response`.
     Entry,
     Response,
+    /// `entry` of a [`Kind::UntypedBundle`], with no members but a Bundle's: `List.entry` has others.
+    UntypedEntry,
     /// `Parameters.parameter`, and `part` at any depth.
     Parameter,
     /// `Composition.section`, at any depth.
@@ -364,10 +371,11 @@ impl Zone {
         Below::Zone(match (self, name) {
             (Zone::Root(_), "contained") => return Below::Border,
             (Zone::Root(Kind::Bundle), "entry") => Zone::Entry,
+            (Zone::Root(Kind::UntypedBundle), "entry") => Zone::UntypedEntry,
             // R5: the OperationOutcome of a search or batch as a whole.
-            (Zone::Root(Kind::Bundle), "issues") => return Below::Border,
-            (Zone::Entry, "resource") => return Below::Border,
-            (Zone::Entry, "response") => Zone::Response,
+            (Zone::Root(Kind::Bundle | Kind::UntypedBundle), "issues") => return Below::Border,
+            (Zone::Entry | Zone::UntypedEntry, "resource") => return Below::Border,
+            (Zone::Entry | Zone::UntypedEntry, "response") => Zone::Response,
             (Zone::Response, "outcome") => return Below::Border,
             (Zone::Root(Kind::Parameters), "parameter") | (Zone::Parameter, "part") => Zone::Parameter,
             (Zone::Parameter, "resource") => return Below::Border,
@@ -379,6 +387,15 @@ impl Zone {
         })
     }
 
+    /// Whether no such member, its underscore left out, may stand there.
+    pub(super) fn refuses(self, name: &str) -> bool {
+        match self {
+            Zone::Root(Kind::UntypedBundle) => !BUNDLE.contains(&name),
+            Zone::UntypedEntry => !BUNDLE_ENTRY.contains(&name),
+            _ => false,
+        }
+    }
+
     /// The names that matter at this place.
     pub(super) fn names(self) -> &'static [&'static str] {
         match self {
@@ -386,7 +403,9 @@ impl Zone {
             Zone::Root(Kind::Parameters) => &["contained", "parameter"],
             Zone::Root(Kind::Composition) => &["contained", "section"],
             Zone::Root(Kind::ExampleScenario) => &["contained", "instance"],
+            Zone::Root(Kind::UntypedBundle) => &BUNDLE,
             Zone::Root(_) => &["contained"],
+            Zone::UntypedEntry => &BUNDLE_ENTRY,
             Zone::Entry => &["resource", "response"],
             Zone::Response => &["outcome"],
             Zone::Parameter => &["part", "resource"],
@@ -395,6 +414,41 @@ impl Zone {
         }
     }
 }
+
+/// The elements of Bundle but `resourceType`, by R4's definitions and R5's.
+pub(super) const BUNDLE: [&str; 12] = [
+    "entry",
+    "id",
+    "identifier",
+    "implicitRules",
+    "issues",
+    "language",
+    "link",
+    "meta",
+    "signature",
+    "timestamp",
+    "total",
+    "type",
+];
+
+/// The elements of Bundle.entry.
+const BUNDLE_ENTRY: [&str; 9] = [
+    "extension",
+    "fullUrl",
+    "id",
+    "link",
+    "modifierExtension",
+    "request",
+    "resource",
+    "response",
+    "search",
+];
+
+/// Where resources hold resources.
+pub(super) const HOLDERS: [&str; 4] = ["contained", "entry", "issues", "parameter"];
+
+/// The members of a CDS Hooks answer (2.0), its cards and its suggestions that no resource has.
+pub(super) const CDS_HOOKS: [&str; 4] = ["actions", "cards", "suggestions", "systemActions"];
 
 /// The elements of the type Attachment, by R4's definitions and R5's. Where an element of another type has such a name
 /// (`DocumentReference.content`), it has none of an attachment's members.

@@ -10,8 +10,8 @@ use super::simd::{blank_run, list_specials, short_indent};
 /// How many bytes are looked at ahead.
 const STRETCH: usize = 1024;
 
-/// As many positions as there may be special bytes, what is written beyond the last of them, and two that are nowhere.
-const ROOM: usize = STRETCH + 16;
+/// What is written beyond the last special byte of a stretch, and two positions that are nowhere.
+const BEYOND: usize = 16;
 
 /// No position; a chunk that long takes the long way.
 const NOWHERE: u32 = u32::MAX;
@@ -52,14 +52,26 @@ impl Marks {
     /// A walk over `chunk`. What it passed must be put back.
     #[inline]
     pub(super) fn walk<'w>(&'w mut self, chunk: &'w [u8]) -> Walk<'w> {
-        if self.list.is_empty() {
-            self.list = vec![NOWHERE; ROOM];
+        if self.list.len() < chunk.len().min(STRETCH).wrapping_add(BEYOND) {
+            self.grow(chunk.len());
         }
         Walk {
             chunk,
             next: self.next,
             list: &mut self.list,
         }
+    }
+
+    /// Makes room for a chunk of so many bytes. Small ones, as records are, do not pay for a whole stretch.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, length: usize) {
+        let room = length.min(STRETCH).wrapping_add(BEYOND);
+        // All positions were another chunk's.
+        self.list.clear();
+        self.list.reserve_exact(room);
+        self.list.resize(room, NOWHERE);
+        self.clear();
     }
 
     pub(super) fn put_back(&mut self, next: usize) {
@@ -235,7 +247,8 @@ fn string_slowly(chunk: &[u8], list: &mut [u32], next: usize, at: usize, rich: b
 
 /// Lists the marks of the stretch that starts at `at`.
 fn fill(chunk: &[u8], list: &mut [u32], at: usize) {
-    let end = chunk.len().min(at.saturating_add(STRETCH));
+    let stretch = list.len().saturating_sub(BEYOND);
+    let end = chunk.len().min(at.saturating_add(stretch));
     // A chunk that long has no marks, and so takes the long way.
     let filled = match chunk.get(at..end) {
         Some(stretch) if chunk.len() < NOWHERE as usize => list_specials(stretch, at as u32, list),

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::Fault;
+use super::fhir::{BUNDLE, CDS_HOOKS};
 use super::marks::Marks;
 use super::scan::{Stop, StringScan, plain_string, skip_space};
 use super::transform::unescape;
@@ -23,6 +24,26 @@ pub(super) struct Probe {
     /// Where the name or the text that is being read begins, behind its quote, in bytes from the value's first.
     mark: usize,
     ours: bool,
+    names: NamesSeen,
+}
+
+/// What the names of an object say that does not say its type in time.
+#[derive(Clone, Copy, Default)]
+struct NamesSeen {
+    /// One that is no Bundle's.
+    foreign: bool,
+    entry: bool,
+    cards: bool,
+}
+
+impl NamesSeen {
+    fn add(&mut self, name: &[u8]) {
+        let base = name.strip_prefix(b"_").unwrap_or(name);
+        let among = |list: &[&str], name: &[u8]| list.iter().any(|own| own.as_bytes() == name);
+        self.foreign |= !among(&BUNDLE, base);
+        self.entry |= name == b"entry";
+        self.cards |= among(&CDS_HOOKS, name);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -71,7 +92,16 @@ impl Probe {
             string: StringScan::new(),
             mark: 0,
             ours: false,
+            names: NamesSeen::default(),
         }
+    }
+
+    /// The memory that is held on to, in bytes.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Probe>()
+            .saturating_add(self.value.memory())
+            .saturating_add(self.marks.memory())
     }
 
     /// Looks for the end of the value that starts at `start`, at most `hold` bytes long and `room` containers deep.
@@ -134,6 +164,17 @@ impl Probe {
         self.under_way = true;
         self.read = 0;
         self.at = At::Open;
+        self.names = NamesSeen::default();
+    }
+
+    /// Whether the object that was too long to tell its type can be no resource but a Bundle.
+    pub(super) fn like_bundle(&self) -> bool {
+        self.names.entry && !self.names.foreign
+    }
+
+    /// Whether it is no resource.
+    pub(super) fn like_cards(&self) -> bool {
+        self.names.cards
     }
 
     fn undecided<T>(&mut self, more: bool) -> Seen<T> {
@@ -186,7 +227,11 @@ impl Probe {
                         return Ok(None);
                     };
                     i = after;
-                    self.ours = self.marked(window, start, i, plain) == b"resourceType";
+                    let name = self.marked(window, start, i, plain);
+                    let ours = name == b"resourceType";
+                    let mut names = self.names;
+                    names.add(name);
+                    (self.ours, self.names) = (ours, names);
                     self.at = At::Colon;
                 }
                 At::Colon => {

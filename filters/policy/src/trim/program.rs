@@ -30,7 +30,7 @@ pub struct Program {
 }
 
 /// What [`Program::compile`] compiles. `deny` wins over `allow`, and both over `transforms`; of several transforms for a value the
-/// first in the list is applied. Without an `allow` list everything is allowed; with an empty one, nothing is.
+/// first in the list is applied, and a rewriter only where `fhir` has none. Without an `allow` list everything is allowed; with an empty one, nothing is.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// What goes.
@@ -79,11 +79,14 @@ pub(super) enum Ask {
     Kind { array: u32, object: u32, scalar: u32 },
     /// Which of the filters hold? The node for each set of them, by its bits.
     Filters { filters: Vec<u16>, variants: Vec<u32> },
-    /// Which type of resource is this object? `none`: it need not be one.
+    /// Which type of resource is this object? `none`: it need not be one. Where that does not come in time: `bundle` for what
+    /// must be a Bundle, `late` for what must not be a resource.
     Resource {
         types: Names,
         other: u32,
         none: Option<u32>,
+        bundle: u32,
+        late: u32,
     },
     /// The `display` of an object: does a `system` or `code` come before?
     Display { then: u32 },
@@ -91,6 +94,12 @@ pub(super) enum Ask {
     Code { then: u32 },
     /// The `resourceType` of a resource: is it the only one?
     Type { then: u32 },
+    /// A Bundle whose `resourceType` is still to come.
+    Untyped { then: u32 },
+    /// That `resourceType`.
+    LateType { then: u32 },
+    /// What neither such a Bundle nor an object that is no resource has.
+    Misfit,
     /// An object or array that gets a label at its end.
     Label { label: Label, then: u32 },
     /// A `resourceType` where none may be.
@@ -426,13 +435,24 @@ impl Ask {
         match self {
             Ask::Kind { array, object, scalar } => vec![*array, *object, *scalar],
             Ask::Filters { variants, .. } => variants.clone(),
-            Ask::Resource { types, other, none } => {
+            Ask::Resource {
+                types,
+                other,
+                none,
+                bundle,
+                late,
+            } => {
                 let listed = types.list.iter().map(|(_, to)| *to);
-                listed.chain([*other]).chain(*none).collect()
+                listed.chain([*other, *bundle, *late]).chain(*none).collect()
             }
-            Ask::Display { then } | Ask::Code { then } | Ask::Type { then } | Ask::Label { then, .. } => vec![*then],
+            Ask::Display { then }
+            | Ask::Code { then }
+            | Ask::Type { then }
+            | Ask::Untyped { then }
+            | Ask::LateType { then }
+            | Ask::Label { then, .. } => vec![*then],
             // Null alone goes on there.
-            Ask::Stray | Ask::NoResource { .. } => Vec::new(),
+            Ask::Stray | Ask::Misfit | Ask::NoResource { .. } => Vec::new(),
         }
     }
 }

@@ -65,8 +65,9 @@ impl State {
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let frames = self.frames.capacity().saturating_mul(size_of::<Frame>());
+        let probe = self.probe.as_ref().map_or(0, |probe| probe.memory());
         let bytes = [&self.name, &self.plain, &self.held].map(Vec::capacity);
-        [frames, self.value.memory(), self.marks.memory()]
+        [frames, self.value.memory(), self.marks.memory(), probe]
             .into_iter()
             .chain(bytes)
             .fold(0, usize::saturating_add)
@@ -120,10 +121,24 @@ const RESOURCE: u8 = 8;
 const META: u8 = 16;
 const SECURITY: u8 = 32;
 const LABELS: u8 = RESOURCE | META | SECURITY;
+/// What was taken for a Bundle, as long as its `resourceType` has not come.
+const UNTYPED: u8 = 64;
 
 /// What the label says: some of this was taken out. HL7's code system ObservationValue, version 3.
 const REDACTED: &[u8] =
     br#"{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"REDACTED","display":"redacted"}"#;
+
+/// What an object is.
+enum Typed {
+    /// A resource, its type known.
+    Text,
+    /// No resource.
+    No,
+    /// It is too long to tell: a Bundle if it is a resource.
+    Bundle,
+    /// It is too long to tell.
+    Late,
+}
 
 /// How far the judgement of a value got.
 enum Begun {
@@ -268,7 +283,7 @@ impl<'a> Run<'a> {
     /// Reads structure from `i` on, up to a value whose fate is decided; nothing when the chunk ends first.
     fn judge(&mut self, marks: &mut Marks, mut i: usize) -> Result<Option<usize>, Stop> {
         loop {
-            i = self.hurry(marks, i);
+            i = self.hurry(marks, i)?;
             if !matches!(self.state.at, At::InName) {
                 i = skip_space(self.chunk, i);
             }
@@ -276,7 +291,7 @@ impl<'a> Run<'a> {
                 return Ok(None);
             };
             match self.state.at {
-                At::FirstElement if byte == b']' => i = self.close(i),
+                At::FirstElement if byte == b']' => i = self.close(i)?,
                 At::Value | At::FirstElement => {
                     if self.state.frames.is_empty() && matches!(byte, 0xef | 0xfe | 0xff | 0) {
                         return Err(Stop {
@@ -297,7 +312,7 @@ impl<'a> Run<'a> {
                         },
                     }
                 }
-                At::FirstName if byte == b'}' => i = self.close(i),
+                At::FirstName if byte == b'}' => i = self.close(i)?,
                 At::FirstName | At::Name => {
                     if byte != b'"' {
                         return Err(Stop {
@@ -355,7 +370,7 @@ impl<'a> Run<'a> {
                         i = i.wrapping_add(1);
                     }
                     (b'}', Some(Frame { object: true, .. })) | (b']', Some(Frame { object: false, .. })) => {
-                        i = self.close(i);
+                        i = self.close(i)?;
                     }
                     _ => {
                         return Err(Stop {
@@ -454,12 +469,18 @@ impl<'a> Run<'a> {
                 Some(Ask::Filters { filters, variants }) => self
                     .judge_whole(i, byte, filters)?
                     .map(|bits| variants.get(bits).copied().unwrap_or(DROPPED)),
-                Some(Ask::Resource { types, other, none }) => {
-                    self.resource_type(i, none.is_some())?.map(|typed| match (typed, none) {
-                        (true, _) => types.get(&self.state.plain).unwrap_or(*other),
-                        (false, none) => none.unwrap_or(DROPPED),
-                    })
-                }
+                Some(Ask::Resource {
+                    types,
+                    other,
+                    none,
+                    bundle,
+                    late,
+                }) => self.resource_type(i, none.is_some())?.map(|typed| match typed {
+                    Typed::Text => types.get(&self.state.plain).unwrap_or(*other),
+                    Typed::No => none.unwrap_or(DROPPED),
+                    Typed::Bundle => *bundle,
+                    Typed::Late => *late,
+                }),
                 Some(Ask::Display { then }) => Some(
                     frame
                         .filter(|frame| frame.marks & CODED != 0)
@@ -479,8 +500,14 @@ impl<'a> Run<'a> {
                     }
                     _ => return stop(Fault::StrayType, i),
                 },
+                Some(Ask::Untyped { then }) => {
+                    label |= UNTYPED;
+                    Some(*then)
+                }
+                Some(Ask::LateType { then }) => self.is_bundle(i, byte)?.map(|()| *then),
+                Some(Ask::Misfit) => return stop(Fault::NoType, i),
                 Some(Ask::Label { label: kind, then }) => {
-                    label = match kind {
+                    label |= match kind {
                         Label::Resource => RESOURCE,
                         Label::Meta => META,
                         Label::Security => SECURITY,
@@ -520,16 +547,46 @@ impl<'a> Run<'a> {
     }
 
     /// Whether the object at `i` is a resource, its type in `plain`; nothing when the chunk ends first. `may_lack`: it need not be one.
-    fn resource_type(&mut self, i: usize, may_lack: bool) -> Result<Option<bool>, Stop> {
+    fn resource_type(&mut self, i: usize, may_lack: bool) -> Result<Option<Typed>, Stop> {
         let room = self.limits.max_depth.saturating_sub(self.state.frames.len());
         let hold = self.limits.max_hold;
         let probe = self.state.probe.get_or_insert_with(|| Box::new(Probe::new()));
         match probe.resource_type(self.chunk, i, hold, room, &mut self.state.plain)? {
-            Seen::Found(TypeMember::Text) => Ok(Some(true)),
+            Seen::Found(TypeMember::Text) => Ok(Some(Typed::Text)),
             Seen::Waits => Ok(None),
-            Seen::Found(TypeMember::Missing) | Seen::TooFar if may_lack => Ok(Some(false)),
+            Seen::Found(TypeMember::Missing) if may_lack => Ok(Some(Typed::No)),
+            Seen::TooFar if probe.like_bundle() => Ok(Some(Typed::Bundle)),
+            Seen::TooFar if may_lack && probe.like_cards() => Ok(Some(Typed::No)),
+            Seen::TooFar if may_lack => Ok(Some(Typed::Late)),
             Seen::Found(_) | Seen::TooFar => stop(Fault::NoType, i),
         }
+    }
+
+    /// The type, at `i`, of what was taken for a Bundle, which it must be; nothing when the chunk ends first.
+    fn is_bundle(&mut self, i: usize, byte: u8) -> Result<Option<()>, Stop> {
+        let untyped = self.state.frames.last().is_some_and(|frame| frame.marks & UNTYPED != 0);
+        if !untyped {
+            return stop(Fault::StrayType, i);
+        }
+        if byte != b'"' {
+            return stop(Fault::NoType, i);
+        }
+        let probe = self.state.probe.get_or_insert_with(|| Box::new(Probe::new()));
+        let raw = match probe.whole(self.chunk, i, self.limits.max_hold, 0)? {
+            Seen::Found(range) => self.chunk.get(range).unwrap_or_default(),
+            Seen::Waits => return Ok(None),
+            Seen::TooFar => return stop(Fault::NoType, i),
+        };
+        if let [_, inner @ .., _] = raw {
+            transform::unescape(inner, &mut self.state.plain);
+        }
+        if self.state.plain != b"Bundle" {
+            return stop(Fault::NoType, i);
+        }
+        if let Some(frame) = self.state.frames.last_mut() {
+            frame.marks &= !UNTYPED;
+        }
+        Ok(Some(()))
     }
 
     /// Adds the label behind what is in the container that ends now.
@@ -664,19 +721,29 @@ impl<'a> Run<'a> {
             fitting.apply(held, self.tokens, self.year, plain, self.out);
             true
         });
+        // A large one is rare, and what it took is not to be kept for a next.
+        const KEPT_ROOM: usize = 4 << 10;
+        for buffer in [held, plain] {
+            if buffer.capacity() > KEPT_ROOM {
+                *buffer = Vec::new();
+            }
+        }
         // Others were counted when they began.
         if changed && matches!(transform, Transform::Rewrite(_)) {
             self.count_transformed();
         }
     }
 
-    /// Ends the innermost container at `i`.
+    /// Ends the innermost container at `i`, unless its type is still to come.
     #[inline]
-    fn close(&mut self, i: usize) -> usize {
+    fn close(&mut self, i: usize) -> Result<usize, Stop> {
         let after = i.wrapping_add(1);
         if let Some(frame) = self.state.frames.pop()
-            && frame.marks & LABELS != 0
+            && frame.marks & (LABELS | UNTYPED) != 0
         {
+            if frame.marks & UNTYPED != 0 {
+                return stop(Fault::NoType, i);
+            }
             self.add_label(frame.marks, frame.any);
         }
         self.copy(i..after);
@@ -685,7 +752,7 @@ impl<'a> Run<'a> {
         } else {
             At::After
         };
-        after
+        Ok(after)
     }
 
     /// Reads on in a name that starts at `start` in this chunk, or in an earlier one; keeps what there is of it when the

@@ -89,9 +89,13 @@ impl Compiler {
         let groups = &layer.rules;
         let zone = inside.zone;
         match (zone, name) {
+            (Zone::Root(Kind::UntypedBundle), "resourceType") if !underscore => {
+                return self.question(Ask::LateType { then: KEPT });
+            }
             (Zone::Root(_), "resourceType") if !underscore => return self.question(Ask::Type { then: KEPT }),
             (Zone::Instance, "resourceType") => {}
             (_, "resourceType") if !underscore => return self.question(Ask::Stray),
+            (zone, name) if zone.refuses(name) => return self.question(Ask::Misfit),
             _ => {}
         }
         let narrative = matches!((zone, name), (Zone::Root(_) | Zone::Section, "text") | (_, "div"));
@@ -271,27 +275,39 @@ impl Compiler {
         let listed = self.layer.iter().flat_map(|layer| layer.types.keys().cloned());
         let mut names: BTreeSet<String> = listed.collect();
         names.extend(Kind::NAMES.iter().map(|(name, _)| (*name).to_owned()));
-        let other = self.resource(place, None, labelled)?;
+        let other = self.resource(place, None, Kind::Other, labelled)?;
         let mut types: Vec<(Arc<str>, u32)> = Vec::new();
         for name in names {
-            let to = self.resource(place, Some(&name), labelled)?;
+            let to = self.resource(place, Some(&name), Kind::of(&name), labelled)?;
             if to != other {
                 types.push((name.into(), to));
             }
         }
+        let bundle = self.resource(place, Some("Bundle"), Kind::UntypedBundle, labelled)?;
+        let late = match none {
+            None => DROPPED,
+            Some(_) => self.node(Place {
+                fhir: Fhir::Envelope {
+                    view: View::Single,
+                    late: true,
+                },
+                ..*place
+            })?,
+        };
         self.question(Ask::Resource {
             types: Names::new(types),
             other,
             none,
+            bundle,
+            late,
         })
     }
 
     /// The node of a resource of this type, or of one that no rule mentions.
-    fn resource(&mut self, place: &Place, name: Option<&str>, labelled: bool) -> Result<u32, ProgramError> {
+    fn resource(&mut self, place: &Place, name: Option<&str>, kind: Kind, labelled: bool) -> Result<u32, ProgramError> {
         let Some(layer) = &self.layer else {
             return Ok(DROPPED);
         };
-        let kind = name.map_or(Kind::Other, Kind::of);
         let listed = name.and_then(|name| layer.types.get(name));
         if listed.is_none() && layer.rules.others == Others::Remove && !kind.always_stays() {
             return Ok(DROPPED);
@@ -329,7 +345,10 @@ impl Compiler {
             fhir: Fhir::Inside(inside),
         };
         // `resourceType` stays with its resource even where nothing is allowed.
-        let then = self.root(root)?;
+        let mut then = self.root(root)?;
+        if kind == Kind::UntypedBundle {
+            then = self.question(Ask::Untyped { then })?;
+        }
         if label {
             self.question(Ask::Label {
                 label: Label::Resource,

@@ -5,7 +5,7 @@
 
 use super::super::marks::Marks;
 use super::super::program::{Action, Node};
-use super::super::scan::plain_scalar;
+use super::super::scan::{Stop, plain_scalar};
 use super::super::simd::append_short;
 use super::{At, Frame, Key, Run};
 
@@ -25,10 +25,10 @@ const NOWHERE: usize = usize::MAX;
 impl<'a> Run<'a> {
     /// Goes as far as the short way leads from `i`, and returns where that is.
     #[inline(never)]
-    pub(super) fn hurry(&mut self, marks: &mut Marks, mut i: usize) -> usize {
+    pub(super) fn hurry(&mut self, marks: &mut Marks, mut i: usize) -> Result<usize, Stop> {
         let (chunk, program) = (self.chunk, self.program);
         let Some(mut inner) = self.innermost() else {
-            return i;
+            return Ok(i);
         };
         let mut comma = self.comma.unwrap_or(NOWHERE);
         // Nothing stands before the member or element to come but what opens the container.
@@ -41,7 +41,7 @@ impl<'a> Run<'a> {
                 first = true;
                 false
             }
-            _ => return i,
+            _ => return Ok(i),
         };
         let mut walk = marks.walk(chunk);
         let at = 'walk: loop {
@@ -59,7 +59,7 @@ impl<'a> Run<'a> {
                         _ => break 'walk At::After,
                     }
                     self.leave(&inner);
-                    i = self.close(i);
+                    i = self.close(i)?;
                     match self.innermost() {
                         Some(outer) => inner = outer,
                         None => break 'walk At::End,
@@ -212,7 +212,7 @@ impl<'a> Run<'a> {
         if let (At::Value | At::FirstElement, false) = (at, inner.object) {
             self.state.node = inner.here.element(inner.index);
         }
-        i
+        Ok(i)
     }
 
     #[inline(always)]

@@ -104,17 +104,169 @@ fn rule_16_the_type_may_come_late() {
         )
     };
     assert!(every_way_within(&rules, limits, late(8).as_bytes()).is_ok());
-    assert_eq!(code(&rules, limits, &late(9)), ("fhir_stray_type", 32));
+    assert_eq!(code(&rules, limits, &late(9)), ("fhir_no_type", 5));
     let inside = |filler: usize| format!(r#"{{"resourceType":"Bundle","issues":{}}}"#, late(filler));
     assert!(every_way_within(&rules, limits, inside(8).as_bytes()).is_ok());
     assert_eq!(code(&rules, limits, &inside(9)), ("fhir_no_type", 34));
-    assert!(
-        every_way_within(
-            &rules,
-            limits,
-            br#"{"a":{"b":"a long text is not held for ever in an envelope"},"c":[1]}"#
-        )
-        .is_ok()
+}
+
+/// All that comes out before a fault, whatever the chunks; and the fault.
+fn before_fault(rules: &Rules, limits: Limits, body: &str) -> (String, &'static str) {
+    let program = Arc::new(rules.compiled().expect("small"));
+    let (mut most, mut code) = (Vec::new(), "");
+    for size in (1..=body.len()).rev() {
+        let (mut trimmer, mut out) = (trimmer(&program, limits), Vec::new());
+        let mut chunks = body.as_bytes().chunks(size);
+        let error = chunks
+            .find_map(|chunk| trimmer.push(chunk, false, &mut out).err())
+            .or_else(|| trimmer.push(b"", true, &mut out).err());
+        let error = error.unwrap_or_else(|| panic!("{body}: came out as {}", out.escape_ascii()));
+        assert!(code.is_empty() || code == error.code(), "{body}");
+        code = error.code();
+        if out.len() > most.len() {
+            most = out;
+        }
+    }
+    (String::from_utf8(most).expect("UTF-8"), code)
+}
+
+fn small_hold() -> Limits {
+    Limits {
+        max_hold: 60,
+        ..Limits::default()
+    }
+}
+
+const SORTED: &str = r#"{"id":"p","resourceType":"Patient","telecom":[{"value":"c"}]}"#;
+const LESS: &str = r#"{"id":"p","resourceType":"Patient"}"#;
+
+#[test]
+fn rule_17_a_long_bundle_may_say_late_that_it_is_one() {
+    let mut rules = patient(without(&["telecom"]));
+    let entries = r#"[{"fullUrl":"u","resource":@},{"resource":@,"response":{"outcome":@}}]"#;
+    let bundles = [
+        r#"{"entry":#,"id":"b","link":[],"meta":{"a":1},"resourceType":"Bundle","total":2,"type":"t"}"#,
+        r#"{"_id":{},"\u0065ntry":#,"\u0072esourceType":"Bundl\u0065","issues":@}"#,
+        r#"{"entry":[{"resource":{"entry":#,"resourceType":"Bundle"}}],"resourceType":"Bundle"}"#,
+        r#"{"resourceType":"Bundle","entry":[{"resource":{"entry":#,"resourceType":"Bundle"}}]}"#,
+        r#"[{"x":[{"entry":#,"resourceType":"Bundle"}]}]"#,
+    ];
+    for bundle in bundles {
+        let body = |inner: &str| bundle.replace('#', entries).replace('@', inner);
+        let (out, _) = every_way_within(&rules, small_hold(), body(SORTED).as_bytes()).expect(bundle);
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), body(LESS));
+    }
+    // A Bundle's own rules hold, the label too.
+    if let Some(fhir) = &mut rules.fhir {
+        fhir.types
+            .push(("Bundle".to_owned(), without(&["link", "entry.fullUrl"])));
+        (fhir.others, fhir.tag) = (Others::Remove, true);
+    }
+    let body = r#"{"entry":[{"fullUrl":"c","search":{"mode":"a long one, longer than all"}}],"link":["c"],"resourceType":"Bundle","total":1}"#;
+    let (out, _) = every_way_within(&rules, small_hold(), body.as_bytes()).expect(body);
+    assert_eq!(
+        String::from_utf8(out).expect("UTF-8"),
+        r#"{"entry":[{"search":{"mode":"a long one, longer than all"}}],"resourceType":"Bundle","total":1,"meta":{"security":[@]}}"#
+            .replace('@', TAG)
+    );
+}
+
+#[test]
+fn rule_17_what_is_no_bundle_does_not_get_out_as_one() {
+    let rules = patient(without(&["telecom"]));
+    let start = r#"{"entry":[{"fullUrl":"a long address, longer than what may be held"}]"#;
+    for (rest, code) in [
+        (r#","resourceType":"List","id":"canary"}"#, "fhir_no_type"),
+        (r#","resourceType":["canary"]}"#, "fhir_no_type"),
+        (r#","resourceType":null,"id":"canary"}"#, "fhir_no_type"),
+        (
+            r#","resourceType":"Bundle","resourceType":"Bundle","id":"canary"}"#,
+            "fhir_stray_type",
+        ),
+        (r#"}"#, "fhir_no_type"),
+        (r#","name":["canary"],"resourceType":"Bundle"}"#, "fhir_no_type"),
+        (r#","resourceType":"Bundle","name":["canary"]}"#, "fhir_no_type"),
+        (r#","_name":["canary"],"resourceType":"Bundle"}"#, "fhir_no_type"),
+        (r#","contained":["canary"]}"#, "fhir_no_type"),
+        (r#","entry":[{"item":"canary"}]}"#, "fhir_no_type"),
+        (r#","entry":{"response":{"outcome":{"id":"canary"}}}}"#, "fhir_no_type"),
+    ] {
+        let body = format!("{start}{rest}");
+        let (out, found) = before_fault(&rules, small_hold(), &body);
+        assert_eq!(found, code, "{body}");
+        assert!(!out.contains("canary"), "{body}: {out}");
+        assert_eq!(
+            every_way_within(&rules, small_hold(), body.as_bytes())
+                .expect_err(rest)
+                .code(),
+            code
+        );
+    }
+}
+
+#[test]
+fn rule_17_what_may_be_a_resource_does_not_get_out() {
+    let filler = r#"[{"b":[[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[]]}]"#;
+    let list = r#"{"entry":[{"item":{"reference":"Patient/canary","display":"a longer canary"}}],"id":"l","resourceType":"List"}"#;
+    let document = r#"{"author":#,"content":[{"attachment":{"data":"canary"}}],"resourceType":"DocumentReference"}"#;
+    for others in [Others::Keep, Others::Remove] {
+        let rules = fhir(FhirRules {
+            others,
+            ..typed("Patient", without(&["telecom"]))
+        });
+        for body in [
+            list,
+            document,
+            r#"{"a":#,"birthDate":"canary","resourceType":"Patient"}"#,
+            r#"{"a":#,"name":["canary"],"resourceType":"Patient"}"#,
+            r#"{"birthDate":"canary","x":#,"resourceType":"Patient"}"#,
+            r#"{"contained":[{"resourceType":"Patient","id":"canary"}],"x":#,"resourceType":"List"}"#,
+            r#"{"a":#,"contained":[{"resourceType":"Patient","id":"canary"}],"resourceType":"List"}"#,
+            r#"{"a":#,"parameter":[{"resource":{"resourceType":"Patient","id":"canary"}}],"resourceType":"Parameters"}"#,
+            r#"{"date":"canary","entry":[{"resource":{"resourceType":"Patient","id":"canary"}}],"x":#,"resourceType":"X"}"#,
+            r#"[1,{"a":{"b":{"c":#,"birthDate":"canary","resourceType":"Patient"}}}]"#,
+            r#"{"resourceType":"Bundle","entry":[{"resource":{"birthDate":"canary","x":#,"resourceType":"Patient"}}]}"#,
+        ] {
+            let body = body.replace('#', filler);
+            let (out, found) = before_fault(&rules, small_hold(), &body);
+            assert!(matches!(found, "fhir_no_type" | "fhir_stray_type"), "{body}");
+            assert!(!out.contains("canary"), "{body}: {out}");
+        }
+    }
+}
+
+#[test]
+fn rule_17_a_long_answer_that_is_no_resource_is_the_way_to_some() {
+    let rules = patient(without(&["telecom"]));
+    let long = r#"[{"patient":@},{"patient":@,"x":[null,{}]}]"#;
+    for body in [
+        r#"{"results":#}"#,
+        r#"{"a":{"results":#},"b":@}"#,
+        r#"[{"results":{"c":#}}]"#,
+        r#"{"cards":[{"summary":"S","suggestions":[{"label":"L","actions":[{"resource":@},{"type":"t"}]}]}],"x":1}"#,
+        r#"{"systemActions":[{"description":"a long description, long enough"},{"resource":@}],"x":1}"#,
+    ] {
+        let body = |inner: &str| body.replace('#', long).replace('@', inner);
+        let (out, _) = every_way_within(&rules, small_hold(), body(SORTED).as_bytes()).expect("valid");
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), body(LESS));
+    }
+    let cards = r#"{"cards":[{"summary":"a long summary, longer than what may be held"}],"resourceType":"Patient"}"#;
+    assert_eq!(before_fault(&rules, small_hold(), cards).1, "fhir_stray_type");
+    // Selectors may take the scalars away.
+    let total = r#"{"results":[{"patient":@},{"patient":@}],"total":2}"#;
+    assert_eq!(
+        before_fault(&rules, small_hold(), &total.replace('@', SORTED)).1,
+        "fhir_no_type"
+    );
+    let (out, _) = every_way_within(
+        &rules.and(deny(&["$.total"])),
+        small_hold(),
+        total.replace('@', SORTED).as_bytes(),
+    )
+    .expect(total);
+    assert_eq!(
+        String::from_utf8(out).expect("UTF-8"),
+        total.replace('@', LESS).replace(r#","total":2"#, "")
     );
 }
 
@@ -266,6 +418,50 @@ fn rule_18_both_layers_must_keep() {
 }
 
 #[test]
+fn rule_18_rewriters_come_last() {
+    let body = r#"{"resourceType":"OperationOutcome","issue":[{"code":"a","diagnostics":"7"},{"code":"b","diagnostics":["7"]}]}"#;
+    let rewriter = || change("$.issue[*].diagnostics", Transform::Rewrite(0));
+    let outcome = |rules: TypeRules| fhir(typed("OperationOutcome", rules));
+    let with = |one: &str, two: &str| body.replace(r#"["7"]"#, two).replace(r#""7""#, one);
+    let all = FhirRules {
+        all: changing("..diagnostics", Transform::Null),
+        ..FhirRules::default()
+    };
+    for (rules, wanted) in [
+        (outcome(without(&["x"])).and(rewriter()), with(r#""\"*\"""#, r#""***""#)),
+        (
+            outcome(changing("issue.diagnostics", Transform::Null)).and(rewriter()),
+            with("null", "[null]"),
+        ),
+        (fhir(all).and(rewriter()), with("null", "[null]")),
+        (
+            outcome(changing("issue[?@.code == 'b'].diagnostics", Transform::Null)).and(rewriter()),
+            with(r#""\"*\"""#, "[null]"),
+        ),
+        (
+            outcome(changing("issue.diagnostics[?@ == '7']", Transform::Null)).and(rewriter()),
+            with("null", r#""***""#),
+        ),
+        (
+            outcome(changing("issue.diagnostics[?@ == '8']", Transform::Null)).and(rewriter()),
+            with(r#""\"*\"""#, r#""***""#),
+        ),
+        (
+            outcome(changing("issue.diagnostics", Transform::Null))
+                .and(change("$.issue[0].diagnostics", Transform::Mask))
+                .and(rewriter()),
+            with(r#""***""#, "[null]"),
+        ),
+        (
+            outcome(without(&["issue.diagnostics"])).and(rewriter()),
+            r#"{"resourceType":"OperationOutcome","issue":[{"code":"a"},{"code":"b"}]}"#.to_owned(),
+        ),
+    ] {
+        assert_eq!(rewritten(&rules, Limits::default(), body).0, wanted);
+    }
+}
+
+#[test]
 fn rule_19_others_go_as_a_whole() {
     let rules = fhir(FhirRules {
         others: Others::Remove,
@@ -281,7 +477,51 @@ fn rule_19_others_go_as_a_whole() {
     check(&rules, outcome, outcome);
     let parameters = r#"{"resourceType":"Parameters","parameter":[]}"#;
     check(&rules, parameters, parameters);
-    check(&rules, r#"{"a":1,"b":{"resourceType":"Observation"}}"#, r#"{"a":1}"#);
+    check(&rules, r#"{"a":1,"b":{"resourceType":"Observation"}}"#, "{}");
+}
+
+#[test]
+fn rule_19_scalars_outside_of_resources_go() {
+    let rules = |others| {
+        fhir(FhirRules {
+            others,
+            ..typed("Patient", without(&["telecom"]))
+        })
+    };
+    for (body, wanted) in [
+        (r#"{"message":"Patient John Smith MRN 123 not found"}"#, "{}"),
+        (
+            r#"{"ResourceType":"Patient","name":[{"family":"F","given":["G"]}],"active":true}"#,
+            r#"{"name":[{"given":[]}]}"#,
+        ),
+        (
+            r#"{"a":1,"patient":{"resourceType":"Patient","id":"p","telecom":1},"b":[null,"c",[{"resourceType":"Patient","id":"q"}]]}"#,
+            r#"{"patient":{"resourceType":"Patient","id":"p"},"b":[[{"resourceType":"Patient","id":"q"}]]}"#,
+        ),
+        (r#""Patient John Smith""#, "null"),
+        ("12", "null"),
+        ("[1,[2]]", "[[]]"),
+    ] {
+        check(&rules(Others::Remove), body, wanted);
+        check(&rules(Others::Keep), body, &body.replace(r#","telecom":1"#, ""));
+    }
+    // A selector's transform does not bring them back.
+    check(
+        &rules(Others::Remove).and(change("$.message", Transform::Mask)),
+        r#"{"message":"c","x":{}}"#,
+        r#"{"x":{}}"#,
+    );
+    let long = r#"{"results":[{"name":"c","patient":@},{"patient":@}],"total":2}"#;
+    let (out, _) = every_way_within(
+        &rules(Others::Remove),
+        small_hold(),
+        long.replace('@', SORTED).as_bytes(),
+    )
+    .expect(long);
+    assert_eq!(
+        String::from_utf8(out).expect("UTF-8"),
+        r#"{"results":[{"patient":@},{"patient":@}]}"#.replace('@', LESS)
+    );
 }
 
 #[test]
@@ -407,7 +647,7 @@ fn rule_15_a_type_may_come_32_kib_late_and_no_more_is_held() {
         )
     };
     let around = r#"{"id":"","resourceType":"Patient""#.len();
-    for (filler, fits) in [((32 << 10) - around, true), ((32 << 10) - around + 1, false)] {
+    for (filler, fits) in [((16 << 10) - around, true), ((16 << 10) - around + 1, false)] {
         let body = body(filler);
         for size in [1, 1000, body.len()] {
             let mut trimmer = rules.trimmer(Limits::default());
@@ -756,6 +996,18 @@ fn settle(tree: &mut Tree, way: &[&str], kind: &str, must: bool, dice: &mut dyn 
                     Tree::Scalar("\"Patient\"".into()),
                 ));
             }
+            // Bundles have no others, and may be told by that.
+            let names: &[&str] = match (own_kind.as_str(), way.as_slice()) {
+                ("Bundle", []) if roll() % 2 == 0 => &["entry", "link", "meta", "_id", "entry", "total"],
+                ("Bundle", ["entry"]) if roll() % 2 == 0 => &["resource", "response", "link"],
+                _ => &[],
+            };
+            for (raw, name, _) in members.iter_mut().filter(|(_, name, _)| name != "resourceType") {
+                if !names.is_empty() {
+                    *name = names[roll() % names.len()].to_owned();
+                    *raw = format!("\"{name}\"");
+                }
+            }
             for (_, name, value) in members {
                 let border = match (own_kind.as_str(), way.as_slice(), name.as_str()) {
                     ("", ..) => false,
@@ -869,11 +1121,13 @@ proptest! {
         mut tree in any_fhir_tree(),
         dice in prop::collection::vec(any::<u8>(), 1..60),
         rules in any_fhir_rules(),
+        hold in prop::sample::select(vec![16usize << 10, 16 << 10, 300, 100, 60]),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
     ) {
+        let limits = Limits { max_hold: hold, ..Limits::default() };
         settle(&mut tree, &[], "", false, &mut dice.iter().copied().cycle());
         plant(&mut tree, &mut 0);
         let body = written(&tree, &mut std::iter::empty());
-        same_as_the_tree(&rules, &tree, &body, &cuts)?;
+        same_as_the_tree(&rules, limits, &tree, &body, &cuts)?;
     }
 }

@@ -76,7 +76,9 @@ struct Element<'t> {
 enum Context<'t> {
     /// Without rules for FHIR.
     Off,
-    Envelope,
+    Envelope {
+        late: bool,
+    },
     Border {
         labelled: bool,
     },
@@ -89,7 +91,71 @@ struct Inside<'t> {
     elements: Vec<Element<'t>>,
     label: bool,
     labelled: bool,
+    /// A Bundle whose type came late.
+    untyped: bool,
 }
+
+/// What an object says of its type within so many bytes, written without white space.
+enum Typed<'t> {
+    As(&'t Tree),
+    No,
+    /// It is longer: so far these are its names.
+    Late(Vec<&'t str>),
+}
+
+fn type_of(members: &[(String, String, Tree)], hold: usize) -> Typed<'_> {
+    let (mut at, mut names) = (1, Vec::new());
+    for (raw, name, value) in members {
+        at += raw.len();
+        if at > hold {
+            return Typed::Late(names);
+        }
+        names.push(name.as_str());
+        let length = written(value, &mut std::iter::empty()).len();
+        let text = matches!(value, Tree::Scalar(raw) if raw.starts_with('"'));
+        let needed = if text { length } else { 1 };
+        if name == "resourceType" && at + 1 + needed <= hold {
+            return Typed::As(value);
+        }
+        at += 1 + length + 1;
+        if at > hold {
+            return Typed::Late(names);
+        }
+    }
+    // The comma that was counted last is the end.
+    if members.is_empty() && hold < 2 {
+        Typed::Late(names)
+    } else {
+        Typed::No
+    }
+}
+
+const BUNDLE: [&str; 12] = [
+    "id",
+    "meta",
+    "implicitRules",
+    "language",
+    "identifier",
+    "type",
+    "timestamp",
+    "total",
+    "link",
+    "entry",
+    "signature",
+    "issues",
+];
+
+const BUNDLE_ENTRY: [&str; 9] = [
+    "id",
+    "extension",
+    "modifierExtension",
+    "link",
+    "fullUrl",
+    "resource",
+    "search",
+    "request",
+    "response",
+];
 
 trait Hops {
     fn picks(&self, segment: &Segment, undecided: bool) -> bool;
@@ -160,13 +226,13 @@ type Left = Result<Option<String>, &'static str>;
 
 impl Rules {
     /// What is left of a body, or why it is refused.
-    pub(super) fn left_of(&self, tree: &Tree) -> Result<String, &'static str> {
+    pub(super) fn left_of(&self, tree: &Tree, hold: usize) -> Result<String, &'static str> {
         let context = if self.fhir.as_ref().is_some_and(|rules| !rules.is_empty()) {
-            Context::Envelope
+            Context::Envelope { late: false }
         } else {
             Context::Off
         };
-        let left = self.value(tree, &mut Vec::new(), context)?;
+        let left = self.value(tree, &mut Vec::new(), context, hold)?;
         Ok(left.unwrap_or_else(|| {
             String::from(match tree {
                 Tree::Scalar(_) => "null",
@@ -176,7 +242,7 @@ impl Rules {
         }))
     }
 
-    fn value<'t>(&self, tree: &'t Tree, path: &mut Vec<Hop<'t>>, mut context: Context<'t>) -> Left {
+    fn value<'t>(&self, tree: &'t Tree, path: &mut Vec<Hop<'t>>, mut context: Context<'t>, hold: usize) -> Left {
         if self.deny.iter().any(|rule| selects(rule.segments(), path)) {
             return Ok(None);
         }
@@ -186,6 +252,16 @@ impl Rules {
             if !inside && !way {
                 return Ok(None);
             }
+        }
+        if let (Context::Envelope { .. }, Tree::Scalar(_), Some(rules)) = (&context, tree, &self.fhir)
+            && rules.others == Others::Remove
+        {
+            return Ok(None);
+        }
+        if let (Context::Envelope { late: true }, Tree::Scalar(raw)) = (&context, tree)
+            && raw != "null"
+        {
+            return Err("fhir_no_type");
         }
         let change = self
             .transforms
@@ -211,11 +287,37 @@ impl Rules {
         match (&context, tree) {
             (Context::Border { labelled }, Tree::Object(_)) => border = Some((true, *labelled)),
             (Context::Border { .. }, Tree::Scalar(raw)) if raw != "null" => return Err("fhir_no_type"),
-            (Context::Envelope, Tree::Object(_)) => border = Some((false, false)),
+            (Context::Envelope { .. }, Tree::Object(_)) => border = Some((false, false)),
             _ => {}
         }
         if let (Some((must, labelled)), Some(rules)) = (border, &self.fhir) {
-            match get(tree, "resourceType") {
+            let Tree::Object(members) = tree else {
+                panic!("an object")
+            };
+            let bundle = Tree::Scalar("\"Bundle\"".to_owned());
+            let mut untyped = false;
+            let typed = match type_of(members, hold) {
+                Typed::As(value) => Some(value),
+                Typed::No => None,
+                Typed::Late(names) => {
+                    let own = |name: &&str| BUNDLE.contains(&name.strip_prefix('_').unwrap_or(name));
+                    if names.contains(&"entry") && names.iter().all(own) {
+                        untyped = true;
+                        Some(&bundle)
+                    } else if must {
+                        None
+                    } else {
+                        if !names
+                            .iter()
+                            .any(|name| ["actions", "cards", "suggestions", "systemActions"].contains(name))
+                        {
+                            context = Context::Envelope { late: true };
+                        }
+                        None
+                    }
+                }
+            };
+            match typed {
                 None if must => return Err("fhir_no_type"),
                 None => {}
                 Some(Tree::Scalar(raw)) if raw.starts_with('"') => {
@@ -242,6 +344,7 @@ impl Rules {
                         elements: Vec::new(),
                         label,
                         labelled: label || labelled,
+                        untyped,
                     });
                 }
                 Some(_) => return Err("fhir_no_type"),
@@ -262,7 +365,7 @@ impl Rules {
                         step: Step::Index(index as u64),
                         value: item,
                     });
-                    kept.extend(self.value(item, path, own)?);
+                    kept.extend(self.value(item, path, own, hold)?);
                     path.pop();
                 }
                 if labels(&context, &["meta", "security"]) {
@@ -279,15 +382,25 @@ impl Rules {
                         value,
                     });
                     let left = match &context {
-                        Context::Inside(inside) => self.member(name, value, path, inside, &mut before)?,
-                        Context::Envelope if name == "resourceType" => return Err("fhir_stray_type"),
-                        _ => self.value(value, path, context.clone())?,
+                        Context::Inside(inside) => self.member(name, value, path, inside, &mut before, hold)?,
+                        Context::Envelope { .. } if name == "resourceType" => return Err("fhir_stray_type"),
+                        Context::Envelope { late: true }
+                            if ["contained", "entry", "issues", "parameter"].contains(&name.as_str()) =>
+                        {
+                            return Err("fhir_no_type");
+                        }
+                        _ => self.value(value, path, context.clone(), hold)?,
                     };
                     path.pop();
                     labelled |= left.is_some()
                         && (labels(&context, &[]) && name == "meta"
                             || labels(&context, &["meta"]) && name == "security");
                     kept.extend(left.map(|value| format!("{raw}:{value}")));
+                }
+                if matches!(&context, Context::Inside(inside) if inside.untyped && inside.elements.is_empty())
+                    && !before.contains(&"resourceType")
+                {
+                    return Err("fhir_no_type");
                 }
                 if labels(&context, &[]) && !labelled {
                     kept.push(format!(r#""meta":{{"security":[{TAG}]}}"#));
@@ -308,6 +421,7 @@ impl Rules {
         path: &mut Vec<Hop<'t>>,
         inside: &Inside<'t>,
         before: &mut Vec<&'t str>,
+        hold: usize,
     ) -> Left {
         let Some(rules) = &self.fhir else {
             panic!("no rules for resources, or no string")
@@ -322,8 +436,12 @@ impl Rules {
                 [] => {
                     before.push(name);
                     let Tree::Scalar(raw) = value else {
-                        panic!("no rules for resources, or no string")
+                        assert!(inside.untyped);
+                        return Err("fhir_no_type");
                     };
+                    if inside.untyped && raw != "\"Bundle\"" {
+                        return Err("fhir_no_type");
+                    }
                     return Ok(Some(raw.clone()));
                 }
                 ["instance"] if inside.resource == "ExampleScenario" => {}
@@ -337,6 +455,14 @@ impl Rules {
             Some(base) => (base, true),
             None => (name, false),
         };
+        let fits = match way.as_slice() {
+            [] => BUNDLE.contains(&base),
+            ["entry"] => BUNDLE_ENTRY.contains(&base),
+            _ => true,
+        };
+        if inside.untyped && !fits {
+            return Err("fhir_no_type");
+        }
         if rules.extensions && (underscore || base == "extension") {
             return Ok(None);
         }
@@ -398,13 +524,13 @@ impl Rules {
                 && way.first() == Some(&"parameter")
                 && way[1..].iter().all(|name| *name == "part");
         if !border || self.change(&below).is_some() {
-            return self.value(value, path, Context::Inside(below));
+            return self.value(value, path, Context::Inside(below), hold);
         }
         if !self.stays(&below, &Tree::Scalar("null".into())) {
             return Ok(None);
         }
         let labelled = name == "contained" && inside.labelled;
-        self.value(value, path, Context::Border { labelled })
+        self.value(value, path, Context::Border { labelled }, hold)
     }
 
     fn json_changes(&self, path: &[Hop<'_>]) -> bool {
