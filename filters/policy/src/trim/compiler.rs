@@ -296,8 +296,8 @@ impl Compiler {
                 }
                 let list = self.sets.names(&self.rules, inside.positions);
                 names.extend_from_slice(&list);
-                // Otherwise all that have an underscore go.
-                if !layer.rules.extensions {
+                // Otherwise all that have an underscore go alike.
+                if !layer.rules.extensions || inside.zone.refuses("") {
                     names.extend(list.into_iter().map(|word| self.words.twin(word)));
                 }
                 for name in twice {

@@ -291,7 +291,7 @@ impl Compiler {
                     view: View::Single,
                     late: true,
                 },
-                ..place.clone()
+                ..*place
             })?,
         };
         self.question(Ask::Resource {
