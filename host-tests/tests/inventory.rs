@@ -170,7 +170,7 @@ fn the_command_shows_no_value_and_tells_what_it_passed_over() {
     };
     let (code, out, err) = run(&[&good]);
     assert_eq!((code, &*err), (Some(0), ""));
-    assert_eq!(out, Recorded::read(&[good.clone()]).draft());
+    assert_eq!(out, Recorded::read(std::slice::from_ref(&good)).draft());
     assert!(!out.contains(CANARY) && !out.contains("512-34"), "{out}");
 
     let (code, out, err) = run(&[Path::new("--json"), &good, &bad]);
