@@ -253,6 +253,7 @@ impl Recorded {
         let mut text = format!(
             "# A draft from {} bodies with {} fields: {} marked PHI, {} sensitive, {} other. The marks are guesses by name and look.\n\
              # Decide on each line. What has no `#` before it stays in the response, all else goes. Then say who gets it, and on which routes.\n\
+             # `scrim check` then names what a record's meaning hangs on and is not listed: add it, or name it under `unsafe`.\n\
              version: 1\npolicies:\n",
             self.bodies,
             fields.len(),
