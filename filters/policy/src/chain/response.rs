@@ -131,8 +131,10 @@ impl<const FILTERS: u8> Stream<FILTERS> {
                 }
             }
         }
+        // What was withheld stays so: there is nothing to prove, and behind a proof it would pass.
         if let Some(bound) = bound
             && !bodiless
+            && !matches!(self.body, BodyState::Refused)
         {
             let pipe = match std::mem::replace(&mut self.body, BodyState::Refused) {
                 BodyState::Trimming { pipe, .. } => Some(pipe),

@@ -675,3 +675,34 @@ fn in_a_chain_it_is_shown_once_and_by_whoever_sees_it_first() {
         }
     }
 }
+
+/// The patient's own record all the same: without a view nothing of it passes, and no condition asks whether it is there.
+#[test]
+fn what_is_withheld_is_not_let_go_by_a_proof() {
+    let own = br#"{"resourceType":"Observation","subject":{"reference":"Patient/pat-1"}}"#;
+    for (trim, passes) in [
+        (json!({"views": [{"status": ["4xx"], "deny": ["$.a"]}]}), false),
+        (json!({"views": [{"deny": ["$.a"]}], "mode": "observe"}), true),
+    ] {
+        let compiled = smart(json!({"response_trim": trim}));
+        let conditions = [("if-none-match", "W/\"1\""), ("if-modified-since", "x")];
+        let mut head = request(
+            "GET",
+            "/fhir/Observation/1",
+            patient("patient/Observation.rs"),
+            &conditions,
+        );
+        let (mut stream, opening) = open::<ALL>(&compiled, &mut head, &facts(None, None));
+        assert!(matches!(opening.verdict, Verdict::Continue(_)));
+        assert!(conditions.iter().all(|(name, _)| !head.has(name)));
+        let lines = [(":status", "302"), ("content-type", "application/json")];
+        let mut response = ResponseHead::new(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+        stream.response_head(&mut response, false, false);
+        assert_eq!(stream.drops_trailers(), !passes);
+        match stream.response_body(own, true) {
+            BodyVerdict::Pass => assert!(passes),
+            BodyVerdict::Replace(out) => assert!(out.is_empty() && !passes),
+            _ => panic!("its head went out"),
+        }
+    }
+}
