@@ -82,18 +82,6 @@ impl MediaType {
             _ => None,
         }
     }
-
-    /// What a body without a type may be, by its first bytes: JSON, where it begins as a JSON value does. Nothing while all of them are white space.
-    pub fn sniff(start: &[u8]) -> Option<MediaType> {
-        let first = start
-            .iter()
-            .find(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))?;
-        Some(match first {
-            b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => MediaType::Json,
-            b'<' => MediaType::Xml,
-            _ => MediaType::Other,
-        })
-    }
 }
 
 /// RFC 9110 5.6.2.
@@ -180,24 +168,5 @@ mod unit_tests {
         assert_eq!(of(&["application/json", "text/plain"]), Other);
         assert_eq!(of(&["application/json,application/json"]), Other);
         assert_eq!(of(&["application/json; x=1, text/plain"]), Other);
-    }
-
-    #[test]
-    fn what_has_no_type_may_be_json() {
-        for text in ["{", "\n\r\t [", "\"a\"", "-1", "0", "true", "false", "null"] {
-            assert_eq!(MediaType::sniff(text.as_bytes()), Some(Json), "{text}");
-        }
-        for text in [
-            &b"\x1f\x8b"[..],
-            b"\xef\xbb\xbf{",
-            b"\xfe\xff",
-            b"NaN",
-            b"\x1e{}",
-            b"data: {}",
-        ] {
-            assert_eq!(MediaType::sniff(text), Some(Other));
-        }
-        assert_eq!(MediaType::sniff(b" <Patient"), Some(Xml));
-        assert_eq!(MediaType::sniff(b" \n"), None);
     }
 }
