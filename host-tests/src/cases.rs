@@ -761,6 +761,7 @@ impl Loaded {
                     },
                     allow_on_headers_stop_iteration: filter.allow_on_headers_stop_iteration,
                     module,
+                    ..Filter::default()
                 })
             })
             .collect()

@@ -55,7 +55,7 @@ pub struct Setup {
 pub type Metadata = BTreeMap<String, BTreeMap<String, String>>;
 
 /// One proxy-wasm filter of the chain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// The filter's name in the chain.
     pub name: String,
@@ -67,6 +67,24 @@ pub struct Filter {
     pub configuration: Vec<u8>,
     /// Envoy's `PluginConfig.allow_on_headers_stop_iteration`.
     pub allow_on_headers_stop_iteration: bool,
+    /// Envoy's `VmConfig.vm_id`. Filters with equal ones, equal VM configuration and an equal module share a VM.
+    pub vm_id: String,
+    /// The VM configuration, as the module gets it.
+    pub vm_configuration: Vec<u8>,
+    /// What becomes of streams once the VM has failed.
+    pub failure_policy: FailurePolicy,
+}
+
+/// What becomes of a filter's streams when its VM has failed (Envoy's `PluginConfig.failure_policy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FailurePolicy {
+    /// They get 503 (`FAIL_CLOSED`).
+    #[default]
+    Closed,
+    /// They pass by the filter (`FAIL_OPEN`).
+    Open,
+    /// The next stream gets a new VM, not sooner than after a pause; until then they get 503 (`FAIL_RELOAD`).
+    Reload,
 }
 
 /// A scripted cluster that filters may call.

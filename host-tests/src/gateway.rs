@@ -45,6 +45,7 @@ pub fn filters_at(
             module: place(module)?,
             configuration: configuration.clone(),
             allow_on_headers_stop_iteration: true,
+            ..Filter::default()
         })
     });
     made.collect()

@@ -652,6 +652,7 @@ mod tests {
             module: PathBuf::from("/etc/scrim/suite.wasm"),
             configuration: b"{\n  \"version\": 1\n}\n".to_vec(),
             allow_on_headers_stop_iteration: true,
+            ..Filter::default()
         }];
         bootstrap.routes = vec![Route {
             name: "search".to_owned(),

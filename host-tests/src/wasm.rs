@@ -14,10 +14,9 @@
 //! let engine = Wasmtime::new()?;
 //! let filter = Filter {
 //!     name: "mine".into(),
-//!     root_id: String::new(),
 //!     module: "mine.wasm".into(),
 //!     configuration: b"{}".to_vec(),
-//!     allow_on_headers_stop_iteration: false,
+//!     ..Filter::default()
 //! };
 //! let mut gateway = engine.start(&Setup { filters: vec![filter], ..Setup::default() })?;
 //! let request =
@@ -125,9 +124,23 @@ struct Cluster(Arc<AnswerCall>);
 
 type AnswerCall = dyn Fn(&Call) -> Option<CallAnswer> + Send + Sync;
 
+/// What calls of one callback came to; see [`Chain::take_costs`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// How often it was called.
+    pub calls: u64,
+    /// The fuel that the guest burned, about one a WebAssembly instruction: the same in every run. 0 unless the engine is
+    /// [metered](Builder::metered).
+    pub fuel: u64,
+    /// How long it took, host calls included.
+    pub time: Duration,
+}
+
 #[derive(Clone, Debug)]
 struct Limits {
     callback_time: Duration,
+    /// What a call may burn, where fuel is counted at all.
+    fuel: Option<u64>,
     memory: usize,
     seed: u64,
 }
@@ -152,6 +165,7 @@ impl Wasmtime {
             clock: Clock::System,
             limits: Limits {
                 callback_time: Duration::from_secs(5),
+                fuel: None,
                 memory: 1 << 30,
                 seed: 0,
             },
@@ -257,6 +271,13 @@ impl Builder {
         self
     }
 
+    /// Counts the fuel that guests burn, without a limit. Guests run somewhat slower for it.
+    #[must_use]
+    pub fn metered(mut self) -> Self {
+        self.limits.fuel.get_or_insert(u64::MAX);
+        self
+    }
+
     /// How many bytes of memory a VM may have.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {
@@ -294,6 +315,7 @@ impl Builder {
     pub fn build(self) -> anyhow::Result<Wasmtime> {
         let mut config = Config::new();
         config.epoch_interruption(true);
+        config.consume_fuel(self.limits.fuel.is_some());
         let engine = wasmtime::Engine::new(&config)
             .map_err(plain)
             .context("this machine can't run WebAssembly")?;

@@ -158,6 +158,7 @@ fn run_with(engines: &[(&'static str, Manners)], paths: &[PathBuf], options: &Op
                 module: source.file.clone(),
                 configuration: Vec::new(),
                 allow_on_headers_stop_iteration: false,
+                ..Filter::default()
             };
             let filters = vec![filter("s")];
             Ok(Compiled {

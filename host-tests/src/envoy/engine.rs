@@ -553,6 +553,7 @@ mod tests {
             module: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")),
             configuration: Vec::new(),
             allow_on_headers_stop_iteration: false,
+            ..Filter::default()
         };
         let error = envoy
             .start(&Setup {

@@ -1,16 +1,17 @@
 //! A running chain of filters: what starts it, carries exchanges through it, and delivers what happens beside them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::Wasmtime;
 use super::abi::Way;
 use super::headers::HeaderMap;
 use super::stream::Stream;
 use super::vm::Vm;
 use super::world::{Event, StreamData, World};
+use super::{Cost, Wasmtime};
 use crate::exchange::{Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Request, Seen, Setup};
 
 /// Filters behind each other, each in its own VM, in front of a scripted upstream.
@@ -96,6 +97,25 @@ impl Chain {
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<u64> {
         self.world.metrics.get(name).copied()
+    }
+
+    /// What each filter's callbacks cost since the last time that this was asked, by filter and callback (`proxy_on_request_headers`).
+    /// They are taken.
+    pub fn take_costs(&mut self) -> BTreeMap<(String, &'static str), Cost> {
+        let costs = std::mem::take(&mut self.world.costs);
+        let named = costs
+            .into_iter()
+            .map(|((at, callback), cost)| ((self.names[at].clone(), callback), cost));
+        named.collect()
+    }
+
+    /// The memory that each filter's VM has, in bytes; WebAssembly memory never shrinks.
+    pub fn memory(&self) -> Vec<(String, usize)> {
+        let sizes = self
+            .vms
+            .iter()
+            .map(|vm| vm.store.data().memory.map_or(0, |memory| memory.data_size(&vm.store)));
+        self.names.iter().cloned().zip(sizes).collect()
     }
 
     /// Lets every timer that a filter has set go off once, whatever its period, and delivers what that sets off. Timers that

@@ -85,6 +85,7 @@ fn filter(name: &str, text: &str) -> Filter {
         module: probe(text),
         configuration: Vec::new(),
         allow_on_headers_stop_iteration: false,
+        ..Filter::default()
     }
 }
 
@@ -752,4 +753,35 @@ fn a_module_that_envoy_would_refuse_is_refused() {
         ..Setup::default()
     });
     assert!(format!("{:#}", error.err().unwrap()).contains("/nowhere.wasm"));
+}
+
+#[test]
+fn what_callbacks_burn_is_counted_and_the_same_in_every_run() {
+    let setup = Setup {
+        filters: vec![filter(
+            "burns",
+            r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                 (local $i i32)
+                 (loop $again (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                   (br_if $again (i32.lt_u (local.get $i) (i32.const 1000))))
+                 (i32.const 0))"#,
+        )],
+        ..Setup::default()
+    };
+    let engine = Wasmtime::builder().metered().build().unwrap();
+    let mut spent = Vec::new();
+    for _ in 0..2 {
+        let mut chain = engine.start_chain(&setup).unwrap();
+        chain.take_costs();
+        chain.exchange(&get(), &answer(&["x"])).unwrap();
+        let costs = chain.take_costs();
+        let cost = costs[&("burns".to_owned(), "proxy_on_request_headers")];
+        assert_eq!(cost.calls, 1);
+        assert!(cost.fuel >= 1000, "{}", cost.fuel);
+        assert_eq!(chain.memory(), [("burns".to_owned(), 4 << 16)]);
+        assert_eq!(chain.take_costs(), BTreeMap::new());
+        spent.push(cost.fuel);
+    }
+    assert_eq!(spent[0], spent[1]);
+    let _ = std::fs::remove_file(&setup.filters[0].module);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use wasmtime::{Instance, InstancePre, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults};
@@ -23,6 +23,7 @@ pub(crate) struct Vm {
     next_context: u32,
     root: u32,
     time_limit: Duration,
+    fuel_limit: Option<u64>,
 }
 
 /// The guest has trapped; the VM is failed and the log says why.
@@ -88,6 +89,9 @@ impl Vm {
         let mut store = Store::new(module.module().engine(), host);
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(ticks(limits.callback_time));
+        if let Some(fuel) = limits.fuel {
+            store.set_fuel(fuel).map_err(plain)?;
+        }
         let instance = module
             .instantiate(&mut store)
             .map_err(plain)
@@ -117,6 +121,7 @@ impl Vm {
             next_context: 1,
             root: 0,
             time_limit: limits.callback_time,
+            fuel_limit: limits.fuel,
         };
         vm.initialise(&instance, world)
             .map_err(|Trapped| anyhow::anyhow!("the module trapped while it initialised"))?;
@@ -320,7 +325,7 @@ impl Vm {
     fn call<P: WasmParams, R: WasmResults>(
         &mut self,
         world: &mut Box<World>,
-        name: &str,
+        name: &'static str,
         context: u32,
         function: &TypedFunc<P, R>,
         arguments: P,
@@ -334,11 +339,25 @@ impl Vm {
             mem::replace(&mut host.current, context),
             mem::replace(&mut host.effective, 0),
         );
+        let filter = host.filter;
         self.store.set_epoch_deadline(ticks(self.time_limit));
+        if let Some(fuel) = self.fuel_limit {
+            // Fails only where the engine counts no fuel.
+            let _ = self.store.set_fuel(fuel);
+        }
+        let begin = Instant::now();
         let result = function.call(&mut self.store, arguments);
+        let time = begin.elapsed();
+        let burned = self.fuel_limit.map_or(0, |limit| {
+            limit.saturating_sub(self.store.get_fuel().unwrap_or_default())
+        });
         let host = self.store.data_mut();
         mem::swap(&mut host.world, world);
         (host.current, host.effective) = before;
+        let cost = world.costs.entry((filter, name)).or_default();
+        cost.calls += 1;
+        cost.fuel += burned;
+        cost.time += time;
         result.map_err(|error| {
             self.failed = true;
             let why = match error.downcast_ref::<Trap>() {

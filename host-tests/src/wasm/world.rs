@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::headers::HeaderMap;
-use super::{Call, CallAnswer, Clock, Cluster};
+use super::{Call, CallAnswer, Clock, Cluster, Cost};
 use crate::exchange::{ClusterFault, Metadata, Route, Script, Setup};
 
 /// See the module.
@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) queues: Queues,
     pub(crate) metrics: BTreeMap<String, u64>,
     pub(crate) events: VecDeque<Event>,
+    /// What callbacks cost, by filter and callback.
+    pub(crate) costs: BTreeMap<(usize, &'static str), Cost>,
 }
 
 /// Something that happens outside a stream's own callbacks.
@@ -118,6 +120,7 @@ impl World {
             queues: Queues::default(),
             metrics: BTreeMap::new(),
             events: VecDeque::new(),
+            costs: BTreeMap::new(),
         }
     }
 
