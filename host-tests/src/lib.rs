@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod inventory;
 pub mod lint;
 pub mod modules;
+pub mod mutate;
 pub mod policy_file;
 pub mod render;
 pub mod serve;
