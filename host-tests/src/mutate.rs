@@ -8,6 +8,8 @@
 //! 4. Some mutants mean the same as the file, such as one without a key that says the default. They can't be told from rules that no case guards,
 //!    so a list of what no case catches is for a person to read.
 
+pub mod run;
+
 use std::fmt;
 
 use scrim_policy::document::{Node, Span, Value};
@@ -230,7 +232,7 @@ fn child(node: &mut Node, at: usize) -> Option<&mut Node> {
 }
 
 /// How a member is written behind what it belongs to: as in JavaScript.
-fn member(name: &str) -> String {
+pub(crate) fn member(name: &str) -> String {
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if plain {
         format!(".{name}")
