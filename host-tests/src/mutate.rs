@@ -69,11 +69,11 @@ pub fn mutants(policy: &PolicyFile, secret: &dyn Fn(&str) -> Option<String>) -> 
             match (key.name.as_str(), &section.value) {
                 ("default", Value::String(word)) if word != "allow" => walk.say(section, "allow"),
                 ("routes", Value::Sequence(routes)) => walk.routes(routes),
-                ("policies", _) => walk.members(section, &[], 0),
+                ("policies", _) => walk.members(section, &[]),
                 ("issuers", Value::Mapping(issuers)) => {
                     for (at, (name, issuer)) in issuers.iter().enumerate() {
                         walk.enter(at, &member(&name.name), |walk| {
-                            walk.members(issuer, &["issuer", "jwks", "secret"], 0);
+                            walk.members(issuer, &["issuer", "jwks", "secret"]);
                         });
                     }
                 }
@@ -146,13 +146,13 @@ impl Walk<'_> {
                 if at + 1 < routes.len() {
                     walk.add(route.span, Change::Demote);
                 }
-                walk.members(route, &["policy"], 1);
+                walk.members(route, &["policy"]);
             });
         }
     }
 
-    /// Everything in a node; `but` names members that stay as they are. `depth` counts from the section.
-    fn members(&mut self, node: &Node, but: &[&str], depth: usize) {
+    /// Everything in a node; `but` names members that stay as they are.
+    fn members(&mut self, node: &Node, but: &[&str]) {
         match &node.value {
             Value::Mapping(members) => {
                 for (at, (key, value)) in members.iter().enumerate() {
@@ -162,7 +162,7 @@ impl Walk<'_> {
                     self.enter(at, &member(&key.name), |walk| {
                         walk.add(key.span, Change::Drop);
                         walk.weaken(&key.name, value);
-                        walk.members(value, &[], depth + 1);
+                        walk.members(value, &[]);
                     });
                 }
             }
@@ -172,7 +172,7 @@ impl Walk<'_> {
                         if list.len() > 1 {
                             walk.add(element.span, Change::Drop);
                         }
-                        walk.members(element, &[], depth + 1);
+                        walk.members(element, &[]);
                     });
                 }
             }

@@ -18,7 +18,7 @@ pub fn table(to: impl Write + Send + 'static, color: bool) -> Onlooker {
         let heading = if *begun { String::new() } else { format!("{HEADING}\n") };
         *begun = true;
         // Nobody may be there to read it any more: that is no reason to stop serving.
-        let _ = write!(out, "{heading}{}\n", row(exchange, color)).and_then(|()| out.flush());
+        let _ = writeln!(out, "{heading}{}", row(exchange, color)).and_then(|()| out.flush());
     })
 }
 
