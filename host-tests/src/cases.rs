@@ -31,6 +31,7 @@
 //!
 //! The JSON Schema of the format is [`Suite::schema`]; its types are in [`format`](mod@format).
 
+mod assemble;
 pub mod delivery;
 pub mod format;
 mod matching;
@@ -39,6 +40,7 @@ mod render;
 mod report;
 mod snapshot;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -177,8 +179,8 @@ impl Runner<'_> {
             Ok(snapshots) => snapshots,
             Err(error) => return report.broken(&loaded.name, &format!("{error:#}")),
         };
-        // What came out for one case and delivery, by engine and modules: equal on the wire wherever it ran.
-        let mut seen: BTreeMap<(usize, String), Vec<Ran>> = BTreeMap::new();
+        // What came out for one case, delivery and split, by engine and modules: equal on the wire wherever it ran.
+        let mut seen: BTreeMap<(usize, String, usize), Vec<Ran>> = BTreeMap::new();
         for modules in variants {
             for engine in &self.engines {
                 let place = Place {
@@ -235,7 +237,7 @@ impl Runner<'_> {
         options: &Options,
         start: &dyn Fn() -> Result<Box<dyn Gateway>>,
         gateway: &mut Option<Box<dyn Gateway>>,
-        seen: &mut BTreeMap<(usize, String), Vec<Ran>>,
+        seen: &mut BTreeMap<(usize, String, usize), Vec<Ran>>,
         snapshots: &mut Snapshots,
         report: &mut Report<'_>,
     ) -> Result<Run> {
@@ -281,7 +283,7 @@ impl Runner<'_> {
             }
             let begin = Instant::now();
             let mut wrong = Vec::new();
-            for (request, answer) in &exchanges {
+            for (split, (request, answer)) in exchanges.iter().enumerate() {
                 let running = match gateway {
                     Some(running) => running,
                     None => match start() {
@@ -312,14 +314,15 @@ impl Runner<'_> {
                 let whole = loaded.redact(&render::outcome(&outcome, Part::All));
                 if wrong.is_empty() && !case.expect.listed {
                     let wire = loaded.redact(&render::outcome(&outcome, Part::Wire));
-                    wrong.extend(differs(first.as_ref(), (&delivery.to_string(), &whole)));
+                    let state = loaded.redact(&render::outcome(&outcome, Part::State));
+                    wrong.extend(differs(first.as_ref(), (&delivery.to_string(), &state)));
                     if first.is_none() {
                         if case.expect.any.iter().any(|expect| expect.snapshot) {
                             wrong.extend(snapshots.compare(&case.name.value, &whole));
                         }
-                        first = Some((delivery.to_string(), whole.clone()));
+                        first = Some((delivery.to_string(), state));
                     }
-                    let others = seen.entry((index, delivery.to_string())).or_default();
+                    let others = seen.entry((index, delivery.to_string(), split)).or_default();
                     if wrong.is_empty() {
                         wrong.extend(others.iter().find_map(|other| other.differs(place, &wire, &whole)));
                         if !others.iter().any(|other| other.place == place) {
@@ -332,7 +335,7 @@ impl Runner<'_> {
                     }
                 }
                 if !wrong.is_empty() {
-                    wrong.push(format!("what was seen\n{whole}{}", logged(&outcome)));
+                    wrong.push(format!("what was seen\n{whole}"));
                     break;
                 }
             }
@@ -448,14 +451,6 @@ fn differs(first: Option<&(String, String)>, now: (&str, &str)) -> Option<String
     (!diff.is_empty()).then(|| format!("deliveries differ: {name} and {}\n{diff}", now.0))
 }
 
-fn logged(outcome: &Outcome) -> String {
-    outcome
-        .logs
-        .iter()
-        .map(|(level, line)| format!("log {level}: {line}\n"))
-        .collect()
-}
-
 /// How a body is cut, to tell deliveries apart.
 fn shape(body: &Body) -> (Vec<usize>, bool) {
     let cuts: Vec<usize> = body.chunks.iter().map(Vec::len).collect();
@@ -472,6 +467,8 @@ struct Loaded {
     suite: Suite,
     tokens: BTreeMap<String, String>,
     prepared: Vec<Prepared>,
+    /// The modules that were assembled for this file, as long as it runs.
+    assembled: OnceCell<assemble::Assembled>,
 }
 
 /// A case's exchange, with bodies still whole.
@@ -530,6 +527,7 @@ impl Loaded {
             suite,
             tokens,
             prepared: Vec::new(),
+            assembled: OnceCell::new(),
         };
         for case in &loaded.suite.cases {
             let prepared = loaded
@@ -740,7 +738,8 @@ impl Loaded {
         self.suite
             .filters
             .iter()
-            .map(|filter| {
+            .enumerate()
+            .map(|(number, filter)| {
                 let module = self.folder.join(&filter.module);
                 if !module.is_file() {
                     bail!("there is no module `{}`: build it first", module.display());
@@ -760,11 +759,23 @@ impl Loaded {
                         Some(json) => serde_json::to_vec(json)?,
                     },
                     allow_on_headers_stop_iteration: filter.allow_on_headers_stop_iteration,
-                    module,
+                    module: match module.extension() {
+                        Some(ending) if ending == "wat" => self.assembled()?.module(number, &module)?,
+                        _ => module,
+                    },
                     ..Filter::default()
                 })
             })
             .collect()
+    }
+
+    fn assembled(&self) -> Result<&assemble::Assembled> {
+        if self.assembled.get().is_none() {
+            let _ = self.assembled.set(assemble::Assembled::new()?);
+        }
+        self.assembled
+            .get()
+            .context("the folder of assembled modules is gone")
     }
 
     /// The exchanges of a case under a delivery: one, or one for each split.
