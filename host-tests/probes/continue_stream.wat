@@ -1,8 +1,9 @@
-;; proxy_continue_stream: every kind of stream in every callback; what is not paused just goes on.
+;; proxy_continue_stream: kinds of streams that there are not, in every callback. `actor.wat` continues those that there are.
 (module
  (import "env" "proxy_continue_stream" (func $go (param i32) (result i32)))
  ;; include "prelude.wat"
  (func $each (local $map i32)
+  (local.set $map (i32.const 2))
   (loop $next
    (call $put (text "stream "))
    (call $put_number (local.get $map))

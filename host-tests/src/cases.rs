@@ -50,7 +50,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 pub use self::delivery::Delivery;
-use self::format::Wait;
+use self::format::{Uncompared, Wait};
 use self::format::{BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Shared, TextOr};
 pub use self::format::{Modules, Suite};
 use self::matching::Sent;
@@ -311,7 +311,7 @@ impl Runner<'_> {
                     }
                 };
                 wrong = loaded.judge(index, request, answer, &outcome)?;
-                let whole = loaded.redact(&render::outcome(&outcome, Part::All));
+                let mut whole = loaded.redact(&render::outcome(&outcome, Part::All));
                 if wrong.is_empty() && !case.expect.listed {
                     let wire = loaded.redact(&render::outcome(&outcome, Part::Wire));
                     let state = loaded.redact(&render::outcome(&outcome, Part::State));
@@ -322,6 +322,15 @@ impl Runner<'_> {
                         }
                         first = Some((delivery.to_string(), state));
                     }
+                    // For the comparison of engines only.
+                    let mut compared = outcome.clone();
+                    for part in &loaded.suite.uncompared {
+                        match part {
+                            Uncompared::Logs => compared.logs.clear(),
+                            Uncompared::Metrics => compared.metrics.clear(),
+                        }
+                    }
+                    let shown = std::mem::replace(&mut whole, loaded.redact(&render::outcome(&compared, Part::All)));
                     let others = seen.entry((index, delivery.to_string(), split)).or_default();
                     if wrong.is_empty() {
                         wrong.extend(others.iter().find_map(|other| other.differs(place, &wire, &whole)));
@@ -333,6 +342,7 @@ impl Runner<'_> {
                             });
                         }
                     }
+                    whole = shown;
                 }
                 if !wrong.is_empty() {
                     wrong.push(format!("what was seen\n{whole}"));

@@ -46,11 +46,24 @@ pub struct Suite {
     pub proxy: ProxySpec,
     /// How bodies are cut into chunks; every case runs under each. Default: whole, last_chunk_ends, bytes.
     pub deliver: Option<Vec<Delivery>>,
+    /// On what engines need not agree in this file, since it depends on when a timer goes off.
+    #[serde(default)]
+    pub uncompared: Vec<Uncompared>,
     /// Values that no case may let out anywhere, as `expect.nowhere`.
     #[serde(default)]
     pub nowhere: Vec<String>,
     /// The cases, run in this order through one gateway.
     pub cases: Vec<Case>,
+}
+
+/// On what engines need not agree.
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Uncompared {
+    /// Lines that the filters logged.
+    Logs,
+    /// The filters' metrics.
+    Metrics,
 }
 
 /// What an included file may hold.

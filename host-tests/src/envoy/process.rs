@@ -164,10 +164,21 @@ impl Process {
     /// # Errors
     /// When Envoy does not answer.
     pub fn metrics(&self) -> anyhow::Result<BTreeMap<String, u64>> {
-        let answer = self.ask(&format!(
-            "/stats?format=json&histogram_buckets=disjoint&filter=^{METRICS}"
-        ))?;
-        metrics(&answer).context("the administration interface's metrics are no JSON")
+        let ask = || {
+            let answer = self.ask(&format!(
+                "/stats?format=json&histogram_buckets=disjoint&filter=^{METRICS}"
+            ))?;
+            metrics(&answer).context("the administration interface's metrics are no JSON")
+        };
+        let mut metrics = ask()?;
+        // Asking makes Envoy merge histograms, on its own time: a later answer has what an earlier one set off.
+        if metrics.has_histograms {
+            for _ in 0..2 {
+                std::thread::sleep(Duration::from_millis(10));
+                metrics = ask()?;
+            }
+        }
+        Ok(metrics.values)
     }
 
     fn await_ready(&mut self) -> anyhow::Result<()> {
@@ -276,23 +287,30 @@ impl Line {
 /// What Envoy puts before the names of filters' metrics (a dot in a regular expression is any character).
 const METRICS: &str = "wasmcustom.";
 
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Metrics {
+    values: BTreeMap<String, u64>,
+    has_histograms: bool,
+}
+
 /// Reads `/stats?format=json&histogram_buckets=disjoint`.
-fn metrics(answer: &str) -> anyhow::Result<BTreeMap<String, u64>> {
+fn metrics(answer: &str) -> anyhow::Result<Metrics> {
     let answer: Value = serde_json::from_str(answer)?;
-    let mut metrics = BTreeMap::new();
+    let mut metrics = Metrics::default();
     let name = |of: &Value| Some(of.get("name")?.as_str()?.strip_prefix(METRICS)?.to_owned());
     for stat in answer.get("stats").and_then(Value::as_array).into_iter().flatten() {
         if let (Some(name), Some(value)) = (name(stat), stat.get("value").and_then(Value::as_u64)) {
-            metrics.insert(name, value);
+            metrics.values.insert(name, value);
         }
-        let histograms = stat.pointer("/histograms/details").or(stat.get("histograms"));
-        for histogram in histograms.and_then(Value::as_array).into_iter().flatten() {
-            let buckets = histogram.get("totals").or(histogram.get("buckets"));
-            let samples = buckets.and_then(Value::as_array).into_iter().flatten();
-            let count = samples.filter_map(|bucket| bucket.get("count").or(bucket.get("cumulative"))?.as_u64());
-            if let Some(name) = name(histogram) {
-                metrics.insert(name, count.sum());
-            }
+        for histogram in stat.get("histograms").and_then(Value::as_array).into_iter().flatten() {
+            let Some(name) = name(histogram) else { continue };
+            let buckets = histogram.get("buckets").and_then(Value::as_array);
+            let counts = buckets
+                .into_iter()
+                .flatten()
+                .filter_map(|bucket| bucket.get("cumulative")?.as_u64());
+            metrics.values.insert(name, counts.sum());
+            metrics.has_histograms = true;
         }
     }
     Ok(metrics)

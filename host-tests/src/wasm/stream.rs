@@ -145,6 +145,7 @@ impl<'a> Stream<'a> {
     /// The upstream does not take the connection.
     pub(crate) fn upstream_refused(&mut self) {
         self.upstream = None;
+        self.data_of_stream().flags.push("UF");
         self.upstream_failed(
             "remote connection failure",
             "upstream_reset_before_response_started{remote_connection_failure}",
@@ -153,10 +154,19 @@ impl<'a> Stream<'a> {
 
     /// The upstream breaks the connection before it answers.
     pub(crate) fn upstream_broke(&mut self) {
+        self.data_of_stream().flags.push("UC");
         self.upstream_failed(
             "connection termination",
             "upstream_reset_before_response_started{connection_termination}",
         );
+    }
+
+    /// The upstream breaks the connection in the middle of its chunks.
+    pub(crate) fn upstream_broke_off(&mut self) {
+        let stream = self.data_of_stream();
+        stream.flags.push("UPE");
+        stream.details = Some("upstream_reset_after_response_started{protocol_error}".to_owned());
+        self.reset();
     }
 
     fn upstream_failed(&mut self, reason: &str, details: &str) {
@@ -877,6 +887,7 @@ impl<'a> Stream<'a> {
     fn router_headers(&mut self, end: bool) -> HeadersStatus {
         self.world.refresh_route();
         if self.world.route().is_none() {
+            self.data_of_stream().flags.push("NR");
             self.local_reply(LocalReply {
                 status: 404,
                 body: Vec::new(),
