@@ -31,6 +31,7 @@
 //!
 //! The JSON Schema of the format is [`Suite::schema`]; its types are in [`format`](mod@format).
 
+mod assemble;
 pub mod delivery;
 pub mod format;
 mod load;

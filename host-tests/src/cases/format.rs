@@ -91,7 +91,7 @@ impl fmt::Display for Modules {
 #[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilterSpec {
-    /// The `.wasm` file, relative to the case file.
+    /// The `.wasm` file, relative to the case file; or a `.wat` file, which is assembled.
     pub module: PathBuf,
     /// The filter's name in the chain; default: the module's file name without its ending.
     pub name: Option<String>,

@@ -14,7 +14,7 @@ use super::render::{self, Part};
 use super::report::{Report, Test, Verdict};
 use super::snapshot::Snapshots;
 use super::{Compiled, Options, PolicySource, Runner, Summary, discover};
-use crate::exchange::{Body, Gateway, Outcome, Route, Setup};
+use crate::exchange::{Body, Gateway, Route, Setup};
 
 impl Runner<'_> {
     /// Runs the case files at `paths` (files, or folders that are searched) and writes to `out` as `cargo test` does.
@@ -58,8 +58,8 @@ impl Runner<'_> {
             Ok(snapshots) => snapshots,
             Err(error) => return report.broken(&loaded.name, &format!("{error:#}")),
         };
-        // What came out for one case and delivery, by engine and modules: equal on the wire wherever it ran.
-        let mut seen: BTreeMap<(usize, String), Vec<Ran>> = BTreeMap::new();
+        // What came out for one case, delivery and split, by engine and modules: equal on the wire wherever it ran.
+        let mut seen: BTreeMap<(usize, String, usize), Vec<Ran>> = BTreeMap::new();
         for modules in variants {
             for engine in &self.engines {
                 let place = Place {
@@ -116,7 +116,7 @@ impl Runner<'_> {
         options: &Options,
         start: &dyn Fn() -> Result<Box<dyn Gateway>>,
         gateway: &mut Option<Box<dyn Gateway>>,
-        seen: &mut BTreeMap<(usize, String), Vec<Ran>>,
+        seen: &mut BTreeMap<(usize, String, usize), Vec<Ran>>,
         snapshots: &mut Snapshots,
         report: &mut Report<'_>,
     ) -> Result<Run> {
@@ -162,7 +162,7 @@ impl Runner<'_> {
             }
             let begin = Instant::now();
             let mut wrong = Vec::new();
-            for (request, answer) in &exchanges {
+            for (split, (request, answer)) in exchanges.iter().enumerate() {
                 let running = match gateway {
                     Some(running) => running,
                     None => match start() {
@@ -193,14 +193,15 @@ impl Runner<'_> {
                 let whole = loaded.redact(&render::outcome(&outcome, Part::All));
                 if wrong.is_empty() && !case.expect.listed {
                     let wire = loaded.redact(&render::outcome(&outcome, Part::Wire));
-                    wrong.extend(differs(first.as_ref(), (&delivery.to_string(), &whole)));
+                    let state = loaded.redact(&render::outcome(&outcome, Part::State));
+                    wrong.extend(differs(first.as_ref(), (&delivery.to_string(), &state)));
                     if first.is_none() {
                         if case.expect.any.iter().any(|expect| expect.snapshot) {
                             wrong.extend(snapshots.compare(&case.name.value, &whole));
                         }
-                        first = Some((delivery.to_string(), whole.clone()));
+                        first = Some((delivery.to_string(), state));
                     }
-                    let others = seen.entry((index, delivery.to_string())).or_default();
+                    let others = seen.entry((index, delivery.to_string(), split)).or_default();
                     if wrong.is_empty() {
                         wrong.extend(others.iter().find_map(|other| other.differs(place, &wire, &whole)));
                         if !others.iter().any(|other| other.place == place) {
@@ -213,7 +214,7 @@ impl Runner<'_> {
                     }
                 }
                 if !wrong.is_empty() {
-                    wrong.push(format!("what was seen\n{whole}{}", logged(&outcome)));
+                    wrong.push(format!("what was seen\n{whole}"));
                     break;
                 }
             }
@@ -327,14 +328,6 @@ fn differs(first: Option<&(String, String)>, now: (&str, &str)) -> Option<String
     let (name, text) = first?;
     let diff = render::diff(name, text, now.0, now.1);
     (!diff.is_empty()).then(|| format!("deliveries differ: {name} and {}\n{diff}", now.0))
-}
-
-fn logged(outcome: &Outcome) -> String {
-    outcome
-        .logs
-        .iter()
-        .map(|(level, line)| format!("log {level}: {line}\n"))
-        .collect()
 }
 
 /// How a body is cut, to tell deliveries apart.
