@@ -242,6 +242,18 @@ pub struct Case {
     pub deliver: Option<Vec<Delivery>>,
     /// Runs on these engines only (`wasmtime`, `envoy`); default: all.
     pub engines: Option<Vec<String>>,
+    /// The engines differ here, and it is known why: they aren't compared, and each has a snapshot of its own.
+    pub differs: Option<Differs>,
+}
+
+/// A known difference between the engines.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Differs {
+    /// What Envoy does, and what the embedded engine does instead.
+    pub why: String,
+    /// Where Envoy's side of it is described.
+    pub link: String,
 }
 
 /// What the client sends.
