@@ -31,6 +31,7 @@
 //!
 //! The JSON Schema of the format is [`Suite::schema`]; its types are in [`format`](mod@format).
 
+mod assemble;
 pub mod delivery;
 pub mod format;
 mod load;
@@ -109,6 +110,8 @@ pub struct Summary {
     pub ignored: usize,
     /// Files that could not be read, or whose filters could not be started.
     pub broken: usize,
+    /// Cases in which the engines are known to differ (`differs`), in the files that ran.
+    pub differences: usize,
     /// Names and texts of what failed or was broken.
     pub failures: Vec<(String, String)>,
     /// How long it took.

@@ -229,10 +229,37 @@ pub struct Outcome {
     pub upstream: Option<Seen>,
     /// What the client got; none when the stream was reset before any header.
     pub client: Option<Got>,
-    /// Lines that the filters logged during this exchange, level and text.
+    /// Lines that the filters logged during this exchange, in order: level (`trace`, `debug`, `info`, `warning`, `error`, `critical`) and text.
     pub logs: Vec<(String, String)>,
     /// Filter state that [`Setup::report`] names, when the stream ended.
     pub filter_state: BTreeMap<String, String>,
+    /// By how much each metric of the filters changed since the exchange before, those that did not left out: the values of counters and
+    /// gauges, the number of a histogram's samples.
+    pub metrics: BTreeMap<String, i64>,
+    /// What the access log says of the stream.
+    pub record: Record,
+}
+
+/// What Envoy's access log says of a stream, beside what can be seen on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Why there was this response (`%RESPONSE_CODE_DETAILS%`), such as `via_upstream`; none: nobody said so.
+    pub details: Option<String>,
+    /// What went wrong on Envoy's side, in short (`%RESPONSE_FLAGS%`), such as `UF`; empty: nothing.
+    pub flags: String,
+    /// Bytes of the request's body (`%BYTES_RECEIVED%`).
+    pub received: u64,
+    /// Bytes of the response's body (`%BYTES_SENT%`).
+    pub sent: u64,
+}
+
+/// By how much metrics changed, those that did not left out.
+pub(crate) fn changes(before: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> BTreeMap<String, i64> {
+    let change = |(name, value): (&String, &u64)| {
+        let before = before.get(name).copied().unwrap_or_default();
+        (name.clone(), value.wrapping_sub(before).cast_signed())
+    };
+    now.iter().map(change).filter(|(_, change)| *change != 0).collect()
 }
 
 /// A request as the upstream saw it.
@@ -248,6 +275,8 @@ pub struct Seen {
     pub headers: Headers,
     /// The whole body.
     pub body: Vec<u8>,
+    /// Trailers.
+    pub trailers: Headers,
 }
 
 /// A response as the client got it.

@@ -46,11 +46,24 @@ pub struct Suite {
     pub proxy: ProxySpec,
     /// How bodies are cut into chunks; every case runs under each. Default: whole, last_chunk_ends, bytes.
     pub deliver: Option<Vec<Delivery>>,
+    /// On what engines need not agree in this file, since it depends on when a timer goes off.
+    #[serde(default)]
+    pub uncompared: Vec<Uncompared>,
     /// Values that no case may let out anywhere, as `expect.nowhere`.
     #[serde(default)]
     pub nowhere: Vec<String>,
     /// The cases, run in this order through one gateway.
     pub cases: Vec<Case>,
+}
+
+/// On what engines need not agree.
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Uncompared {
+    /// Lines that the filters logged.
+    Logs,
+    /// The filters' metrics.
+    Metrics,
 }
 
 /// What an included file may hold.
@@ -91,7 +104,7 @@ impl fmt::Display for Modules {
 #[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilterSpec {
-    /// The `.wasm` file, relative to the case file.
+    /// The `.wasm` file, relative to the case file; or a `.wat` file, which is assembled.
     pub module: PathBuf,
     /// The filter's name in the chain; default: the module's file name without its ending.
     pub name: Option<String>,
@@ -229,6 +242,18 @@ pub struct Case {
     pub deliver: Option<Vec<Delivery>>,
     /// Runs on these engines only (`wasmtime`, `envoy`); default: all.
     pub engines: Option<Vec<String>>,
+    /// The engines differ here, and it is known why: they aren't compared, and each has a snapshot of its own.
+    pub differs: Option<Differs>,
+}
+
+/// A known difference between the engines.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Differs {
+    /// What Envoy does, and what the embedded engine does instead.
+    pub why: String,
+    /// Where Envoy's side of it is described.
+    pub link: String,
 }
 
 /// What the client sends.

@@ -1,5 +1,6 @@
 //! A case file with all that it names: included files, tokens, bodies.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +11,7 @@ use serde_json::Value;
 use super::delivery::Delivery;
 use super::format::{self, BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Shared, Suite, TextOr};
 use super::matching::{self, Sent};
-use super::{known, problem};
+use super::{assemble, known, problem};
 use crate::exchange::{Answer, Body, Cluster, ClusterAnswer, ClusterFault, Fault, Filter, Outcome, Request};
 use crate::tokens;
 
@@ -23,6 +24,8 @@ pub(super) struct Loaded {
     pub(super) suite: Suite,
     pub(super) tokens: BTreeMap<String, String>,
     pub(super) prepared: Vec<Prepared>,
+    /// The modules that were assembled for this file, as long as it runs.
+    assembled: OnceCell<assemble::Assembled>,
 }
 
 /// A case's exchange, with bodies still whole.
@@ -81,6 +84,7 @@ impl Loaded {
             suite,
             tokens,
             prepared: Vec::new(),
+            assembled: OnceCell::new(),
         };
         for case in &loaded.suite.cases {
             let prepared = loaded
@@ -291,7 +295,8 @@ impl Loaded {
         self.suite
             .filters
             .iter()
-            .map(|filter| {
+            .enumerate()
+            .map(|(number, filter)| {
                 let module = self.folder.join(&filter.module);
                 if !module.is_file() {
                     bail!("there is no module `{}`: build it first", module.display());
@@ -311,11 +316,21 @@ impl Loaded {
                         Some(json) => serde_json::to_vec(json)?,
                     },
                     allow_on_headers_stop_iteration: filter.allow_on_headers_stop_iteration,
-                    module,
+                    module: match module.extension() {
+                        Some(ending) if ending == "wat" => self.assembled()?.module(number, &module)?,
+                        _ => module,
+                    },
                     ..Filter::default()
                 })
             })
             .collect()
+    }
+
+    fn assembled(&self) -> Result<&assemble::Assembled> {
+        if self.assembled.get().is_none() {
+            let _ = self.assembled.set(assemble::Assembled::new()?);
+        }
+        self.assembled.get().context("the folder of assembled modules is gone")
     }
 
     /// The exchanges of a case under a delivery: one, or one for each split.

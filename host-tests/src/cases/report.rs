@@ -27,6 +27,8 @@ pub(super) struct Report<'a> {
     color: bool,
     tests: Vec<Test>,
     broken: Vec<(String, String)>,
+    /// Cases in which the engines are known to differ.
+    pub(super) differences: usize,
 }
 
 impl<'a> Report<'a> {
@@ -36,6 +38,7 @@ impl<'a> Report<'a> {
             color,
             tests: Vec::new(),
             broken: Vec::new(),
+            differences: 0,
         }
     }
 
@@ -72,6 +75,7 @@ impl<'a> Report<'a> {
         let mut summary = Summary {
             duration,
             broken: self.broken.len(),
+            differences: self.differences,
             failures: self.broken.clone(),
             ..Summary::default()
         };
@@ -113,6 +117,7 @@ impl<'a> Report<'a> {
             failed,
             ignored,
             broken,
+            differences,
             ..
         } = &summary;
         let broken = if *broken > 0 {
@@ -120,10 +125,15 @@ impl<'a> Report<'a> {
         } else {
             String::new()
         };
+        let differences = match differences {
+            0 => String::new(),
+            1 => "; 1 known difference between the engines".to_owned(),
+            more => format!("; {more} known differences between the engines"),
+        };
         let seconds = summary.duration.as_secs_f64();
         writeln!(
             self.out,
-            "\ntest result: {end}. {passed} passed; {failed} failed; {ignored} ignored{broken}; finished in {seconds:.2}s\n"
+            "\ntest result: {end}. {passed} passed; {failed} failed; {ignored} ignored{broken}{differences}; finished in {seconds:.2}s\n"
         )?;
         self.out.flush()?;
         Ok(summary)

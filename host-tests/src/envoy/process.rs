@@ -5,6 +5,7 @@ use super::wire::{self, Framing, Head};
 use crate::exchange::EXCHANGE_TIMEOUT;
 use crate::render::{Admin, Bootstrap, VM_ID};
 use anyhow::{Context, bail};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, DirBuilder};
@@ -157,6 +158,29 @@ impl Process {
         Ok(self.child.wait()?)
     }
 
+    /// The metrics that filters defined: the values of counters and gauges, the number of samples of histograms. Envoy's own
+    /// are left out.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub fn metrics(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let ask = || {
+            let answer = self.ask(&format!(
+                "/stats?format=json&histogram_buckets=disjoint&filter=^{METRICS}"
+            ))?;
+            metrics(&answer).context("the administration interface's metrics are no JSON")
+        };
+        let mut metrics = ask()?;
+        // Asking makes Envoy merge histograms, on its own time: a later answer has what an earlier one set off.
+        if metrics.has_histograms {
+            for _ in 0..2 {
+                std::thread::sleep(Duration::from_millis(10));
+                metrics = ask()?;
+            }
+        }
+        Ok(metrics.values)
+    }
+
     fn await_ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
@@ -258,6 +282,38 @@ impl Line {
             },
         }
     }
+}
+
+/// What Envoy puts before the names of filters' metrics (a dot in a regular expression is any character).
+const METRICS: &str = "wasmcustom.";
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Metrics {
+    values: BTreeMap<String, u64>,
+    has_histograms: bool,
+}
+
+/// Reads `/stats?format=json&histogram_buckets=disjoint`.
+fn metrics(answer: &str) -> anyhow::Result<Metrics> {
+    let answer: Value = serde_json::from_str(answer)?;
+    let mut metrics = Metrics::default();
+    let name = |of: &Value| Some(of.get("name")?.as_str()?.strip_prefix(METRICS)?.to_owned());
+    for stat in answer.get("stats").and_then(Value::as_array).into_iter().flatten() {
+        if let (Some(name), Some(value)) = (name(stat), stat.get("value").and_then(Value::as_u64)) {
+            metrics.values.insert(name, value);
+        }
+        for histogram in stat.get("histograms").and_then(Value::as_array).into_iter().flatten() {
+            let Some(name) = name(histogram) else { continue };
+            let buckets = histogram.get("buckets").and_then(Value::as_array);
+            let counts = buckets
+                .into_iter()
+                .flatten()
+                .filter_map(|bucket| bucket.get("cumulative")?.as_u64());
+            metrics.values.insert(name, counts.sum());
+            metrics.has_histograms = true;
+        }
+    }
+    Ok(metrics)
 }
 
 /// A private folder, removed when dropped.

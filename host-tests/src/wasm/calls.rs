@@ -737,6 +737,12 @@ fn increment_metric(guest: &mut Guest<'_>, id: u32, offset: i64) -> Result<Statu
 }
 
 fn record_metric(guest: &mut Guest<'_>, id: u32, number: u64) -> Result<Status> {
+    let host = guest.data_mut();
+    if id & 3 == HISTOGRAM
+        && let Some(name) = host.metric_names.get(&id)
+    {
+        *host.world.samples.entry(name.clone()).or_default() += 1;
+    }
     let Some(value) = metric(guest.data_mut(), id) else {
         return Ok(Status::NotFound);
     };

@@ -12,7 +12,7 @@ use super::stream::Stream;
 use super::vm::Vm;
 use super::world::{Event, StreamData, World};
 use super::{Cost, Wasmtime};
-use crate::exchange::{Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Request, Seen, Setup};
+use crate::exchange::{Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Record, Request, Seen, Setup, changes};
 
 /// Filters behind each other, each in its own VM, in front of a scripted upstream.
 pub struct Chain {
@@ -22,6 +22,8 @@ pub struct Chain {
     buffer_limit: u32,
     report: Vec<String>,
     exchanges: u64,
+    /// The metrics after the exchange before.
+    metrics: BTreeMap<String, u64>,
     /// When each filter's timer was last heard, in time since the gateway started.
     ticked: Vec<Duration>,
 }
@@ -85,11 +87,13 @@ impl Chain {
             buffer_limit: setup.buffer_limit.unwrap_or(BUFFER_LIMIT),
             report: setup.report.clone(),
             exchanges: 0,
+            metrics: BTreeMap::new(),
         };
         for at in 0..chain.vms.len() {
             chain.vms[at].store.data_mut().deferred.clear();
         }
         chain.deliver_events()?;
+        chain.metrics = chain.metrics_now();
         Ok(chain)
     }
 
@@ -136,6 +140,13 @@ impl Chain {
         std::mem::take(&mut self.world.logs)
     }
 
+    /// The values of counters and gauges, the number of samples of histograms.
+    fn metrics_now(&self) -> BTreeMap<String, u64> {
+        let mut metrics = self.world.metrics.clone();
+        metrics.extend(self.world.samples.clone());
+        metrics
+    }
+
     fn tick_one(&mut self, at: usize) {
         if self.vms[at].store.data().tick_period > 0 {
             self.ticked[at] = self.world.uptime();
@@ -179,6 +190,7 @@ impl Gateway for Chain {
             self.deliver_events()?;
             let now = self.world.uptime();
             if now >= end {
+                self.metrics = self.metrics_now();
                 return Ok(());
             }
             let next = next_timer(&self.vms, &self.ticked).map_or(end, |(_, due)| due.min(end));
@@ -213,12 +225,10 @@ impl Chain {
         let holder = stream.holder();
         let (upstream, client) = stream.close();
         self.deliver_events()?;
-        let state = self
-            .world
-            .stream
-            .take()
-            .map(|stream| stream.filter_state)
-            .unwrap_or_default();
+        let data = self.world.stream.take().unwrap_or_else(StreamData::empty);
+        let state = data.filter_state;
+        let metrics = self.metrics_now();
+        let before = std::mem::replace(&mut self.metrics, metrics.clone());
         let logs = self.take_logs();
         if let Some(way) = hung? {
             let filter = holder.map(|(filter, _)| self.names[filter].clone());
@@ -239,6 +249,13 @@ impl Chain {
             client,
             logs,
             filter_state,
+            metrics: changes(&before, &metrics),
+            record: Record {
+                details: data.details,
+                flags: data.flags.join(","),
+                received: data.received,
+                sent: data.sent,
+            },
         })
     }
 }
@@ -293,7 +310,7 @@ fn send_answer(stream: &mut Stream<'_>, request: &Request, answer: &Answer) {
             }
         }
         if !stream.ended() {
-            stream.reset();
+            stream.upstream_broke_off();
         }
     } else if !empty {
         send_body(stream, &answer.body, Way::Response);
@@ -428,7 +445,7 @@ fn request_headers(request: &Request, number: u64) -> HeaderMap {
     headers
 }
 
-/// What filters see of an answer: the upstream's lines with the framing of HTTP/1, and the router's own.
+/// What filters see of an answer: the upstream's lines with the framing of HTTP/1; the router is told to add none of its own.
 fn response_headers(answer: &Answer, bodyless: bool, empty: bool) -> HeaderMap {
     let mut headers = HeaderMap::headers(Way::Response);
     headers.add(b":status", answer.status.to_string().as_bytes());
@@ -442,7 +459,6 @@ fn response_headers(answer: &Answer, bodyless: bool, empty: bool) -> HeaderMap {
             headers.add(b"transfer-encoding", b"chunked");
         }
     }
-    headers.replace(b"x-envoy-upstream-service-time", b"0");
     headers
 }
 

@@ -145,6 +145,7 @@ impl<'a> Stream<'a> {
     /// The upstream does not take the connection.
     pub(crate) fn upstream_refused(&mut self) {
         self.upstream = None;
+        self.data_of_stream().flags.push("UF");
         self.upstream_failed(
             "remote connection failure",
             "upstream_reset_before_response_started{remote_connection_failure}",
@@ -153,10 +154,19 @@ impl<'a> Stream<'a> {
 
     /// The upstream breaks the connection before it answers.
     pub(crate) fn upstream_broke(&mut self) {
+        self.data_of_stream().flags.push("UC");
         self.upstream_failed(
             "connection termination",
             "upstream_reset_before_response_started{connection_termination}",
         );
+    }
+
+    /// The upstream breaks the connection in the middle of its chunks.
+    pub(crate) fn upstream_broke_off(&mut self) {
+        let stream = self.data_of_stream();
+        stream.flags.push("UPE");
+        stream.details = Some("upstream_reset_after_response_started{protocol_error}".to_owned());
+        self.reset();
     }
 
     fn upstream_failed(&mut self, reason: &str, details: &str) {
@@ -565,6 +575,7 @@ impl<'a> Stream<'a> {
             return;
         }
         let encoded = self.headers_encoded;
+        let date = httpdate::fmt_http_date(std::time::UNIX_EPOCH + self.world.now());
         let Some(headers) = &mut self.data_of_stream().headers[1] else {
             return;
         };
@@ -578,11 +589,11 @@ impl<'a> Stream<'a> {
                 grpc_status: None,
             });
         }
-        // The codec frames anew, and the log phase sees what the client got. Envoy's `date` is left out: it would differ in
-        // every run.
+        // The codec frames anew, and the log phase sees what the client got.
         headers.remove(b"connection");
         headers.remove(b"transfer-encoding");
-        headers.replace(b"server", b"envoy");
+        headers.set(b"date", date.as_bytes());
+        headers.set(b"server", b"envoy");
         let (status, plain) = (status_of(headers), headers.to_plain());
         self.data_of_stream().code = Some(status);
         self.headers_encoded = true;
@@ -789,8 +800,7 @@ impl<'a> Stream<'a> {
 
     fn trailers_at(&mut self, way: Way, at: usize) -> TrailersStatus {
         if way == Way::Request && at == self.vms.len() {
-            self.upstream_complete = true;
-            return TrailersStatus::StopIteration;
+            return self.router_trailers();
         }
         let filter = self.filter(way, at);
         let id = self.ids[filter];
@@ -877,6 +887,7 @@ impl<'a> Stream<'a> {
     fn router_headers(&mut self, end: bool) -> HeadersStatus {
         self.world.refresh_route();
         if self.world.route().is_none() {
+            self.data_of_stream().flags.push("NR");
             self.local_reply(LocalReply {
                 status: 404,
                 body: Vec::new(),
@@ -896,6 +907,7 @@ impl<'a> Stream<'a> {
             authority: text(b":authority"),
             headers: headers.to_plain(),
             body: Vec::new(),
+            trailers: Vec::new(),
         });
         self.upstream_complete = end;
         HeadersStatus::StopIteration
@@ -912,6 +924,18 @@ impl<'a> Stream<'a> {
         }
         self.upstream_complete = end;
         DataStatus::StopNoBuffer
+    }
+
+    fn router_trailers(&mut self) -> TrailersStatus {
+        let trailers = self.data_of_stream().trailers[0]
+            .as_ref()
+            .map(HeaderMap::to_plain)
+            .unwrap_or_default();
+        if let Some(upstream) = &mut self.upstream {
+            upstream.trailers = trailers;
+        }
+        self.upstream_complete = true;
+        TrailersStatus::StopIteration
     }
 
     // Small things.
