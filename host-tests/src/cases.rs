@@ -36,7 +36,7 @@ pub mod format;
 mod matching;
 pub mod problem;
 mod render;
-mod report;
+pub(crate) mod report;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -12,5 +12,6 @@ pub mod modules;
 pub mod policy_file;
 pub mod render;
 pub mod serve;
+pub mod textproto;
 pub mod tokens;
 pub mod wasm;

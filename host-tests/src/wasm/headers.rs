@@ -6,6 +6,8 @@
 //!    stays a line of its own (`HeaderMapImpl::insertByKey`). Which headers are inline was seen on Envoy 1.40.
 //! 4. Replacing removes every line and adds one at the end.
 
+use std::collections::BTreeMap;
+
 use super::abi::Way;
 use crate::exchange::Headers;
 
@@ -17,6 +19,8 @@ pub(crate) struct HeaderMap {
     pseudo: usize,
     /// The way decides which headers are inline; none are for trailers.
     inline: Option<Way>,
+    /// Names that were not written in lowercase, by their lowercase form, as they were written last.
+    spellings: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl HeaderMap {
@@ -39,7 +43,11 @@ impl HeaderMap {
     }
 
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
+        let spelled = name;
         let name = name.to_ascii_lowercase();
+        if name != spelled {
+            self.spellings.insert(name.clone(), spelled.to_vec());
+        }
         if name.first() == Some(&b':') {
             if let Some(at) = self.lines.iter().position(|line| line.0 == name) {
                 let first = &mut self.lines[at].1;
@@ -101,6 +109,11 @@ impl HeaderMap {
             .map(|line| &line.1[..])
             .collect();
         (!values.is_empty()).then(|| values.join(&b','))
+    }
+
+    /// Names that were not written in lowercase, by their lowercase form.
+    pub(crate) fn spellings(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.spellings.iter().map(|(name, spelled)| (&name[..], &spelled[..]))
     }
 
     pub(crate) fn len(&self) -> usize {
