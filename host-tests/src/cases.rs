@@ -32,6 +32,7 @@
 //! The JSON Schema of the format is [`Suite::schema`]; its types are in [`format`](mod@format).
 
 pub mod delivery;
+pub mod exchanges;
 pub mod format;
 mod load;
 mod matching;

@@ -1,5 +1,6 @@
 //! The harness: hosts proxy-wasm modules off-proxy and compares them with a real Envoy.
 
+pub mod bench;
 pub mod cases;
 pub mod elements;
 pub mod envoy;

@@ -1,5 +1,6 @@
 //! The commands and their arguments.
 
+mod bench;
 mod check;
 mod demo;
 mod explain;
@@ -56,6 +57,8 @@ enum Command {
     Lint(lint::Lint),
     /// Run declarative case files
     Test(test::Test),
+    /// Measure what cases cost: fuel, time, memory, leaks; and compare with a baseline
+    Bench(bench::Bench),
     /// Run a local gateway
     Serve(serve::Serve),
     /// Print the configuration to deploy
@@ -130,6 +133,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Inventory(inventory) => inventory.run(),
         Command::Lint(lint) => lint.run(),
         Command::Test(test) => test.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Serve(serve) => serve.run(),
         Command::Render(render) => render.run(),
         Command::Inspect(inspect) => inspect.run(),

@@ -88,10 +88,15 @@ impl Test {
     /// Test files of Google's service-extensions plugins.
     fn run_textproto(self) -> anyhow::Result<u8> {
         if let Some(path) = self.paths.iter().find(|path| !textproto::is_textproto(path)) {
-            bail!("`{}` is no text-format test file: run it apart from them", path.display());
+            bail!(
+                "`{}` is no text-format test file: run it apart from them",
+                path.display()
+            );
         }
         if !matches!(self.engine, Engines::Wasmtime) || !self.deliver.is_empty() || self.bless {
-            bail!("text-format tests call one callback at a time, on the embedded engine: leave `--engine`, `--deliver` and `--bless` away");
+            bail!(
+                "text-format tests call one callback at a time, on the embedded engine: leave `--engine`, `--deliver` and `--bless` away"
+            );
         }
         let plugin = textproto::Plugin {
             module: self.module,
