@@ -5,6 +5,8 @@
 //! 2. Both engines must give equal outcomes for equal input; what can't be compared has no field here.
 //! 3. Header names are lowercase; values are bytes; every line is kept, in order.
 
+mod build;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! The harness: hosts proxy-wasm modules off-proxy and compares them with a real Envoy.
 
+pub mod bench;
 pub mod cases;
 pub mod coverage;
 pub mod elements;
@@ -15,5 +16,6 @@ pub mod policy_file;
 pub mod recording;
 pub mod render;
 pub mod serve;
+pub mod textproto;
 pub mod tokens;
 pub mod wasm;

@@ -33,6 +33,7 @@ mod foreign;
 mod gateway;
 mod headers;
 mod host;
+pub mod phases;
 mod property;
 mod stream;
 #[cfg(test)]
@@ -54,6 +55,7 @@ use wasmtime::{Config, InstancePre, Linker, Module};
 pub use self::foreign::verify_signature;
 pub use self::gateway::{Chain, Hung};
 use self::host::Host;
+pub use self::phases::Phases;
 use crate::exchange::{Engine, Gateway, Headers, Setup};
 use crate::inspect;
 

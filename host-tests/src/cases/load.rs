@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::delivery::Delivery;
-use super::format::{self, BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Shared, Suite, TextOr};
+use super::format::{self, BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Modules, Shared, Suite, TextOr};
 use super::matching::{self, Sent};
 use super::{assemble, known, problem};
 use crate::exchange::{Answer, Body, Cluster, ClusterAnswer, ClusterFault, Fault, Filter, Outcome, Request};
@@ -39,6 +39,14 @@ pub(super) struct Prepared {
 
 impl Loaded {
     pub(super) fn read(file: &Path) -> Result<Self> {
+        Self::read_at(
+            file,
+            i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?,
+        )
+    }
+
+    /// With tokens as of `now`, seconds since the Unix epoch.
+    pub(super) fn read_at(file: &Path, now: i64) -> Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
         let mut suite = Suite::parse(file, &text)?;
         let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
@@ -65,7 +73,6 @@ impl Loaded {
                 suite.bodies.entry(name).or_insert(body);
             }
         }
-        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
         let tokens =
             tokens::mint_all(&suite.tokens, &folder, now).with_context(|| format!("{}: error", file.display()))?;
         let name = file
@@ -93,6 +100,15 @@ impl Loaded {
             loaded.prepared.push(prepared);
         }
         Ok(loaded)
+    }
+
+    /// Which of Scrim's modules the file runs under; none for anybody's own.
+    pub(super) fn variants(&self) -> Vec<Option<Modules>> {
+        match (&self.suite.policy, &self.suite.modules) {
+            (None, _) => vec![None],
+            (Some(_), None) => vec![Some(Modules::Suite)],
+            (Some(_), Some(modules)) => modules.iter().copied().map(Some).collect(),
+        }
     }
 
     pub(super) fn prepare(&self, case: &Case) -> Result<Prepared> {

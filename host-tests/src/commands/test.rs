@@ -3,16 +3,19 @@
 use std::io::{IsTerminal as _, stdout};
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use scrim::cases::{Delivery, Options, Runner};
 use scrim::envoy::Envoy;
 use scrim::exchange::Engine;
+use scrim::textproto;
 use scrim::wasm::Wasmtime;
 
 #[derive(Args)]
 #[command(after_help = "\
 In a folder, `*.cases.yaml` and the YAML files of folders named `cases` are case files.
+A `.textpb`, `.textproto`, `.txtpb` or `.pbtxt` file is one of Google's service-extensions plugins: name the plugin with --module.
 Exit codes: 0 all passed, 1 a case failed, 2 a file or an engine could not be run.")]
 pub(crate) struct Test {
     /// Case files, or folders that are searched for them
@@ -33,6 +36,12 @@ pub(crate) struct Test {
     /// Write snapshots instead of comparing them
     #[arg(long)]
     bless: bool,
+    /// The plugin that text-format test files (`*.textpb`) test, instead of their `env.wasm_path`
+    #[arg(long, value_name = "FILE")]
+    module: Option<PathBuf>,
+    /// The plugin's configuration, instead of their `env.config_path`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -47,6 +56,12 @@ enum Engines {
 
 impl Test {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
+        if self.paths.iter().any(|path| textproto::is_textproto(path)) {
+            return self.run_textproto();
+        }
+        if self.module.is_some() || self.config.is_some() {
+            bail!("`--module` and `--config` are for `.textpb` files; a case file names its modules under `filters`");
+        }
         let mut engines: Vec<Box<dyn Engine>> = Vec::new();
         if !matches!(self.engine, Engines::Envoy) {
             engines.push(Box::new(Wasmtime::new()?));
@@ -67,6 +82,33 @@ impl Test {
             color: stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         };
         let summary = runner.run(&self.paths, &options, &mut stdout().lock())?;
+        Ok(summary.exit_code())
+    }
+
+    /// Test files of Google's service-extensions plugins.
+    fn run_textproto(self) -> anyhow::Result<u8> {
+        if let Some(path) = self.paths.iter().find(|path| !textproto::is_textproto(path)) {
+            bail!(
+                "`{}` is no text-format test file: run it apart from them",
+                path.display()
+            );
+        }
+        if !matches!(self.engine, Engines::Wasmtime) || !self.deliver.is_empty() || self.bless {
+            bail!(
+                "text-format tests call one callback at a time, on the embedded engine: leave `--engine`, `--deliver` and `--bless` away"
+            );
+        }
+        let plugin = textproto::Plugin {
+            module: self.module,
+            configuration: self.config,
+        };
+        let options = Options {
+            filter: self.filter,
+            junit: self.junit,
+            color: stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            ..Options::default()
+        };
+        let summary = textproto::run(&self.paths, &plugin, &options, &mut stdout().lock())?;
         Ok(summary.exit_code())
     }
 }

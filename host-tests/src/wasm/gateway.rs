@@ -97,6 +97,11 @@ impl Chain {
         Ok(chain)
     }
 
+    /// The first filter's VM and the world, for who calls callbacks by themselves. Every chain that is asked has a filter.
+    pub(super) fn first(&mut self) -> (&mut Vm, &mut Box<World>) {
+        (&mut self.vms[0], &mut self.world)
+    }
+
     /// The value of a metric that a filter defined; none: no filter did. A histogram gives the last value recorded.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<u64> {

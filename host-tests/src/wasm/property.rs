@@ -21,6 +21,10 @@ pub(crate) fn get(host: &Host, path: &[u8]) -> Option<Vec<u8>> {
         .iter()
         .map(|part| std::str::from_utf8(part).unwrap_or_default())
         .collect();
+    if let (Some(given), Some(_)) = (&host.world.given_properties, host.stream()) {
+        let path: Vec<&str> = text.iter().copied().filter(|part| !part.is_empty()).collect();
+        return given.get(&path.join(".")).cloned();
+    }
     match text.as_slice() {
         ["request", rest @ ..] => request(host, rest),
         ["response", rest @ ..] => response(host, rest),

@@ -25,6 +25,8 @@ pub(crate) struct World {
     clusters: Arc<BTreeMap<String, Cluster>>,
     scripts: BTreeMap<String, Script>,
     pub(crate) stream: Option<StreamData>,
+    /// The only properties that the stream has, by path with points; none: Envoy's.
+    pub(crate) given_properties: Option<BTreeMap<String, Vec<u8>>>,
     pub(crate) shared: SharedData,
     pub(crate) queues: Queues,
     pub(crate) metrics: BTreeMap<String, u64>,
@@ -120,6 +122,7 @@ impl World {
                 .map(|(name, cluster)| (name.clone(), Script::new(cluster.clone())))
                 .collect(),
             stream: None,
+            given_properties: None,
             shared: SharedData::default(),
             queues: Queues::default(),
             metrics: BTreeMap::new(),
