@@ -211,6 +211,7 @@ impl Gateway for Running {
             client,
             logs: written.logs,
             filter_state: written.streams.pop().unwrap_or_default(),
+            failures: Vec::new(),
         })
     }
 

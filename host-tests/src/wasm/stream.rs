@@ -27,6 +27,8 @@ pub(crate) struct Stream<'a> {
     world: &'a mut Box<World>,
     /// The context of each filter.
     ids: Vec<u32>,
+    /// Which filters it passes by, because their VM had failed before.
+    passed_by: Vec<bool>,
     /// Per way and station.
     stations: [Vec<Station>; 2],
     /// Per way: what a callback of it has aborted.
@@ -49,6 +51,8 @@ pub(crate) struct Stream<'a> {
     ended: bool,
     upstream: Option<Seen>,
     upstream_complete: bool,
+    /// Why the upstream's codec does not take the request's headers.
+    unsendable: Option<String>,
     client: Option<Got>,
 }
 
@@ -81,7 +85,9 @@ impl<'a> Stream<'a> {
     pub(crate) fn open(vms: &'a mut [Vm], world: &'a mut Box<World>, limit: u32, is_head: bool) -> Self {
         let ids: Vec<u32> = vms.iter_mut().map(|vm| vm.new_context(true)).collect();
         let count = ids.len();
+        let passed_by = vms.iter().map(|vm| vm.failed && vm.fail_open).collect();
         Stream {
+            passed_by,
             vms,
             world,
             ids,
@@ -99,6 +105,7 @@ impl<'a> Stream<'a> {
             ended: false,
             upstream: None,
             upstream_complete: false,
+            unsendable: None,
             client: None,
         }
     }
@@ -157,6 +164,22 @@ impl<'a> Stream<'a> {
             "connection termination",
             "upstream_reset_before_response_started{connection_termination}",
         );
+    }
+
+    /// The request's headers could not be sent to the upstream, if so: Envoy's answer is on its way then.
+    pub(crate) fn upstream_cannot_be_told(&mut self) -> bool {
+        let Some(why) = self.unsendable.take() else {
+            return false;
+        };
+        self.upstream = None;
+        self.local_reply(LocalReply {
+            status: 503,
+            body: why.into_bytes(),
+            headers: Vec::new(),
+            details: "codec_error".to_owned(),
+            grpc_status: None,
+        });
+        true
     }
 
     fn upstream_failed(&mut self, reason: &str, details: &str) {
@@ -224,13 +247,13 @@ impl<'a> Stream<'a> {
         self.destroy();
     }
 
-    /// Ends the stream; what upstream and client saw of it.
+    /// Ends the stream; what upstream and client saw of it. A request that never came to its end does not count.
     pub(crate) fn close(mut self) -> (Option<Seen>, Option<Got>) {
         self.destroy();
         for (vm, id) in self.vms.iter_mut().zip(&self.ids) {
             vm.drop_context(*id);
         }
-        (self.upstream, self.client)
+        (self.upstream.filter(|_| self.upstream_complete), self.client)
     }
 
     /// Does what host calls put off; for calls into root contexts, which the gateway makes.
@@ -375,6 +398,10 @@ impl<'a> Stream<'a> {
                 self.execute_prepared();
                 status = TrailersStatus::StopIteration;
             }
+            if self.ended && status == TrailersStatus::Continue {
+                self.world.crash = Some("a filter resets the stream in its trailers and continues");
+                return;
+            }
             let station = &mut self.stations[way.at()][at];
             match status {
                 TrailersStatus::Continue if station.iteration == Iteration::StopSingle => {
@@ -398,7 +425,8 @@ impl<'a> Stream<'a> {
     /// A filter goes on: what it held goes to the next ones (and to itself what it has not seen).
     fn resume(&mut self, way: Way, at: usize) {
         let over = match way {
-            Way::Request => self.local_complete,
+            // A reply that waits for the end of the callback counts, too.
+            Way::Request => self.local_complete || self.aborted[0],
             Way::Response => self.encode_complete,
         };
         if over || self.ended {
@@ -568,7 +596,7 @@ impl<'a> Stream<'a> {
         let Some(headers) = &mut self.data_of_stream().headers[1] else {
             return;
         };
-        if headers.get(b":status").is_none() && !encoded {
+        if status_of(headers) == 0 && !encoded {
             let headers = "missing required header: :status";
             return self.local_reply(LocalReply {
                 status: 502,
@@ -606,6 +634,7 @@ impl<'a> Stream<'a> {
         self.data_of_stream().sent += data.len() as u64;
         if let Some(client) = &mut self.client
             && !self.is_head
+            && !matches!(client.status, 100..200 | 204 | 304)
         {
             client.body.extend(data);
         }
@@ -684,6 +713,9 @@ impl<'a> Stream<'a> {
             return self.router_headers(end);
         }
         let filter = self.filter(way, at);
+        if self.passed_by[filter] {
+            return HeadersStatus::Continue;
+        }
         let id = self.ids[filter];
         let vm = &mut self.vms[filter];
         match way {
@@ -739,10 +771,11 @@ impl<'a> Stream<'a> {
         let filter = self.filter(way, at);
         let id = self.ids[filter];
         let context = self.vms[filter].context(id);
-        if !context.created || way == Way::Response && context.failure_reply_sent {
+        let passed_by = !context.created || way == Way::Response && context.failure_reply_sent;
+        if passed_by || self.passed_by[filter] {
             return DataStatus::Continue;
         }
-        if context.buffering[way.at()] {
+        if self.vms[filter].context(id).buffering[way.at()] {
             self.streaming[way.at()] = false;
             self.buffer(way, frame);
             if self.vms[filter].context(id).destroyed {
@@ -795,7 +828,8 @@ impl<'a> Stream<'a> {
         let filter = self.filter(way, at);
         let id = self.ids[filter];
         let context = self.vms[filter].context(id);
-        if !context.created || way == Way::Response && context.failure_reply_sent {
+        let passed_by = !context.created || way == Way::Response && context.failure_reply_sent;
+        if passed_by || self.passed_by[filter] {
             return TrailersStatus::Continue;
         }
         if self.fail_stream(filter) {
@@ -823,7 +857,7 @@ impl<'a> Stream<'a> {
         status
     }
 
-    /// FAIL_CLOSED: a failed VM's streams get 503, once. True: the VM is failed.
+    /// A failed VM's streams get 503, once, under every policy. True: the VM is failed.
     fn fail_stream(&mut self, filter: usize) -> bool {
         if !self.vms[filter].failed {
             return false;
@@ -852,7 +886,15 @@ impl<'a> Stream<'a> {
         while let Some(deferred) = self.vms[filter].store.data_mut().deferred.pop_front() {
             let (Deferred::Continue(id, _) | Deferred::Close(id) | Deferred::Reply(id, _)) = &deferred;
             // Of a stream that is gone.
-            if self.ended || *id != self.ids[filter] {
+            if *id != self.ids[filter] {
+                continue;
+            }
+            if self.ended {
+                self.world.crash = match deferred {
+                    Deferred::Continue(..) => continue,
+                    Deferred::Close(_) => Some("a filter resets a stream that is over"),
+                    Deferred::Reply(..) => Some("a filter sends a local response to a stream that is over"),
+                };
                 continue;
             }
             match deferred {
@@ -861,9 +903,11 @@ impl<'a> Stream<'a> {
                         Way::Request => filter,
                         Way::Response => self.vms.len() - 1 - filter,
                     };
-                    // Envoy's own resume of the response needs a response.
                     if self.data_of_stream().headers[way.at()].is_some() {
                         self.resume(way, at);
+                    } else {
+                        self.world.crash = Some("a filter continues a response that there is not yet");
+                        self.reset();
                     }
                 }
                 Deferred::Close(_) => self.reset(),
@@ -876,7 +920,9 @@ impl<'a> Stream<'a> {
 
     fn router_headers(&mut self, end: bool) -> HeadersStatus {
         self.world.refresh_route();
-        if self.world.route().is_none() {
+        let headers = self.data_of_stream().headers[0].as_ref();
+        let has_path = headers.is_some_and(|headers| headers.get(b":path").is_some());
+        if self.world.route().is_none() || !has_path {
             self.local_reply(LocalReply {
                 status: 404,
                 body: Vec::new(),
@@ -889,6 +935,7 @@ impl<'a> Stream<'a> {
         let Some(headers) = &self.data_of_stream().headers[0] else {
             return HeadersStatus::StopIteration;
         };
+        let unsendable = headers.unsendable();
         let text = |name: &[u8]| String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned();
         self.upstream = Some(Seen {
             method: text(b":method"),
@@ -897,6 +944,7 @@ impl<'a> Stream<'a> {
             headers: headers.to_plain(),
             body: Vec::new(),
         });
+        self.unsendable = unsendable;
         self.upstream_complete = end;
         HeadersStatus::StopIteration
     }

@@ -406,12 +406,15 @@ fn a_trap_fails_closed_for_good() {
     let mut chain = start(vec![filter("watch", WATCH), filter("trap", TRAP)]);
     let outcome = chain.exchange(&get(), &answer(&[])).unwrap();
     assert_eq!(client(&outcome), (503, String::new(), true));
-    let (level, text) = outcome.logs.iter().find(|(_, line)| line.contains("trap")).unwrap();
-    assert_eq!(level, "critical");
-    assert!(
-        text.contains("proxy_on_request_headers trapped") && text.contains("inner"),
-        "{text}"
+    let [failure] = &outcome.failures[..] else {
+        panic!("{:?}", outcome.failures)
+    };
+    assert_eq!(
+        (failure.filter.as_str(), failure.callback),
+        ("trap", "proxy_on_request_headers")
     );
+    assert_eq!(failure.backtrace[0].function, "inner");
+    assert!(!lines(&outcome).iter().any(|line| line.contains("trap")), "{outcome:?}");
     let outcome = chain.exchange(&get(), &answer(&[])).unwrap();
     assert_eq!(client(&outcome).0, 503, "later requests too");
 }
