@@ -42,6 +42,8 @@ pub enum Cause {
     Fuel(u64),
     /// Its calls nested deeper than so many bytes of stack.
     Stack(usize),
+    /// Its timers, calls and queues set each other off so many times in a row without anything else happening.
+    Events(usize),
 }
 
 /// A function of the guest that was running.
@@ -72,13 +74,19 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "filter `{}`: {} {}", self.filter, self.callback, self.cause)?;
         if let Some(limit) = self.refused_memory {
-            write!(f, "\n  it had asked for more memory than the {limit} bytes that a VM may have")?;
+            write!(
+                f,
+                "\n  it had asked for more memory than the {limit} bytes that a VM may have"
+            )?;
         }
         if !self.backtrace.is_empty() {
             write!(f, "\n  in the guest, innermost first:")?;
         }
-        for frame in &self.backtrace {
-            write!(f, "\n    {frame}")?;
+        for frames in self.backtrace.chunk_by(Frame::eq) {
+            write!(f, "\n    {}", frames[0])?;
+            if frames.len() > 1 {
+                write!(f, " ({} times)", frames.len())?;
+            }
         }
         if !self.host_calls.is_empty() {
             write!(f, "\n  the last host calls:")?;
@@ -94,8 +102,18 @@ impl fmt::Display for Cause {
         match self {
             Cause::Trap(trap) => write!(f, "trapped: {trap}"),
             Cause::Time(limit) => write!(f, "trapped: it ran longer than {limit:?}, the limit of a callback"),
-            Cause::Fuel(limit) => write!(f, "trapped: it burned more than {limit} units of fuel, the limit of a callback"),
-            Cause::Stack(limit) => write!(f, "trapped: stack overflow, its calls took more than {limit} bytes of stack"),
+            Cause::Fuel(limit) => write!(
+                f,
+                "trapped: it burned more than {limit} units of fuel, the limit of a callback"
+            ),
+            Cause::Events(limit) => write!(
+                f,
+                "is called without end: timers, calls and queues set each other off {limit} times in a row"
+            ),
+            Cause::Stack(limit) => write!(
+                f,
+                "trapped: stack overflow, its calls took more than {limit} bytes of stack"
+            ),
         }
     }
 }
@@ -204,7 +222,10 @@ mod tests {
 
     #[test]
     fn names_are_demangled() {
-        assert_eq!(demangle("_ZN4core9panicking5panic17h0123456789abcdefE"), "core::panicking::panic");
+        assert_eq!(
+            demangle("_ZN4core9panicking5panic17h0123456789abcdefE"),
+            "core::panicking::panic"
+        );
         assert_eq!(demangle("_ZN3foo3barEi"), "foo::bar(int)");
         assert_eq!(demangle("proxy_on_tick"), "proxy_on_tick");
     }

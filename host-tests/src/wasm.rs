@@ -374,7 +374,10 @@ impl Builder {
     /// When a limit can't be kept, or this machine can't run WebAssembly.
     pub fn build(self) -> anyhow::Result<Wasmtime> {
         if !(1 << 12..=STACK_MAX).contains(&self.limits.stack) {
-            anyhow::bail!("a stack of {} bytes can't be had; ask for 4096 to {STACK_MAX}", self.limits.stack);
+            anyhow::bail!(
+                "a stack of {} bytes can't be had; ask for 4096 to {STACK_MAX}",
+                self.limits.stack
+            );
         }
         let mut config = Config::new();
         config.max_wasm_stack(self.limits.stack);

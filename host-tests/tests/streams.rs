@@ -4,7 +4,9 @@
 //! 1. A probe stands between two filters that only say which callbacks came, so that what it does to others is seen too.
 //! 2. Words below a probe's title: `stop_iteration` (Envoy's `allow_on_headers_stop_iteration`), `cluster` (there is a cluster to call),
 //!    `tick` (a timer of 20 ms, and a wait), `fresh` (a gateway for each exchange, and a second request through it, under both
-//!    failure policies that don't reload), `reload` (the policy that does, and a wait), `get` (the first exchange only).
+//!    failure policies that don't reload), `reload` (the policy that does, and a wait), `get` (the first exchange only),
+//!    `trailers_twice` (an Envoy bug: it sends request trailers twice, and an upstream takes the second ones for another request, so what
+//!    the upstream saw is not compared), `undefined` (Envoy uses freed memory, so it crashes in some runs; ours must say so).
 //! 3. `SCRIM_PROBE=WORDS` runs the probes whose title contains the words, and prints what happened.
 
 use std::collections::BTreeMap;
@@ -28,16 +30,66 @@ const CALLBACKS: &[(&str, usize, bool, &str)] = &[
     ("vm_start", 2, true, ""),
     ("configure", 2, true, ""),
     ("tick", 1, false, ""),
-    ("http_call_response", 5, false, "(call $note (i32.const 99) (i32.const 0) (local.get 3))"),
-    ("request_headers", 3, true, "(call $note (i32.const 104) (local.get 2) (i32.const 0))"),
-    ("request_body", 3, true, "(call $note (i32.const 98) (local.get 2) (local.get 1))"),
-    ("request_trailers", 2, true, "(call $note (i32.const 116) (local.get 1) (i32.const 0))"),
-    ("response_headers", 3, true, "(call $note (i32.const 72) (local.get 2) (i32.const 0))"),
-    ("response_body", 3, true, "(call $note (i32.const 66) (local.get 2) (local.get 1))"),
-    ("response_trailers", 2, true, "(call $note (i32.const 84) (local.get 1) (i32.const 0))"),
-    ("log", 1, false, "(call $note (i32.const 76) (i32.const 0) (i32.const 0))"),
-    ("done", 1, true, "(call $note (i32.const 68) (i32.const 0) (i32.const 0))"),
-    ("delete", 1, false, "(call $note (i32.const 88) (i32.const 0) (i32.const 0))"),
+    (
+        "http_call_response",
+        5,
+        false,
+        "(call $note (i32.const 99) (i32.const 0) (local.get 3))",
+    ),
+    (
+        "request_headers",
+        3,
+        true,
+        "(call $note (i32.const 104) (local.get 2) (i32.const 0))",
+    ),
+    (
+        "request_body",
+        3,
+        true,
+        "(call $note (i32.const 98) (local.get 2) (local.get 1))",
+    ),
+    (
+        "request_trailers",
+        2,
+        true,
+        "(call $note (i32.const 116) (local.get 1) (i32.const 0))",
+    ),
+    (
+        "response_headers",
+        3,
+        true,
+        "(call $note (i32.const 72) (local.get 2) (i32.const 0))",
+    ),
+    (
+        "response_body",
+        3,
+        true,
+        "(call $note (i32.const 66) (local.get 2) (local.get 1))",
+    ),
+    (
+        "response_trailers",
+        2,
+        true,
+        "(call $note (i32.const 84) (local.get 1) (i32.const 0))",
+    ),
+    (
+        "log",
+        1,
+        false,
+        "(call $note (i32.const 76) (i32.const 0) (i32.const 0))",
+    ),
+    (
+        "done",
+        1,
+        true,
+        "(call $note (i32.const 68) (i32.const 0) (i32.const 0))",
+    ),
+    (
+        "delete",
+        1,
+        false,
+        "(call $note (i32.const 88) (i32.const 0) (i32.const 0))",
+    ),
 ];
 
 #[derive(Default)]
@@ -96,7 +148,11 @@ impl Probe {
                 result = format!("(i32.const {result})");
             }
             let parameters = "i32 ".repeat(*parameters);
-            let (kind, result) = if *returns { ("(result i32)", result.as_str()) } else { ("", "") };
+            let (kind, result) = if *returns {
+                ("(result i32)", result.as_str())
+            } else {
+                ("", "")
+            };
             writeln!(
                 text,
                 "(func (export \"proxy_on_{name}\") (param {parameters}) {kind} {says} {code} {result})"
@@ -162,7 +218,16 @@ fn answer(status: u16, body: Body) -> Answer {
 fn exchanges() -> Vec<(&'static str, Request, Answer)> {
     let none = Body::default;
     vec![
-        ("get", request("GET", none()), answer(200, body(&["ab", "cd"], End::Empty, &[]))),
+        (
+            "get",
+            request("GET", none()),
+            answer(200, body(&["abcd"], End::Empty, &[])),
+        ),
+        (
+            "chunks",
+            request("GET", none()),
+            answer(200, body(&["ab", "cd"], End::Empty, &[])),
+        ),
         (
             "post",
             request("POST", body(&["one", "two"], End::Empty, &[])),
@@ -264,7 +329,8 @@ fn run(engine: &dyn Engine, probe: &Probe, policy: FailurePolicy) -> String {
     let mut gateway = None;
     for (name, request, answer) in exchanges() {
         // When the answer to a call comes, and when pieces of a body, is a race on a real Envoy.
-        if probe.has("cluster") && !request.body.chunks.is_empty() {
+        let bodies = !request.body.chunks.is_empty() || !answer.body.chunks.is_empty();
+        if probe.has("cluster") && bodies || name == "chunks" && (probe.has("fresh") || probe.has("reload")) {
             continue;
         }
         if probe.has("get") && name != "get" {
@@ -297,6 +363,10 @@ fn run(engine: &dyn Engine, probe: &Probe, policy: FailurePolicy) -> String {
             text.push_str(&describe(&running.exchange(&request, &answer)));
         }
     }
+    if probe.has("trailers_twice") {
+        let lines = text.lines().filter(|line| !line.contains(" upstream "));
+        text = lines.map(|line| format!("{line}\n")).collect();
+    }
     text
 }
 
@@ -309,7 +379,10 @@ fn both_engines_go_through_the_same_states() {
     let wanted = std::env::var("SCRIM_PROBE").ok();
     let mut jobs = Vec::new();
     for probe in probes() {
-        if wanted.as_ref().is_some_and(|wanted| !probe.title.contains(wanted.as_str())) {
+        if wanted
+            .as_ref()
+            .is_some_and(|wanted| !probe.title.contains(wanted.as_str()))
+        {
             continue;
         }
         let policies = match probe.has("fresh") {
@@ -329,6 +402,13 @@ fn both_engines_go_through_the_same_states() {
                 while let Some((title, policy)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let probe = all.iter().find(|probe| &probe.title == title).unwrap();
                     let ours = run(&embedded, probe, *policy);
+                    if probe.has("undefined") {
+                        let expected = ours
+                            .lines()
+                            .all(|line| !line.starts_with("   ") || line == "    Envoy crashes");
+                        assert!(expected, "{title}\n{ours}");
+                        continue;
+                    }
                     let mut theirs = run(&envoy, probe, *policy);
                     for _ in 0..2 {
                         // On a busy machine two writes may come as one.
@@ -341,7 +421,10 @@ fn both_engines_go_through_the_same_states() {
                     }
                     if ours != theirs {
                         let report = format!("{title} ({policy:?})\n{}", difference(&ours, &theirs));
-                        failures.lock().unwrap().insert((title.clone(), format!("{policy:?}")), report);
+                        failures
+                            .lock()
+                            .unwrap()
+                            .insert((title.clone(), format!("{policy:?}")), report);
                     }
                 }
             });
@@ -349,7 +432,13 @@ fn both_engines_go_through_the_same_states() {
     });
     let failures = failures.into_inner().unwrap();
     let texts: Vec<&str> = failures.values().map(String::as_str).collect();
-    assert!(texts.is_empty(), "{} of {} differ\n{}", texts.len(), jobs.len(), texts.join("\n"));
+    assert!(
+        texts.is_empty(),
+        "{} of {} differ\n{}",
+        texts.len(),
+        jobs.len(),
+        texts.join("\n")
+    );
 }
 
 /// The exchanges that differ.

@@ -8,7 +8,7 @@ use wasmtime::{Caller, Linker, Result, bail};
 use super::abi::{BufferType, MapType, Status, Way, parse_pairs, serialize_pairs};
 use super::host::{Deferred, Host, LocalReply};
 use super::world::Event;
-use super::{Call, foreign, property};
+use super::{Call, Semantics, foreign, property};
 
 /// What a host call works on: the guest that made it.
 pub(crate) type Guest<'a> = Caller<'a, Host>;
@@ -256,7 +256,10 @@ fn get_buffer_bytes(
     let Some(buffer) = BufferType::from_abi(buffer) else {
         return Ok(Status::BadArgument);
     };
-    // No overflow of 32 bits here: Envoy adds in 64.
+    // Envoy adds in 64 bits, where nothing overflows.
+    if guest.data().world.semantics == Semantics::Spec && start.checked_add(length).is_none() {
+        return Ok(Status::BadArgument);
+    }
     let Some(bytes) = with_buffer(guest.data_mut(), buffer, |bytes| {
         let end = bytes.len().min((start as usize).saturating_add(length as usize));
         bytes.get(start as usize..end).unwrap_or_default().to_vec()
@@ -297,6 +300,7 @@ fn set_buffer_bytes(
     let BufferType::Body(way) = buffer else {
         return Ok(Status::BadArgument);
     };
+    let spec = guest.data().world.semantics == Semantics::Spec;
     let Some(body) = guest.data_mut().body_mut(way) else {
         return Ok(Status::BadArgument);
     };
@@ -306,6 +310,9 @@ fn set_buffer_bytes(
             body.splice(0..length.min(body.len()), data);
         }
         (1.., _) if start >= body.len() => body.extend(data),
+        _ if spec => {
+            body.splice(start..start.saturating_add(length).min(body.len()), data);
+        }
         _ => return Ok(Status::BadArgument),
     }
     Ok(Status::Ok)
@@ -328,7 +335,12 @@ fn get_header_map_size(guest: &mut Guest<'_>, map: u32, size: u32) -> Result<Sta
     let Some(map) = MapType::from_abi(map) else {
         return Ok(Status::BadArgument);
     };
-    let Some(bytes) = guest.data_mut().map_mut(map).map(|map| map.byte_size()) else {
+    let host = guest.data_mut();
+    let bytes = match host.world.semantics {
+        Semantics::Envoy => host.map_mut(map).map(|map| map.byte_size()),
+        Semantics::Spec => host.map(map).map(|map| serialize_pairs(map.iter()).len()),
+    };
+    let Some(bytes) = bytes else {
         return Ok(Status::BadArgument);
     };
     Ok(write_number(guest, size, bytes as u32))

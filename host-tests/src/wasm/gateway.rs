@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use wasmtime::InstancePre;
 
 use super::abi::Way;
@@ -18,7 +18,7 @@ use super::{Cost, Limits, Wasmtime};
 use crate::exchange::{
     Answer, Body, EXCHANGE_TIMEOUT, End, FailurePolicy, Fault, Filter, Gateway, Outcome, Request, Seen, Setup,
 };
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 
 /// Filters behind each other, each in its own VM, in front of a scripted upstream.
 pub struct Chain {
@@ -273,14 +273,30 @@ impl Chain {
 
     /// Outside a stream.
     fn deliver_events(&mut self) -> anyhow::Result<()> {
+        let mut last = None;
         for _ in 0..EVENTS_MAX {
             let Some(event) = self.world.events.pop_front() else {
                 return Ok(());
             };
+            last = Some((event.filter(), event.callback()));
             let filter = deliver(&mut self.vms, &mut self.world, event);
             self.vms[filter].store.data_mut().deferred.clear();
         }
-        bail!("calls and queues set each other off without end")
+        let (filter, callback) = last.unwrap_or((0, "proxy_on_tick"));
+        Err(endless(&self.vms, filter, callback).into())
+    }
+}
+
+/// The failure of guests that are called for events without end, by the last of those.
+fn endless(vms: &[Vm], filter: usize, callback: &'static str) -> Failure {
+    let host = vms[filter].store.data();
+    Failure {
+        filter: host.name.clone(),
+        callback,
+        cause: Cause::Events(EVENTS_MAX),
+        refused_memory: None,
+        backtrace: Vec::new(),
+        host_calls: host.calls.iter().copied().collect(),
     }
 }
 
@@ -386,7 +402,7 @@ fn run(
         pump(stream, ticked)?;
     } else if !stream.ended() && stream.upstream_complete() && !stream.response_started() {
         let answer = &stream
-            .upstream_seen()
+            .ask_upstream()
             .map(upstream)
             .context("the upstream saw no request")?;
         match answer.fault {
@@ -469,6 +485,7 @@ fn next_timer(vms: &[Vm], ticked: &[Duration]) -> Option<(usize, Duration)> {
 /// resume waits for timers, as long as a client would.
 fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> {
     let deadline = stream.parts().1.uptime() + EXCHANGE_TIMEOUT;
+    let mut last = None;
     for _ in 0..EVENTS_MAX {
         if stream.ended() {
             return Ok(());
@@ -476,6 +493,7 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
         let is_held = stream.holder().is_some();
         let (vms, world) = stream.parts();
         if let Some(event) = world.events.pop_front() {
+            last = Some((event.filter(), event.callback()));
             let filter = deliver(vms, world, event);
             stream.after_root_call(filter);
             continue;
@@ -488,10 +506,12 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
         // A period that began before this stream may be over already.
         world.pass(due.saturating_sub(now));
         ticked[filter] = world.uptime();
+        last = Some((filter, "proxy_on_tick"));
         vms[filter].on_tick(world);
         stream.after_root_call(filter);
     }
-    bail!("calls and queues set each other off without end")
+    let (filter, callback) = last.unwrap_or((0, "proxy_on_tick"));
+    Err(endless(stream.parts().0, filter, callback).into())
 }
 
 /// The filter that got it.

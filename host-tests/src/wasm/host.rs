@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
-use super::CallAnswer;
 use super::abi::{MapType, Way};
 use super::headers::HeaderMap;
 use super::trace::Step;
 use super::world::{Frame, StreamData, World};
+use super::{CallAnswer, Semantics};
 use crate::failure::{HOST_CALLS, HostCall};
 
 /// The data of a VM's store.
@@ -181,7 +181,8 @@ impl Host {
                 self.stream()?.headers[way.at()].as_ref()
             }
             MapType::Trailers(way)
-                if context.trailers[way.at()] && !context.logging || context.logging && way == Way::Response =>
+                if context.trailers[way.at()] && !context.logging
+                    || context.logging && (way == Way::Response || self.world.semantics == Semantics::Spec) =>
             {
                 self.stream()?.trailers[way.at()].as_ref()
             }

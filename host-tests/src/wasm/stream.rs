@@ -14,6 +14,7 @@
 
 use std::mem;
 
+use super::Semantics;
 use super::abi::{DataStatus, HeadersStatus, TrailersStatus, Way};
 use super::headers::HeaderMap;
 use super::host::{Deferred, LocalReply};
@@ -51,6 +52,7 @@ pub(crate) struct Stream<'a> {
     ended: bool,
     upstream: Option<Seen>,
     upstream_complete: bool,
+    upstream_asked: bool,
     /// Why the upstream's codec does not take the request's headers.
     unsendable: Option<String>,
     client: Option<Got>,
@@ -105,6 +107,7 @@ impl<'a> Stream<'a> {
             ended: false,
             upstream: None,
             upstream_complete: false,
+            upstream_asked: false,
             unsendable: None,
             client: None,
         }
@@ -216,8 +219,9 @@ impl<'a> Stream<'a> {
         self.upstream_complete
     }
 
-    /// What the upstream has of the request.
-    pub(crate) fn upstream_seen(&self) -> Option<&Seen> {
+    /// What the upstream has of the request, which it is to answer now.
+    pub(crate) fn ask_upstream(&mut self) -> Option<&Seen> {
+        self.upstream_asked = true;
         self.upstream.as_ref()
     }
 
@@ -247,13 +251,14 @@ impl<'a> Stream<'a> {
         self.destroy();
     }
 
-    /// Ends the stream; what upstream and client saw of it. A request that never came to its end does not count.
+    /// Ends the stream; what upstream and client saw of it. A request counts once the upstream was asked
+    /// for its answer: how far another gets depends on how fast a proxy connects.
     pub(crate) fn close(mut self) -> (Option<Seen>, Option<Got>) {
         self.destroy();
         for (vm, id) in self.vms.iter_mut().zip(&self.ids) {
             vm.drop_context(*id);
         }
-        (self.upstream.filter(|_| self.upstream_complete), self.client)
+        (self.upstream.filter(|_| self.upstream_asked), self.client)
     }
 
     /// Does what host calls put off; for calls into root contexts, which the gateway makes.
@@ -399,7 +404,7 @@ impl<'a> Stream<'a> {
                 status = TrailersStatus::StopIteration;
             }
             if self.ended && status == TrailersStatus::Continue {
-                self.world.crash = Some("a filter resets the stream in its trailers and continues");
+                self.crash("a filter resets the stream in its trailers and continues");
                 return;
             }
             let station = &mut self.stations[way.at()][at];
@@ -519,8 +524,18 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// What the guest did makes Envoy use what it has freed: it crashes, or worse.
+    fn crash(&mut self, what: &'static str) {
+        if self.world.semantics == Semantics::Envoy {
+            self.world.crash.get_or_insert(what);
+        }
+    }
+
     fn execute_prepared(&mut self) {
         if let Some(reply) = self.prepared.take() {
+            if self.ended {
+                return self.crash("a filter sends a local response to a stream that is over");
+            }
             self.reply_through_filters(reply);
         }
     }
@@ -684,19 +699,29 @@ impl<'a> Stream<'a> {
             let vm = &mut self.vms[filter];
             let root = vm.root();
             let _ = vm.create_context(self.world, id, root);
-            vm.context(id).logging = true;
-            vm.on_log(self.world, id);
-            vm.context(id).logging = false;
-            self.run_deferred(filter);
+            if self.world.semantics == Semantics::Envoy {
+                self.log(filter, id);
+            }
         }
         for filter in 0..self.vms.len() {
             let id = self.ids[filter];
             let vm = &mut self.vms[filter];
             vm.context(id).destroyed = true;
             vm.on_done(self.world, id);
-            vm.on_delete(self.world, id);
+            if self.world.semantics == Semantics::Spec {
+                self.log(filter, id);
+            }
+            self.vms[filter].on_delete(self.world, id);
             self.run_deferred(filter);
         }
+    }
+
+    fn log(&mut self, filter: usize, id: u32) {
+        let vm = &mut self.vms[filter];
+        vm.context(id).logging = true;
+        vm.on_log(self.world, id);
+        vm.context(id).logging = false;
+        self.run_deferred(filter);
     }
 
     // The stations: a filter each, and the router.
@@ -739,7 +764,8 @@ impl<'a> Stream<'a> {
         let context = vm.context(id);
         context.headers[way.at()] = true;
         context.end_of_stream = end;
-        let allow_stop = vm.allow_stop_iteration;
+        let spec = self.world.semantics == Semantics::Spec;
+        let allow_stop = vm.allow_stop_iteration || spec;
         let Some(result) = vm.on_headers(self.world, way, id, count, end) else {
             self.vms[filter].context(id).headers[way.at()] = false;
             return HeadersStatus::Continue;
@@ -751,6 +777,7 @@ impl<'a> Stream<'a> {
                 HeadersStatus::StopAllAndWatermark
             }
             Ok(_) if stop => HeadersStatus::StopAllAndWatermark,
+            Ok(1..) if spec => HeadersStatus::StopIteration,
             // 2 is ContinueAndEndStream, which Envoy treats as 0.
             Ok(0 | 2) => HeadersStatus::Continue,
             Ok(1) if allow_stop => HeadersStatus::StopIteration,
@@ -805,6 +832,7 @@ impl<'a> Stream<'a> {
                 DataStatus::StopNoBuffer
             }
             Some(Ok(_)) if stop => DataStatus::StopNoBuffer,
+            Some(Ok(1..)) if self.world.semantics == Semantics::Spec => DataStatus::StopAndBuffer,
             Some(Ok(0)) => DataStatus::Continue,
             Some(Ok(1)) => DataStatus::StopAndBuffer,
             Some(Ok(2)) => DataStatus::StopAndWatermark,
@@ -890,11 +918,11 @@ impl<'a> Stream<'a> {
                 continue;
             }
             if self.ended {
-                self.world.crash = match deferred {
-                    Deferred::Continue(..) => continue,
-                    Deferred::Close(_) => Some("a filter resets a stream that is over"),
-                    Deferred::Reply(..) => Some("a filter sends a local response to a stream that is over"),
-                };
+                match deferred {
+                    Deferred::Continue(..) => {}
+                    Deferred::Close(_) => self.crash("a filter resets a stream that is over"),
+                    Deferred::Reply(..) => self.crash("a filter sends a local response to a stream that is over"),
+                }
                 continue;
             }
             match deferred {
@@ -905,8 +933,8 @@ impl<'a> Stream<'a> {
                     };
                     if self.data_of_stream().headers[way.at()].is_some() {
                         self.resume(way, at);
-                    } else {
-                        self.world.crash = Some("a filter continues a response that there is not yet");
+                    } else if self.world.semantics == Semantics::Envoy {
+                        self.crash("a filter continues a response that there is not yet");
                         self.reset();
                     }
                 }

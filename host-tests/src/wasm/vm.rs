@@ -132,8 +132,7 @@ impl Vm {
             root: 0,
             limits: *limits,
         };
-        vm.initialise(&instance, world)
-            .map_err(|Trapped| trapped(world))?;
+        vm.initialise(&instance, world).map_err(|Trapped| trapped(world))?;
         vm.configure(world)?;
         Ok(vm)
     }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::headers::HeaderMap;
 use super::trace::{Step, Trace};
 use super::{Call, CallAnswer, Clock, Cluster, Cost, Semantics};
-use crate::failure::Failure;
 use crate::exchange::{ClusterFault, Metadata, Route, Script, Setup};
+use crate::failure::Failure;
 
 /// See the module.
 pub(crate) struct World {
@@ -60,6 +60,14 @@ pub(crate) enum Event {
 }
 
 impl Event {
+    /// The callback that it is delivered by.
+    pub(crate) fn callback(&self) -> &'static str {
+        match self {
+            Event::CallAnswered { .. } => "proxy_on_http_call_response",
+            Event::QueueReady { .. } => "proxy_on_queue_ready",
+        }
+    }
+
     /// The filter that it is for.
     pub(crate) fn filter(&self) -> usize {
         match self {
