@@ -4,6 +4,7 @@ pub mod cases;
 pub mod elements;
 pub mod envoy;
 pub mod exchange;
+pub mod failure;
 pub mod gateway;
 pub mod inspect;
 pub mod inventory;
