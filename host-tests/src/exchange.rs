@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::failure::Failure;
+
 /// Header lines in order, names lowercase.
 pub type Headers = Vec<(String, Vec<u8>)>;
 
@@ -78,12 +80,15 @@ pub struct Filter {
 }
 
 /// What becomes of a filter's streams when its VM has failed (Envoy's `PluginConfig.failure_policy`).
+///
+/// The stream in which it fails gets 503 under every policy, or is reset if the client has the response's headers already, as seen
+/// on Envoy 1.40. A filter that does not start is refused under every policy, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FailurePolicy {
     /// They get 503 (`FAIL_CLOSED`).
     #[default]
     Closed,
-    /// They pass by the filter (`FAIL_OPEN`).
+    /// Later ones pass by the filter (`FAIL_OPEN`).
     Open,
     /// The next stream gets a new VM, not sooner than after a pause; until then they get 503 (`FAIL_RELOAD`).
     Reload,
@@ -240,6 +245,9 @@ pub struct Outcome {
     pub metrics: BTreeMap<String, i64>,
     /// What the access log says of the stream.
     pub record: Record,
+    /// How guests failed during this exchange, or since the one before. Only the embedded engine knows, so engines are not
+    /// compared by it.
+    pub failures: Vec<Failure>,
 }
 
 /// What Envoy's access log says of a stream, beside what can be seen on the wire.

@@ -6,6 +6,7 @@ pub mod coverage;
 pub mod elements;
 pub mod envoy;
 pub mod exchange;
+pub mod failure;
 pub mod gateway;
 pub mod inspect;
 pub mod inventory;

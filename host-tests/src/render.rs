@@ -15,7 +15,7 @@
 //! # anyhow::Ok(())
 //! ```
 
-use crate::exchange::{Filter, Metadata, Route};
+use crate::exchange::{FailurePolicy, Filter, Metadata, Route};
 use anyhow::Context;
 use base64::Engine as _;
 use saphyr::{Scalar, Yaml, YamlEmitter};
@@ -358,12 +358,17 @@ impl Bootstrap {
             ("code", file),
         ];
         vm.extend(self.environment.entry());
+        let failure_policy = match filter.failure_policy {
+            FailurePolicy::Closed => "FAIL_CLOSED",
+            FailurePolicy::Open => "FAIL_OPEN",
+            FailurePolicy::Reload => "FAIL_RELOAD",
+        };
         let mut config = vec![
             ("name", text(&filter.name)),
             ("root_id", text(&filter.root_id)),
             ("vm_config", map(vm)),
             ("configuration", configuration(&filter.configuration)),
-            ("failure_policy", text("FAIL_CLOSED")),
+            ("failure_policy", text(failure_policy)),
         ];
         if filter.allow_on_headers_stop_iteration {
             config.push(("allow_on_headers_stop_iteration", truth(true)));

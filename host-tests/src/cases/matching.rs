@@ -412,6 +412,7 @@ mod tests {
 
     fn outcome() -> Outcome {
         Outcome {
+            failures: Vec::new(),
             upstream: Some(Seen {
                 method: "GET".into(),
                 target: b"/fhir/Patient/tok".to_vec(),

@@ -248,6 +248,7 @@ impl Gateway for Running {
             filter_state,
             metrics: self.metrics_changed()?,
             record,
+            failures: Vec::new(),
         })
     }
 

@@ -8,7 +8,7 @@ use wasmtime::{Caller, Linker, Result, bail};
 use super::abi::{BufferType, MapType, Status, Way, parse_pairs, serialize_pairs};
 use super::host::{Deferred, Host, LocalReply};
 use super::world::Event;
-use super::{Call, foreign, property};
+use super::{Call, Semantics, foreign, property};
 
 /// What a host call works on: the guest that made it.
 pub(crate) type Guest<'a> = Caller<'a, Host>;
@@ -22,17 +22,27 @@ macro_rules! link {
                 if guest.data().initialising && stringify!($name) != "log" {
                     bail!("proxy_{} was called while the module initialises; only proxy_log may be", stringify!($name));
                 }
-                Ok($name(&mut guest, $($argument),*)? as u32)
+                let what = what(&[$((stringify!($argument), $argument as u64)),*]);
+                let status = $name(&mut guest, $($argument),*).map(|status| status as u32);
+                guest.data_mut().called(concat!("proxy_", stringify!($name)), what, status.as_ref().ok().copied());
+                status
             },
         )?;)*
     };
+}
+
+/// What a call is about, if its first argument names that by a number.
+fn what(arguments: &[(&str, u64)]) -> Option<u32> {
+    const NUMBERS: [&str; 8] = ["level", "id", "buffer", "map", "stream", "kind", "period", "token"];
+    let (name, number) = arguments.first()?;
+    NUMBERS.contains(name).then(|| u32::try_from(*number).ok()).flatten()
 }
 
 /// Adds every host call of ABI 0.2.1 to a linker.
 pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
     link! { linker,
         log(level: u32, text: u32, text_size: u32);
-        get_log_level(level: u32);
+        get_log_level(address: u32);
         get_status(code: u32, text: u32, text_size: u32);
         done();
         set_effective_context(id: u32);
@@ -133,7 +143,9 @@ pub(crate) const PROVIDED: &[&str] = &[
 pub(crate) fn read(guest: &Guest<'_>, address: u32, size: u32) -> Option<Vec<u8>> {
     let start = address as usize;
     let memory = guest.data().memory?.data(guest);
-    memory.get(start..start.checked_add(size as usize)?).map(<[u8]>::to_vec)
+    let bytes = memory.get(start..start.checked_add(size as usize)?)?.to_vec();
+    guest.data().took(bytes.len());
+    Some(bytes)
 }
 
 /// False: the bytes would not all be in memory.
@@ -163,6 +175,7 @@ pub(crate) fn give(guest: &mut Guest<'_>, bytes: &[u8], pointer: u32, size: u32)
         if address == 0 || !write(guest, address, bytes) {
             return Ok(Status::InvalidMemoryAccess);
         }
+        guest.data().gave(bytes.len());
     }
     let told = write(guest, pointer, &address.to_le_bytes()) && write(guest, size, &(bytes.len() as u32).to_le_bytes());
     Ok(if told { Status::Ok } else { Status::InvalidMemoryAccess })
@@ -243,11 +256,12 @@ fn get_buffer_bytes(
     let Some(buffer) = BufferType::from_abi(buffer) else {
         return Ok(Status::BadArgument);
     };
-    if start.checked_add(length).is_none() {
+    // Envoy adds in 64 bits, where nothing overflows.
+    if guest.data().world.semantics == Semantics::Spec && start.checked_add(length).is_none() {
         return Ok(Status::BadArgument);
     }
     let Some(bytes) = with_buffer(guest.data_mut(), buffer, |bytes| {
-        let end = bytes.len().min(start as usize + length as usize);
+        let end = bytes.len().min((start as usize).saturating_add(length as usize));
         bytes.get(start as usize..end).unwrap_or_default().to_vec()
     }) else {
         return Ok(Status::NotFound);
@@ -266,8 +280,8 @@ fn get_buffer_status(guest: &mut Guest<'_>, buffer: u32, length: u32, flags: u32
     Ok(if told { Status::Ok } else { Status::InvalidMemoryAccess })
 }
 
-/// Envoy knows three ways to change a body: replace all of it, put something before it, or behind it. Everything else is
-/// BadArgument, against the ABI's text.
+/// Envoy knows two ways to change a body: replace its beginning, which may be nothing or all of it, or put something behind it.
+/// Everything else is BadArgument, against the ABI's text.
 fn set_buffer_bytes(
     guest: &mut Guest<'_>,
     buffer: u32,
@@ -286,16 +300,19 @@ fn set_buffer_bytes(
     let BufferType::Body(way) = buffer else {
         return Ok(Status::BadArgument);
     };
+    let spec = guest.data().world.semantics == Semantics::Spec;
     let Some(body) = guest.data_mut().body_mut(way) else {
         return Ok(Status::BadArgument);
     };
     let (start, length) = (start as usize, length as usize);
     match (start, length) {
-        (0, 0) => {
-            body.splice(0..0, data);
+        (0, _) => {
+            body.splice(0..length.min(body.len()), data);
         }
-        (0, _) if length >= body.len() => *body = data,
         (1.., _) if start >= body.len() => body.extend(data),
+        _ if spec => {
+            body.splice(start..start.saturating_add(length).min(body.len()), data);
+        }
         _ => return Ok(Status::BadArgument),
     }
     Ok(Status::Ok)
@@ -318,7 +335,12 @@ fn get_header_map_size(guest: &mut Guest<'_>, map: u32, size: u32) -> Result<Sta
     let Some(map) = MapType::from_abi(map) else {
         return Ok(Status::BadArgument);
     };
-    let Some(bytes) = guest.data_mut().map_mut(map).map(|map| map.byte_size()) else {
+    let host = guest.data_mut();
+    let bytes = match host.world.semantics {
+        Semantics::Envoy => host.map_mut(map).map(|map| map.byte_size()),
+        Semantics::Spec => host.map(map).map(|map| serialize_pairs(map.iter()).len()),
+    };
+    let Some(bytes) = bytes else {
         return Ok(Status::BadArgument);
     };
     Ok(write_number(guest, size, bytes as u32))

@@ -4,15 +4,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+use wasmtime::InstancePre;
 
 use super::abi::Way;
 use super::headers::HeaderMap;
+use super::host::Host;
 use super::stream::Stream;
+use super::trace::Trace;
 use super::vm::Vm;
 use super::world::{Event, StreamData, World};
-use super::{Cost, Wasmtime};
-use crate::exchange::{Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Record, Request, Seen, Setup, changes};
+use super::{Cost, Limits, Wasmtime};
+use crate::exchange::{
+    Answer, Body, EXCHANGE_TIMEOUT, End, FailurePolicy, Fault, Filter, Gateway, Outcome, Record, Request, Seen,
+    Setup, changes,
+};
+use crate::failure::{Cause, Failure};
 
 /// Filters behind each other, each in its own VM, in front of a scripted upstream.
 pub struct Chain {
@@ -26,7 +33,42 @@ pub struct Chain {
     metrics: BTreeMap<String, u64>,
     /// When each filter's timer was last heard, in time since the gateway started.
     ticked: Vec<Duration>,
+    /// What VMs are made of, to make them anew.
+    sources: Vec<Source>,
+    environment: BTreeMap<String, String>,
+    limits: Limits,
+    seed: u64,
 }
+
+/// What a filter's VM is made of.
+struct Source {
+    filter: Filter,
+    module: InstancePre<Host>,
+    /// When it was last made, in time since the gateway started.
+    loaded: Duration,
+}
+
+/// How long after a VM was made a failed one is made anew at the earliest. Envoy waits at random up to half as long again
+/// (`reload_config.backoff.base_interval` and its jitter).
+const RELOAD_AFTER: Duration = Duration::from_secs(1);
+
+/// The guest did something that makes Envoy 1.40 itself crash, with every stream that it carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crashed {
+    /// What it did.
+    pub what: &'static str,
+    /// What the filters logged so far.
+    pub logs: Vec<(String, String)>,
+}
+
+impl fmt::Display for Crashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Envoy 1.40 crashes here: {}", self.what)?;
+        write_logs(f, &self.logs)
+    }
+}
+
+impl std::error::Error for Crashed {}
 
 /// A stream that no filter resumed: in a real proxy the client would wait until it gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +79,8 @@ pub struct Hung {
     pub way: &'static str,
     /// What the filters logged so far.
     pub logs: Vec<(String, String)>,
+    /// How guests failed so far.
+    pub failures: Vec<Failure>,
 }
 
 impl fmt::Display for Hung {
@@ -49,6 +93,7 @@ impl fmt::Display for Hung {
             )?,
             None => write!(f, "the stream hangs: the {} never ended", self.way)?,
         }
+        self.failures.iter().try_for_each(|failure| write!(f, "\n{failure}"))?;
         write_logs(f, &self.logs)
     }
 }
@@ -66,13 +111,32 @@ impl Chain {
         let settings = &engine.settings;
         let clusters = std::sync::Arc::new(settings.clusters.clone());
         let mut world = Box::new(World::new(setup, settings.clock, settings.log_level as u32, clusters));
+        world.semantics = settings.semantics;
+        world.trace = settings.trace.then(Trace::default);
         let mut vms = Vec::new();
+        let mut sources = Vec::new();
         for (at, filter) in setup.filters.iter().enumerate() {
             let name = || format!("filter `{}`", filter.name);
             let module = engine.module(&filter.module).with_context(name)?;
-            let vm = Vm::start(&module, &mut world, filter, at, &setup.environment, &settings.limits);
+            let vm = Vm::start(
+                &module,
+                &mut world,
+                filter,
+                at,
+                &setup.environment,
+                &settings.limits,
+                settings.seed,
+            );
+            sources.push(Source {
+                filter: filter.clone(),
+                module,
+                loaded: world.uptime(),
+            });
             vms.push(vm.map_err(|error| {
-                let mut text = format!("filter `{}`: {error:#}", filter.name);
+                let mut text = match error.downcast_ref::<Failure>() {
+                    Some(failure) => failure.to_string(),
+                    None => format!("filter `{}`: {error:#}", filter.name),
+                };
                 for (level, line) in &world.logs {
                     text.push_str(&format!("\n  [{level}] {line}"));
                 }
@@ -88,6 +152,10 @@ impl Chain {
             report: setup.report.clone(),
             exchanges: 0,
             metrics: BTreeMap::new(),
+            sources,
+            environment: setup.environment.clone(),
+            limits: settings.limits,
+            seed: settings.seed,
         };
         for at in 0..chain.vms.len() {
             chain.vms[at].store.data_mut().deferred.clear();
@@ -102,10 +170,12 @@ impl Chain {
         (&mut self.vms[0], &mut self.world)
     }
 
-    /// The value of a metric that a filter defined; none: no filter did. A histogram gives the last value recorded.
+    /// The value of a metric that a filter defined; none: no filter did. A histogram gives the last value recorded. There are Envoy's
+    /// own of failed VMs, too: `wasm.FILTER.vm_reload_success`, `_backoff` and `_failure`, once they are above 0.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<u64> {
-        self.world.metrics.get(name).copied()
+        let metric = self.world.metrics.get(name).or_else(|| self.world.reloads.get(name));
+        metric.copied()
     }
 
     /// What each filter's callbacks cost since the last time that this was asked, by filter and callback (`proxy_on_request_headers`).
@@ -140,6 +210,54 @@ impl Chain {
         self.deliver_events()
     }
 
+    /// What guests were called for and what they called since the last time that this was asked, or since the start; empty unless the
+    /// engine [traces](super::Builder::trace). It is taken.
+    pub fn take_trace(&mut self) -> Trace {
+        self.world.trace.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How guests failed outside exchanges: in timers, in answers to calls. They are taken.
+    pub fn take_failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.world.failures)
+    }
+
+    /// Makes a failed VM anew, where its filter's policy is [`FailurePolicy::Reload`] and it is time.
+    fn reload(&mut self) {
+        for at in 0..self.vms.len() {
+            let source = &mut self.sources[at];
+            if !self.vms[at].failed || source.filter.failure_policy != FailurePolicy::Reload {
+                continue;
+            }
+            let now = self.world.uptime();
+            let counted = if now.saturating_sub(source.loaded) < RELOAD_AFTER {
+                "vm_reload_backoff"
+            } else {
+                source.loaded = now;
+                let vm = Vm::start(
+                    &source.module,
+                    &mut self.world,
+                    &source.filter,
+                    at,
+                    &self.environment,
+                    &self.limits,
+                    self.seed,
+                );
+                match vm {
+                    Ok(vm) if !vm.failed => {
+                        self.vms[at] = vm;
+                        self.ticked[at] = now;
+                        // The old one's calls are answered no more.
+                        self.world.events.retain(|event| event.filter() != at);
+                        "vm_reload_success"
+                    }
+                    _ => "vm_reload_failure",
+                }
+            };
+            let name = format!("wasm.{}.{counted}", self.names[at]);
+            *self.world.reloads.entry(name).or_default() += 1;
+        }
+    }
+
     /// Lines that were logged outside exchanges: at start, in timers, in answers to calls. They are taken.
     pub fn take_logs(&mut self) -> Vec<(String, String)> {
         std::mem::take(&mut self.world.logs)
@@ -172,14 +290,30 @@ impl Chain {
 
     /// Outside a stream.
     fn deliver_events(&mut self) -> anyhow::Result<()> {
+        let mut last = None;
         for _ in 0..EVENTS_MAX {
             let Some(event) = self.world.events.pop_front() else {
                 return Ok(());
             };
+            last = Some((event.filter(), event.callback()));
             let filter = deliver(&mut self.vms, &mut self.world, event);
             self.vms[filter].store.data_mut().deferred.clear();
         }
-        bail!("calls and queues set each other off without end")
+        let (filter, callback) = last.unwrap_or((0, "proxy_on_tick"));
+        Err(endless(&self.vms, filter, callback).into())
+    }
+}
+
+/// The failure of guests that are called for events without end, by the last of those.
+fn endless(vms: &[Vm], filter: usize, callback: &'static str) -> Failure {
+    let host = vms[filter].store.data();
+    Failure {
+        filter: host.name.clone(),
+        callback,
+        cause: Cause::Events(EVENTS_MAX),
+        refused_memory: None,
+        backtrace: Vec::new(),
+        host_calls: host.calls.iter().copied().collect(),
     }
 }
 
@@ -217,6 +351,7 @@ impl Chain {
     ) -> anyhow::Result<Outcome> {
         self.tick_if_due();
         self.deliver_events()?;
+        self.reload();
         self.world.logs.clear();
         self.exchanges += 1;
         let mut data = StreamData::empty();
@@ -234,13 +369,17 @@ impl Chain {
         let state = data.filter_state;
         let metrics = self.metrics_now();
         let before = std::mem::replace(&mut self.metrics, metrics.clone());
-        let logs = self.take_logs();
+        let (logs, failures) = (self.take_logs(), self.take_failures());
+        if let Some(what) = self.world.crash.take() {
+            return Err(Crashed { what, logs }.into());
+        }
         if let Some(way) = hung? {
             let filter = holder.map(|(filter, _)| self.names[filter].clone());
             return Err(Hung {
                 filter,
                 way: holder.map_or(way, |(_, way)| way).name(),
                 logs,
+                failures,
             }
             .into());
         }
@@ -261,6 +400,7 @@ impl Chain {
                 received: data.received,
                 sent: data.sent,
             },
+            failures,
         })
     }
 }
@@ -281,9 +421,11 @@ fn run(
     stream.receive_headers(is_empty(body));
     send_body(stream, body, Way::Request);
     pump(stream, ticked)?;
-    if !stream.ended() && stream.upstream_complete() && !stream.response_started() {
+    if !stream.ended() && stream.upstream_complete() && !stream.response_started() && stream.upstream_cannot_be_told() {
+        pump(stream, ticked)?;
+    } else if !stream.ended() && stream.upstream_complete() && !stream.response_started() {
         let answer = &stream
-            .upstream_seen()
+            .ask_upstream()
             .map(upstream)
             .context("the upstream saw no request")?;
         match answer.fault {
@@ -366,6 +508,7 @@ fn next_timer(vms: &[Vm], ticked: &[Duration]) -> Option<(usize, Duration)> {
 /// resume waits for timers, as long as a client would.
 fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> {
     let deadline = stream.parts().1.uptime() + EXCHANGE_TIMEOUT;
+    let mut last = None;
     for _ in 0..EVENTS_MAX {
         if stream.ended() {
             return Ok(());
@@ -373,6 +516,7 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
         let is_held = stream.holder().is_some();
         let (vms, world) = stream.parts();
         if let Some(event) = world.events.pop_front() {
+            last = Some((event.filter(), event.callback()));
             let filter = deliver(vms, world, event);
             stream.after_root_call(filter);
             continue;
@@ -385,10 +529,12 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
         // A period that began before this stream may be over already.
         world.pass(due.saturating_sub(now));
         ticked[filter] = world.uptime();
+        last = Some((filter, "proxy_on_tick"));
         vms[filter].on_tick(world);
         stream.after_root_call(filter);
     }
-    bail!("calls and queues set each other off without end")
+    let (filter, callback) = last.unwrap_or((0, "proxy_on_tick"));
+    Err(endless(stream.parts().0, filter, callback).into())
 }
 
 /// The filter that got it.

@@ -142,6 +142,25 @@ impl HeaderMap {
             .map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
+    /// Why Envoy's HTTP/1 codec would not send these as request headers, in its words; none: it would.
+    pub(crate) fn unsendable(&self) -> Option<String> {
+        if self.get(b":method").is_none() {
+            return Some("missing required header: :method".to_owned());
+        }
+        let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        let text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
+        self.lines.iter().skip(self.pseudo).find_map(|(name, value)| {
+            let shown = String::from_utf8_lossy(name);
+            if !name.iter().all(token) {
+                Some(format!("invalid header name: {shown}"))
+            } else if !value.iter().all(text) {
+                Some(format!("invalid header value for: {shown}"))
+            } else {
+                None
+            }
+        })
+    }
+
     /// The bytes of all names and values.
     pub(crate) fn byte_size(&self) -> usize {
         self.lines.iter().map(|(name, value)| name.len() + value.len()).sum()

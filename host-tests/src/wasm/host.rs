@@ -1,13 +1,16 @@
 //! What one VM's host calls work on: its contexts, its plugin, and the world while a callback runs.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
-use wasmtime::{Memory, StoreLimits, TypedFunc};
+use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
-use super::CallAnswer;
 use super::abi::{MapType, Way};
 use super::headers::HeaderMap;
+use super::trace::Step;
 use super::world::{Frame, StreamData, World};
+use super::{CallAnswer, Semantics};
+use crate::failure::{HOST_CALLS, HostCall};
 
 /// The data of a VM's store.
 pub(crate) struct Host {
@@ -42,7 +45,11 @@ pub(crate) struct Host {
     pub(crate) random: u64,
     pub(crate) memory: Option<Memory>,
     pub(crate) allocate: Option<TypedFunc<u32, u32>>,
-    pub(crate) limits: StoreLimits,
+    pub(crate) limits: MemoryLimit,
+    /// The last host calls, oldest first.
+    pub(crate) calls: VecDeque<HostCall>,
+    /// How many bytes the call in progress has taken from the guest's memory, and given to it.
+    pub(crate) moved: (Cell<u32>, Cell<u32>),
 }
 
 /// A root context or a stream's context, with what the guest may see through it just now.
@@ -89,7 +96,53 @@ pub(crate) struct LocalReply {
     pub(crate) grpc_status: Option<u32>,
 }
 
+/// What a VM's memory may grow to.
+pub(crate) struct MemoryLimit {
+    pub(crate) bytes: usize,
+    /// More was asked for since the callback began.
+    pub(crate) refused: bool,
+}
+
+impl ResourceLimiter for MemoryLimit {
+    /// `memory.grow` beyond the limit answers -1, as in Envoy.
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = desired <= self.bytes;
+        self.refused |= !allowed;
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
+}
+
 impl Host {
+    /// Keeps a host call that has ended; no status: it trapped.
+    pub(crate) fn called(&mut self, name: &'static str, what: Option<u32>, status: Option<u32>) {
+        let call = HostCall {
+            name,
+            what,
+            status,
+            took: self.moved.0.take(),
+            gave: self.moved.1.take(),
+        };
+        if self.calls.len() == HOST_CALLS {
+            self.calls.pop_front();
+        }
+        self.calls.push_back(call);
+        self.world.trace(|| Step::Call(call));
+    }
+
+    /// Counts bytes that went from the guest to the host.
+    pub(crate) fn took(&self, bytes: usize) {
+        count(&self.moved.0, bytes);
+    }
+
+    /// Counts bytes that went from the host to the guest.
+    pub(crate) fn gave(&self, bytes: usize) {
+        count(&self.moved.1, bytes);
+    }
+
     /// The context that host calls work on: the one that the guest chose, else the callback's.
     pub(crate) fn context_id(&self) -> u32 {
         if self.effective != 0 && self.contexts.contains_key(&self.effective) {
@@ -128,7 +181,8 @@ impl Host {
                 self.stream()?.headers[way.at()].as_ref()
             }
             MapType::Trailers(way)
-                if context.trailers[way.at()] && !context.logging || context.logging && way == Way::Response =>
+                if context.trailers[way.at()] && !context.logging
+                    || context.logging && (way == Way::Response || self.world.semantics == Semantics::Spec) =>
             {
                 self.stream()?.trailers[way.at()].as_ref()
             }
@@ -176,4 +230,8 @@ impl Host {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
+}
+
+fn count(counter: &Cell<u32>, bytes: usize) {
+    counter.set(counter.get().saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX)));
 }

@@ -5,13 +5,15 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wasmtime::{Instance, InstancePre, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{Instance, InstancePre, Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
 
 use super::abi::Way;
-use super::host::{Context, Host};
+use super::host::{Context, Host, MemoryLimit};
+use super::trace::{Arguments, Returned, Step};
 use super::world::World;
 use super::{CallAnswer, EPOCH, Limits, plain};
-use crate::exchange::Filter;
+use crate::exchange::{FailurePolicy, Filter};
+use crate::failure::{Cause, Failure, Frame, demangle};
 
 /// See the module.
 pub(crate) struct Vm {
@@ -20,13 +22,14 @@ pub(crate) struct Vm {
     /// A trap happened, or the plugin could not be started: nothing is called any more.
     pub(crate) failed: bool,
     pub(crate) allow_stop_iteration: bool,
+    /// Once it has failed, streams pass it by.
+    pub(crate) fail_open: bool,
     next_context: u32,
     root: u32,
-    time_limit: Duration,
-    fuel_limit: Option<u64>,
+    limits: Limits,
 }
 
-/// The guest has trapped; the VM is failed and the log says why.
+/// The guest has trapped; the VM is failed, and the world's failures say why.
 #[derive(Debug)]
 pub(crate) struct Trapped;
 
@@ -57,6 +60,7 @@ impl Vm {
         at: usize,
         environment: &BTreeMap<String, String>,
         limits: &Limits,
+        seed: u64,
     ) -> anyhow::Result<Vm> {
         let host = Host {
             world: Box::new(World::placeholder()),
@@ -81,14 +85,19 @@ impl Vm {
             tick_period: 0,
             metric_names: BTreeMap::new(),
             next_metric: [0, 1, 2],
-            random: limits.seed.wrapping_add(at as u64),
+            random: seed.wrapping_add(at as u64),
             memory: None,
             allocate: None,
-            limits: StoreLimitsBuilder::new().memory_size(limits.memory).build(),
+            limits: MemoryLimit {
+                bytes: limits.memory,
+                refused: false,
+            },
+            calls: VecDeque::new(),
+            moved: Default::default(),
         };
         let mut store = Store::new(module.module().engine(), host);
         store.limiter(|host| &mut host.limits);
-        store.set_epoch_deadline(ticks(limits.callback_time));
+        store.set_epoch_deadline(ticks(limits.time));
         if let Some(fuel) = limits.fuel {
             store.set_fuel(fuel).map_err(plain)?;
         }
@@ -118,13 +127,12 @@ impl Vm {
             exports,
             failed: false,
             allow_stop_iteration: filter.allow_on_headers_stop_iteration,
+            fail_open: filter.failure_policy == FailurePolicy::Open,
             next_context: 1,
             root: 0,
-            time_limit: limits.callback_time,
-            fuel_limit: limits.fuel,
+            limits: *limits,
         };
-        vm.initialise(&instance, world)
-            .map_err(|Trapped| anyhow::anyhow!("the module trapped while it initialised"))?;
+        vm.initialise(&instance, world).map_err(|Trapped| trapped(world))?;
         vm.configure(world)?;
         Ok(vm)
     }
@@ -150,19 +158,21 @@ impl Vm {
     }
 
     fn configure(&mut self, world: &mut Box<World>) -> anyhow::Result<()> {
-        let trapped = |callback: &str| anyhow::anyhow!("the module trapped in {callback}");
         self.root = self.new_context(false);
         let root = self.root;
         let host = self.store.data_mut();
         host.configuring = true;
         let size = host.configuration.len() as u32;
-        self.create_context(world, root, 0)
-            .map_err(|Trapped| trapped("proxy_on_context_create"))?;
+        let created = self.create_context(world, root, 0);
         self.store.data_mut().configuring = false;
+        if created.is_err() {
+            // Envoy starts with a VM that has failed, and every stream then meets it.
+            return Ok(());
+        }
         if let Some(start) = self.exports.vm_start.clone()
             && self
                 .call(world, "proxy_on_vm_start", root, &start, (root, 0))
-                .map_err(|Trapped| trapped("proxy_on_vm_start"))?
+                .map_err(|Trapped| trapped(world))?
                 == 0
         {
             bail!("the module refused to start (proxy_on_vm_start returned false)");
@@ -171,7 +181,7 @@ impl Vm {
             self.store.data_mut().configuring = true;
             let accepted = self
                 .call(world, "proxy_on_configure", root, &configure, (root, size))
-                .map_err(|Trapped| trapped("proxy_on_configure"))?;
+                .map_err(|Trapped| trapped(world))?;
             self.store.data_mut().configuring = false;
             if accepted == 0 {
                 bail!("the module refused its configuration (proxy_on_configure returned false)");
@@ -321,8 +331,8 @@ impl Vm {
         host.status.1 = "";
     }
 
-    /// One call into the guest. The world is lent to it; a trap fails the VM and is logged with the guest's backtrace.
-    fn call<P: WasmParams, R: WasmResults>(
+    /// One call into the guest. The world is lent to it; a trap fails the VM and is kept with the guest's backtrace.
+    fn call<P: WasmParams + Arguments, R: WasmResults + Returned>(
         &mut self,
         world: &mut Box<World>,
         name: &'static str,
@@ -334,21 +344,28 @@ impl Vm {
             return Err(Trapped);
         }
         let host = self.store.data_mut();
+        let filter_name = &host.name;
+        world.trace(|| Step::Enter {
+            filter: filter_name.clone(),
+            callback: name,
+            arguments: arguments.numbers(),
+        });
         mem::swap(&mut host.world, world);
+        host.limits.refused = false;
         let before = (
             mem::replace(&mut host.current, context),
             mem::replace(&mut host.effective, 0),
         );
         let filter = host.filter;
-        self.store.set_epoch_deadline(ticks(self.time_limit));
-        if let Some(fuel) = self.fuel_limit {
+        self.store.set_epoch_deadline(ticks(self.limits.time));
+        if let Some(fuel) = self.limits.fuel {
             // Fails only where the engine counts no fuel.
             let _ = self.store.set_fuel(fuel);
         }
         let begin = Instant::now();
         let result = function.call(&mut self.store, arguments);
         let time = begin.elapsed();
-        let burned = self.fuel_limit.map_or(0, |limit| {
+        let burned = self.limits.fuel.map_or(0, |limit| {
             limit.saturating_sub(self.store.get_fuel().unwrap_or_default())
         });
         let host = self.store.data_mut();
@@ -358,20 +375,74 @@ impl Vm {
         cost.calls += 1;
         cost.fuel += burned;
         cost.time += time;
-        result.map_err(|error| {
-            self.failed = true;
-            let why = match error.downcast_ref::<Trap>() {
-                Some(Trap::Interrupt) => format!("ran longer than {:?}", self.time_limit),
-                _ => error.root_cause().to_string(),
-            };
-            let filter = &self.store.data().name;
-            let mut text = format!("filter `{filter}`: {name} trapped: {why}");
-            if let Some(trace) = error.downcast_ref::<wasmtime::WasmBacktrace>() {
-                text.push_str(&format!("\n{trace}"));
+        match result {
+            Ok(returned) => {
+                world.trace(|| Step::Leave {
+                    result: returned.number(),
+                });
+                Ok(returned)
             }
-            world.log(5, text.as_bytes());
-            Trapped
-        })
+            Err(error) => {
+                self.failed = true;
+                world.trace(|| Step::Trap);
+                let failure = self.failure(name, &error);
+                world.failures.push(failure);
+                Err(Trapped)
+            }
+        }
+    }
+
+    fn failure(&self, callback: &'static str, error: &wasmtime::Error) -> Failure {
+        let cause = match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => Cause::Time(self.limits.time),
+            Some(Trap::OutOfFuel) => Cause::Fuel(self.limits.fuel.unwrap_or(u64::MAX)),
+            Some(Trap::StackOverflow) => Cause::Stack(self.limits.stack),
+            _ => Cause::Trap(error.root_cause().to_string()),
+        };
+        let host = self.store.data();
+        Failure {
+            filter: host.name.clone(),
+            callback,
+            cause,
+            refused_memory: host.limits.refused.then_some(self.limits.memory),
+            backtrace: error.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, frames),
+            host_calls: host.calls.iter().copied().collect(),
+        }
+    }
+}
+
+/// The guest's functions that were running, those that the compiler put into others too.
+fn frames(trace: &WasmBacktrace) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for frame in trace.frames() {
+        let function = match frame.func_name() {
+            Some(name) => demangle(name),
+            None => format!("function {}", frame.func_index()),
+        };
+        if frame.symbols().is_empty() {
+            frames.push(Frame { function, place: None });
+            continue;
+        }
+        for symbol in frame.symbols() {
+            let place = symbol.file().map(|file| match (symbol.line(), symbol.column()) {
+                (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
+                (Some(line), None) => format!("{file}:{line}"),
+                _ => file.to_owned(),
+            });
+            frames.push(Frame {
+                function: symbol.name().map_or_else(|| function.clone(), demangle),
+                place,
+            });
+        }
+    }
+    frames
+}
+
+/// What a guest that trapped while it started is refused with.
+fn trapped(world: &mut World) -> anyhow::Error {
+    match world.failures.pop() {
+        Some(failure) => failure.into(),
+        None => anyhow::anyhow!("the module trapped"),
     }
 }
 

@@ -25,15 +25,29 @@ const RANDOM_MAX: u32 = 64 << 10;
 /// Adds the subset to a linker.
 pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
     for module in MODULES {
-        linker.func_wrap(module, "fd_write", fd_write)?;
+        linker.func_wrap(
+            module,
+            "fd_write",
+            |guest: Guest<'_>, fd: u32, vectors: u32, count: u32, written: u32| {
+                told(guest, "fd_write", |guest| fd_write(guest, fd, vectors, count, written))
+            },
+        )?;
         linker.func_wrap(
             module,
             "fd_pwrite",
             |guest: Guest<'_>, fd: u32, vectors: u32, count: u32, _: u64, written: u32| {
-                fd_write(guest, fd, vectors, count, written)
+                told(guest, "fd_pwrite", |guest| fd_write(guest, fd, vectors, count, written))
             },
         )?;
-        linker.func_wrap(module, "clock_time_get", clock_time_get)?;
+        linker.func_wrap(
+            module,
+            "clock_time_get",
+            |guest: Guest<'_>, clock: u32, precision: u64, time: u32| {
+                told(guest, "clock_time_get", |guest| {
+                    clock_time_get(guest, clock, precision, time)
+                })
+            },
+        )?;
         linker.func_wrap(
             module,
             "clock_res_get",
@@ -44,9 +58,21 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
                 tell(&mut guest, resolution, &1_u64.to_le_bytes())
             },
         )?;
-        linker.func_wrap(module, "random_get", random_get)?;
-        linker.func_wrap(module, "environ_get", environ_get)?;
-        linker.func_wrap(module, "environ_sizes_get", environ_sizes_get)?;
+        linker.func_wrap(module, "random_get", |guest: Guest<'_>, address: u32, size: u32| {
+            told(guest, "random_get", |guest| random_get(guest, address, size))
+        })?;
+        linker.func_wrap(module, "environ_get", |guest: Guest<'_>, pointers: u32, texts: u32| {
+            told(guest, "environ_get", |guest| environ_get(guest, pointers, texts))
+        })?;
+        linker.func_wrap(
+            module,
+            "environ_sizes_get",
+            |guest: Guest<'_>, count: u32, size: u32| {
+                told(guest, "environ_sizes_get", |guest| {
+                    environ_sizes_get(guest, count, size)
+                })
+            },
+        )?;
         linker.func_wrap(module, "args_get", |_: u32, _: u32| SUCCESS)?;
         linker.func_wrap(
             module,
@@ -204,20 +230,27 @@ fn tell(guest: &mut Guest<'_>, address: u32, bytes: &[u8]) -> u32 {
     if write(guest, address, bytes) { SUCCESS } else { FAULT }
 }
 
+/// A call that reports and traces tell of.
+fn told(mut guest: Guest<'_>, name: &'static str, call: impl FnOnce(&mut Guest<'_>) -> u32) -> u32 {
+    let errno = call(&mut guest);
+    guest.data_mut().called(name, None, Some(errno));
+    errno
+}
+
 /// One call is one log line, without the newline at its end.
-fn fd_write(mut guest: Guest<'_>, fd: u32, vectors: u32, count: u32, written: u32) -> u32 {
+fn fd_write(guest: &mut Guest<'_>, fd: u32, vectors: u32, count: u32, written: u32) -> u32 {
     let level = match fd {
         1 => 2,
         2 => 4,
         _ => return BADF,
     };
-    let Some(table) = count.checked_mul(8).and_then(|size| read(&guest, vectors, size)) else {
+    let Some(table) = count.checked_mul(8).and_then(|size| read(guest, vectors, size)) else {
         return FAULT;
     };
     let mut text = Vec::new();
     for vector in table.chunks_exact(8) {
         let number = |at: usize| u32::from_le_bytes([vector[at], vector[at + 1], vector[at + 2], vector[at + 3]]);
-        let Some(bytes) = read(&guest, number(0), number(4)) else {
+        let Some(bytes) = read(guest, number(0), number(4)) else {
             return FAULT;
         };
         text.extend(bytes);
@@ -229,20 +262,20 @@ fn fd_write(mut guest: Guest<'_>, fd: u32, vectors: u32, count: u32, written: u3
             .world
             .log(level, text.strip_suffix(b"\n").unwrap_or(&text));
     }
-    tell(&mut guest, written, &size.to_le_bytes())
+    tell(guest, written, &size.to_le_bytes())
 }
 
-fn clock_time_get(mut guest: Guest<'_>, clock: u32, _precision: u64, time: u32) -> u32 {
+fn clock_time_get(guest: &mut Guest<'_>, clock: u32, _precision: u64, time: u32) -> u32 {
     let world = &guest.data().world;
     let now = match clock {
         0 => world.now(),
         1 => world.uptime(),
         _ => return NOTSUP,
     };
-    tell(&mut guest, time, &(now.as_nanos() as u64).to_le_bytes())
+    tell(guest, time, &(now.as_nanos() as u64).to_le_bytes())
 }
 
-fn random_get(mut guest: Guest<'_>, address: u32, size: u32) -> u32 {
+fn random_get(guest: &mut Guest<'_>, address: u32, size: u32) -> u32 {
     if size > RANDOM_MAX {
         return INVAL;
     }
@@ -251,10 +284,11 @@ fn random_get(mut guest: Guest<'_>, address: u32, size: u32) -> u32 {
         bytes.extend(guest.data_mut().random().to_le_bytes());
     }
     bytes.truncate(size as usize);
-    tell(&mut guest, address, &bytes)
+    guest.data().gave(bytes.len());
+    tell(guest, address, &bytes)
 }
 
-fn environ_get(mut guest: Guest<'_>, pointers: u32, texts: u32) -> u32 {
+fn environ_get(guest: &mut Guest<'_>, pointers: u32, texts: u32) -> u32 {
     let environment = guest.data().environment.clone();
     let (mut table, mut bytes) = (Vec::new(), Vec::new());
     for entry in environment {
@@ -262,20 +296,20 @@ fn environ_get(mut guest: Guest<'_>, pointers: u32, texts: u32) -> u32 {
         bytes.extend(entry);
         bytes.push(0);
     }
-    match tell(&mut guest, pointers, &table) {
-        SUCCESS => tell(&mut guest, texts, &bytes),
+    match tell(guest, pointers, &table) {
+        SUCCESS => tell(guest, texts, &bytes),
         errno => errno,
     }
 }
 
-fn environ_sizes_get(mut guest: Guest<'_>, count: u32, size: u32) -> u32 {
+fn environ_sizes_get(guest: &mut Guest<'_>, count: u32, size: u32) -> u32 {
     let environment = &guest.data().environment;
     let (entries, bytes) = (
         environment.len(),
         environment.iter().map(|entry| entry.len() + 1).sum::<usize>(),
     );
-    match tell(&mut guest, count, &(entries as u32).to_le_bytes()) {
-        SUCCESS => tell(&mut guest, size, &(bytes as u32).to_le_bytes()),
+    match tell(guest, count, &(entries as u32).to_le_bytes()) {
+        SUCCESS => tell(guest, size, &(bytes as u32).to_le_bytes()),
         errno => errno,
     }
 }

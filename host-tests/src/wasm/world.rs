@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::headers::HeaderMap;
-use super::{Call, CallAnswer, Clock, Cluster, Cost};
+use super::trace::{Step, Trace};
+use super::{Call, CallAnswer, Clock, Cluster, Cost, Semantics};
 use crate::exchange::{ClusterFault, Metadata, Route, Script, Setup};
+use crate::failure::Failure;
 
 /// See the module.
 pub(crate) struct World {
@@ -35,6 +37,15 @@ pub(crate) struct World {
     pub(crate) events: VecDeque<Event>,
     /// What callbacks cost, by filter and callback.
     pub(crate) costs: BTreeMap<(usize, &'static str), Cost>,
+    /// How guests failed.
+    pub(crate) failures: Vec<Failure>,
+    /// What happened, where somebody wants to know.
+    pub(crate) trace: Option<Trace>,
+    /// Something happened that makes Envoy itself crash: what.
+    pub(crate) crash: Option<&'static str>,
+    /// Envoy's own counters of VMs that were made anew.
+    pub(crate) reloads: BTreeMap<String, u64>,
+    pub(crate) semantics: Semantics,
 }
 
 /// Something that happens outside a stream's own callbacks.
@@ -50,6 +61,23 @@ pub(crate) enum Event {
     },
     /// A queue that this filter registered got an item.
     QueueReady { filter: usize, token: u32 },
+}
+
+impl Event {
+    /// The callback that it is delivered by.
+    pub(crate) fn callback(&self) -> &'static str {
+        match self {
+            Event::CallAnswered { .. } => "proxy_on_http_call_response",
+            Event::QueueReady { .. } => "proxy_on_queue_ready",
+        }
+    }
+
+    /// The filter that it is for.
+    pub(crate) fn filter(&self) -> usize {
+        match self {
+            Event::CallAnswered { filter, .. } | Event::QueueReady { filter, .. } => *filter,
+        }
+    }
 }
 
 /// One stream, as far as guests can see or change it.
@@ -129,6 +157,11 @@ impl World {
             samples: BTreeMap::new(),
             events: VecDeque::new(),
             costs: BTreeMap::new(),
+            failures: Vec::new(),
+            trace: None,
+            crash: None,
+            reloads: BTreeMap::new(),
+            semantics: Semantics::Envoy,
         }
     }
 
@@ -158,6 +191,13 @@ impl World {
         match self.clock {
             Clock::System => std::thread::sleep(time),
             Clock::Fixed(_) => self.passed += time,
+        }
+    }
+
+    /// Keeps a step where a trace is wanted.
+    pub(crate) fn trace(&mut self, step: impl FnOnce() -> Step) {
+        if let Some(trace) = &mut self.trace {
+            trace.steps.push(step());
         }
     }
 
