@@ -434,7 +434,7 @@ fn send_answer(stream: &mut Stream<'_>, request: &Request, answer: &Answer) {
             }
         }
         if !stream.ended() {
-            stream.reset();
+            stream.upstream_broke_off();
         }
     } else if !empty {
         send_body(stream, &answer.body, Way::Response);

@@ -185,6 +185,19 @@ impl<'a> Stream<'a> {
         true
     }
 
+    /// The upstream breaks the connection in the middle of its answer. The client gets a 502 if nothing was sent to it.
+    pub(crate) fn upstream_broke_off(&mut self) {
+        let reason = "protocol error";
+        let body = format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
+        self.local_reply(LocalReply {
+            status: 502,
+            body: body.into_bytes(),
+            headers: Vec::new(),
+            details: "upstream_reset_before_response_started{protocol_error}".to_owned(),
+            grpc_status: None,
+        });
+    }
+
     fn upstream_failed(&mut self, reason: &str, details: &str) {
         let body = format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
         self.local_reply(LocalReply {
