@@ -9,14 +9,14 @@ use anyhow::{Context as _, bail};
 use super::abi::Way;
 use super::headers::HeaderMap;
 use super::stream::Stream;
-use super::vm::Vm;
+use super::vms::Vms;
 use super::world::{Event, StreamData, World};
 use super::{Cost, Wasmtime};
 use crate::exchange::{Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Request, Seen, Setup};
 
-/// Filters behind each other, each in its own VM, in front of a scripted upstream.
+/// Filters behind each other, each in its VM, in front of a scripted upstream.
 pub struct Chain {
-    vms: Vec<Vm>,
+    vms: Vms,
     names: Vec<String>,
     world: Box<World>,
     buffer_limit: u32,
@@ -64,19 +64,7 @@ impl Chain {
         let settings = &engine.settings;
         let clusters = std::sync::Arc::new(settings.clusters.clone());
         let mut world = Box::new(World::new(setup, settings.clock, settings.log_level as u32, clusters));
-        let mut vms = Vec::new();
-        for (at, filter) in setup.filters.iter().enumerate() {
-            let name = || format!("filter `{}`", filter.name);
-            let module = engine.module(&filter.module).with_context(name)?;
-            let vm = Vm::start(&module, &mut world, filter, at, &setup.environment, &settings.limits);
-            vms.push(vm.map_err(|error| {
-                let mut text = format!("filter `{}`: {error:#}", filter.name);
-                for (level, line) in &world.logs {
-                    text.push_str(&format!("\n  [{level}] {line}"));
-                }
-                anyhow::anyhow!(text)
-            })?);
-        }
+        let vms = Vms::start(engine, setup, &mut world)?;
         let mut chain = Chain {
             ticked: vec![Duration::ZERO; vms.len()],
             vms,
@@ -86,9 +74,6 @@ impl Chain {
             report: setup.report.clone(),
             exchanges: 0,
         };
-        for at in 0..chain.vms.len() {
-            chain.vms[at].store.data_mut().deferred.clear();
-        }
         chain.deliver_events()?;
         Ok(chain)
     }
@@ -96,7 +81,8 @@ impl Chain {
     /// The value of a metric that a filter defined; none: no filter did. A histogram gives the last value recorded.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<u64> {
-        self.world.metrics.get(name).copied()
+        let mut metrics = self.world.metrics.iter();
+        metrics.find(|((_, there), _)| there == name).map(|(_, value)| *value)
     }
 
     /// What each filter's callbacks cost since the last time that this was asked, by filter and callback (`proxy_on_request_headers`).
@@ -111,10 +97,10 @@ impl Chain {
 
     /// The memory that each filter's VM has, in bytes; WebAssembly memory never shrinks.
     pub fn memory(&self) -> Vec<(String, usize)> {
-        let sizes = self
-            .vms
-            .iter()
-            .map(|vm| vm.store.data().memory.map_or(0, |memory| memory.data_size(&vm.store)));
+        let sizes = (0..self.vms.len()).map(|filter| {
+            let vm = &self.vms[filter];
+            vm.store.data().memory.map_or(0, |memory| memory.data_size(&vm.store))
+        });
         self.names.iter().cloned().zip(sizes).collect()
     }
 
@@ -137,9 +123,10 @@ impl Chain {
     }
 
     fn tick_one(&mut self, at: usize) {
-        if self.vms[at].store.data().tick_period > 0 {
+        if self.vms.tick_period(at) > 0 {
             self.ticked[at] = self.world.uptime();
-            self.vms[at].on_tick(&mut self.world);
+            let root = self.vms.root(at);
+            self.vms[at].on_tick(&mut self.world, root);
             self.vms[at].store.data_mut().deferred.clear();
         }
     }
@@ -147,7 +134,7 @@ impl Chain {
     fn tick_if_due(&mut self) {
         let now = self.world.uptime();
         for at in 0..self.vms.len() {
-            let period = Duration::from_millis(self.vms[at].store.data().tick_period.into());
+            let period = Duration::from_millis(self.vms.tick_period(at).into());
             if period > Duration::ZERO && now.saturating_sub(self.ticked[at]) >= period {
                 self.tick_one(at);
             }
@@ -332,10 +319,10 @@ fn send_body(stream: &mut Stream<'_>, body: &Body, way: Way) {
 }
 
 /// The filter whose timer goes off next, and when, in time since the gateway started.
-fn next_timer(vms: &[Vm], ticked: &[Duration]) -> Option<(usize, Duration)> {
-    let timers = vms.iter().zip(ticked).enumerate().filter_map(|(at, (vm, last))| {
-        let period = vm.store.data().tick_period;
-        (period > 0 && !vm.failed).then(|| (at, *last + Duration::from_millis(period.into())))
+fn next_timer(vms: &Vms, ticked: &[Duration]) -> Option<(usize, Duration)> {
+    let timers = ticked.iter().enumerate().filter_map(|(at, last)| {
+        let period = vms.tick_period(at);
+        (period > 0 && !vms[at].failed).then(|| (at, *last + Duration::from_millis(period.into())))
     });
     timers.min_by_key(|(_, due)| *due)
 }
@@ -363,14 +350,15 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
         // A period that began before this stream may be over already.
         world.pass(due.saturating_sub(now));
         ticked[filter] = world.uptime();
-        vms[filter].on_tick(world);
+        let root = vms.root(filter);
+        vms[filter].on_tick(world, root);
         stream.after_root_call(filter);
     }
     bail!("calls and queues set each other off without end")
 }
 
 /// The filter that got it.
-fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
+fn deliver(vms: &mut Vms, world: &mut Box<World>, event: Event) -> usize {
     match event {
         Event::CallAnswered {
             filter,
@@ -379,11 +367,13 @@ fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
             after,
         } => {
             world.pass(after);
-            vms[filter].on_http_call_response(world, token, answer);
+            let root = vms.root(filter);
+            vms[filter].on_http_call_response(world, root, token, answer);
             filter
         }
         Event::QueueReady { filter, token } => {
-            vms[filter].on_queue_ready(world, token);
+            let root = vms.root(filter);
+            vms[filter].on_queue_ready(world, root, token);
             filter
         }
     }

@@ -5,12 +5,12 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wasmtime::{Instance, InstancePre, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{Instance, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults};
 
-use super::abi::Way;
-use super::host::{Context, Host};
+use super::abi::{Abi, Way};
+use super::host::{Context, Host, Phase, Plugin};
 use super::world::World;
-use super::{CallAnswer, EPOCH, Limits, plain};
+use super::{CallAnswer, Compiled, EPOCH, Limits, plain};
 use crate::exchange::Filter;
 
 /// See the module.
@@ -19,9 +19,7 @@ pub(crate) struct Vm {
     exports: Exports,
     /// A trap happened, or the plugin could not be started: nothing is called any more.
     pub(crate) failed: bool,
-    pub(crate) allow_stop_iteration: bool,
     next_context: u32,
-    root: u32,
     time_limit: Duration,
     fuel_limit: Option<u64>,
 }
@@ -31,6 +29,13 @@ pub(crate) struct Vm {
 pub(crate) struct Trapped;
 
 type Call<P, R> = Option<TypedFunc<P, R>>;
+
+/// The headers callback: ABI 0.1.0 does not say whether the stream ends.
+#[derive(Clone)]
+enum HeadersCall {
+    V0_1(Call<(u32, u32), u32>),
+    V0_2(Call<(u32, u32, u32), u32>),
+}
 
 /// What the host calls, as far as the module has it.
 struct Exports {
@@ -43,15 +48,15 @@ struct Exports {
     tick: Call<u32, ()>,
     queue_ready: Call<(u32, u32), ()>,
     http_call_response: Call<(u32, u32, u32, u32, u32), ()>,
-    headers: [Call<(u32, u32, u32), u32>; 2],
+    headers: [HeadersCall; 2],
     body: [Call<(u32, u32, u32), u32>; 2],
     trailers: [Call<(u32, u32), u32>; 2],
 }
 
 impl Vm {
-    /// Instantiates, initialises, starts and configures a filter.
+    /// Instantiates and initialises the module of a filter.
     pub(crate) fn start(
-        module: &InstancePre<Host>,
+        module: &Compiled,
         world: &mut Box<World>,
         filter: &Filter,
         at: usize,
@@ -60,10 +65,11 @@ impl Vm {
     ) -> anyhow::Result<Vm> {
         let host = Host {
             world: Box::new(World::placeholder()),
+            abi: module.abi,
+            vm_id: filter.vm_id().to_owned(),
+            vm_configuration: filter.vm_configuration.clone(),
+            plugins: Vec::new(),
             filter: at,
-            name: filter.name.clone(),
-            root_id: filter.root_id.clone(),
-            configuration: filter.configuration.clone(),
             environment: environment
                 .iter()
                 .map(|(key, value)| format!("{key}={value}").into_bytes())
@@ -73,12 +79,12 @@ impl Vm {
             effective: 0,
             deferred: VecDeque::new(),
             stop_iteration: false,
-            initialising: true,
-            configuring: false,
+            phase: Phase::Initialise,
+            configuring: None,
             call_answer: None,
             status: (0, ""),
             next_call: 0,
-            tick_period: 0,
+            tick_periods: BTreeMap::new(),
             metric_names: BTreeMap::new(),
             next_metric: [0, 1, 2],
             random: limits.seed.wrapping_add(at as u64),
@@ -86,13 +92,14 @@ impl Vm {
             allocate: None,
             limits: StoreLimitsBuilder::new().memory_size(limits.memory).build(),
         };
-        let mut store = Store::new(module.module().engine(), host);
+        let mut store = Store::new(module.pre.module().engine(), host);
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(ticks(limits.callback_time));
         if let Some(fuel) = limits.fuel {
             store.set_fuel(fuel).map_err(plain)?;
         }
         let instance = module
+            .pre
             .instantiate(&mut store)
             .map_err(plain)
             .context("the module could not be instantiated")?;
@@ -112,20 +119,17 @@ impl Vm {
         if host.allocate.is_none() {
             bail!("the module exports neither `malloc` nor `proxy_on_memory_allocate`");
         }
-        let exports = Exports::find(&instance, &mut store)?;
+        let exports = Exports::find(&instance, &mut store, module.abi)?;
         let mut vm = Vm {
             store,
             exports,
             failed: false,
-            allow_stop_iteration: filter.allow_on_headers_stop_iteration,
             next_context: 1,
-            root: 0,
             time_limit: limits.callback_time,
             fuel_limit: limits.fuel,
         };
         vm.initialise(&instance, world)
             .map_err(|Trapped| anyhow::anyhow!("the module trapped while it initialised"))?;
-        vm.configure(world)?;
         Ok(vm)
     }
 
@@ -134,9 +138,12 @@ impl Vm {
         let calls = match find("_initialize") {
             Some(initialise) => {
                 let main = instance.get_typed_func::<(u32, u32), u32>(&mut self.store, "main").ok();
+                let main_void = instance.get_typed_func::<(), u32>(&mut self.store, "__main_void").ok();
                 self.call(world, "_initialize", 0, &initialise, ())?;
                 if let Some(main) = main {
                     self.call(world, "main", 0, &main, (0, 0))?;
+                } else if let Some(main) = main_void {
+                    self.call(world, "__main_void", 0, &main, ())?;
                 }
                 None
             }
@@ -145,34 +152,58 @@ impl Vm {
         if let Some(start) = calls {
             self.call(world, "_start", 0, &start, ())?;
         }
-        self.store.data_mut().initialising = false;
+        self.store.data_mut().phase = Phase::Run;
         Ok(())
     }
 
-    fn configure(&mut self, world: &mut Box<World>) -> anyhow::Result<()> {
-        let trapped = |callback: &str| anyhow::anyhow!("the module trapped in {callback}");
-        self.root = self.new_context(false);
-        let root = self.root;
+    /// Makes the filter's plugin, unless an equal one is here: its root context is created, the VM started for it, and it is
+    /// configured. The plugin, an index, and whether it is new.
+    pub(crate) fn plug(&mut self, world: &mut Box<World>, filter: &Filter, at: usize) -> anyhow::Result<(usize, bool)> {
         let host = self.store.data_mut();
-        host.configuring = true;
-        let size = host.configuration.len() as u32;
+        let equal = |plugin: &Plugin| {
+            plugin.name == filter.name
+                && plugin.root_id == filter.root_id
+                && plugin.configuration == filter.configuration
+        };
+        if let Some(plugin) = host.plugins.iter().position(equal) {
+            return Ok((plugin, false));
+        }
+        let plugin = host.plugins.len();
+        host.plugins.push(Plugin {
+            filter: at,
+            name: filter.name.clone(),
+            root_id: filter.root_id.clone(),
+            configuration: filter.configuration.clone(),
+            root: self.next_context,
+        });
+        let root = self.new_context(plugin, false);
+        self.configure(world, root, filter.configuration.len() as u32)?;
+        Ok((plugin, true))
+    }
+
+    /// `proxy_on_vm_start` is called for every plugin, with the VM's configuration, and not once for the VM: so does Envoy.
+    fn configure(&mut self, world: &mut Box<World>, root: u32, size: u32) -> anyhow::Result<()> {
+        let trapped = |callback: &str| anyhow::anyhow!("the module trapped in {callback}");
+        let host = self.store.data_mut();
+        let vm_size = host.vm_configuration.len() as u32;
+        host.configuring = Some(root);
         self.create_context(world, root, 0)
             .map_err(|Trapped| trapped("proxy_on_context_create"))?;
-        self.store.data_mut().configuring = false;
+        self.store.data_mut().configuring = None;
         if let Some(start) = self.exports.vm_start.clone()
             && self
-                .call(world, "proxy_on_vm_start", root, &start, (root, 0))
+                .call(world, "proxy_on_vm_start", root, &start, (root, vm_size))
                 .map_err(|Trapped| trapped("proxy_on_vm_start"))?
                 == 0
         {
             bail!("the module refused to start (proxy_on_vm_start returned false)");
         }
         if let Some(configure) = self.exports.configure.clone() {
-            self.store.data_mut().configuring = true;
+            self.store.data_mut().configuring = Some(root);
             let accepted = self
                 .call(world, "proxy_on_configure", root, &configure, (root, size))
                 .map_err(|Trapped| trapped("proxy_on_configure"))?;
-            self.store.data_mut().configuring = false;
+            self.store.data_mut().configuring = None;
             if accepted == 0 {
                 bail!("the module refused its configuration (proxy_on_configure returned false)");
             }
@@ -180,14 +211,15 @@ impl Vm {
         Ok(())
     }
 
-    /// A new context, of which the guest does not know yet.
-    pub(crate) fn new_context(&mut self, is_stream: bool) -> u32 {
+    /// A new context of a plugin, of which the guest does not know yet.
+    pub(crate) fn new_context(&mut self, plugin: usize, is_stream: bool) -> u32 {
         let id = self.next_context;
         self.next_context += 1;
         self.store.data_mut().contexts.insert(
             id,
             Context {
                 is_stream,
+                plugin,
                 ..Context::default()
             },
         );
@@ -201,10 +233,6 @@ impl Vm {
 
     pub(crate) fn drop_context(&mut self, id: u32) {
         self.store.data_mut().contexts.remove(&id);
-    }
-
-    pub(crate) fn root(&self) -> u32 {
-        self.root
     }
 
     /// Tells the guest of a context, once.
@@ -227,9 +255,11 @@ impl Vm {
         count: u32,
         end: bool,
     ) -> Option<Result<u32, Trapped>> {
-        let call = self.exports.headers[way.at()].clone()?;
         let name = ["proxy_on_request_headers", "proxy_on_response_headers"][way.at()];
-        Some(self.call(world, name, id, &call, (id, count, u32::from(end))))
+        Some(match self.exports.headers[way.at()].clone() {
+            HeadersCall::V0_1(call) => self.call(world, name, id, &call?, (id, count)),
+            HeadersCall::V0_2(call) => self.call(world, name, id, &call?, (id, count, u32::from(end))),
+        })
     }
 
     /// The body callback.
@@ -277,26 +307,29 @@ impl Vm {
         }
     }
 
-    pub(crate) fn on_tick(&mut self, world: &mut Box<World>) {
+    pub(crate) fn on_tick(&mut self, world: &mut Box<World>, root: u32) {
         if let Some(call) = self.exports.tick.clone() {
-            let root = self.root;
             let _ = self.call(world, "proxy_on_tick", root, &call, root);
         }
     }
 
-    pub(crate) fn on_queue_ready(&mut self, world: &mut Box<World>, token: u32) {
+    pub(crate) fn on_queue_ready(&mut self, world: &mut Box<World>, root: u32, token: u32) {
         if let Some(call) = self.exports.queue_ready.clone() {
-            let root = self.root;
             let _ = self.call(world, "proxy_on_queue_ready", root, &call, (root, token));
         }
     }
 
     /// The answer to a call; none: it failed, which the guest sees as no headers and a status.
-    pub(crate) fn on_http_call_response(&mut self, world: &mut Box<World>, token: u32, answer: Option<CallAnswer>) {
+    pub(crate) fn on_http_call_response(
+        &mut self,
+        world: &mut Box<World>,
+        root: u32,
+        token: u32,
+        answer: Option<CallAnswer>,
+    ) {
         let Some(call) = self.exports.http_call_response.clone() else {
             return;
         };
-        let root = self.root;
         let host = self.store.data_mut();
         let (headers, size, trailers) = answer.as_ref().map_or((0, 0, 0), |answer| {
             (
@@ -339,7 +372,7 @@ impl Vm {
             mem::replace(&mut host.current, context),
             mem::replace(&mut host.effective, 0),
         );
-        let filter = host.filter;
+        let filter = host.filter_of(context);
         self.store.set_epoch_deadline(ticks(self.time_limit));
         if let Some(fuel) = self.fuel_limit {
             // Fails only where the engine counts no fuel.
@@ -364,8 +397,15 @@ impl Vm {
                 Some(Trap::Interrupt) => format!("ran longer than {:?}", self.time_limit),
                 _ => error.root_cause().to_string(),
             };
-            let filter = &self.store.data().name;
-            let mut text = format!("filter `{filter}`: {name} trapped: {why}");
+            let host = self.store.data();
+            let plugin = host
+                .contexts
+                .get(&context)
+                .and_then(|context| host.plugins.get(context.plugin));
+            let mut text = match plugin {
+                Some(plugin) => format!("filter `{}`: {name} trapped: {why}", plugin.name),
+                None => format!("{name} trapped: {why}"),
+            };
             if let Some(trace) = error.downcast_ref::<wasmtime::WasmBacktrace>() {
                 text.push_str(&format!("\n{trace}"));
             }
@@ -376,7 +416,7 @@ impl Vm {
 }
 
 impl Exports {
-    fn find(instance: &Instance, store: &mut Store<Host>) -> anyhow::Result<Self> {
+    fn find(instance: &Instance, store: &mut Store<Host>, abi: Abi) -> anyhow::Result<Self> {
         fn one<P: WasmParams, R: WasmResults>(
             instance: &Instance,
             store: &mut Store<Host>,
@@ -391,7 +431,17 @@ impl Exports {
                 .with_context(|| format!("the export `{name}` has a wrong signature"))?;
             Ok(Some(function))
         }
+        let mut headers = |name| -> anyhow::Result<HeadersCall> {
+            Ok(match abi {
+                Abi::V0_1_0 => HeadersCall::V0_1(one(instance, store, name)?),
+                Abi::V0_2_0 | Abi::V0_2_1 => HeadersCall::V0_2(one(instance, store, name)?),
+            })
+        };
         Ok(Exports {
+            headers: [
+                headers("proxy_on_request_headers")?,
+                headers("proxy_on_response_headers")?,
+            ],
             context_create: one(instance, store, "proxy_on_context_create")?,
             vm_start: one(instance, store, "proxy_on_vm_start")?,
             configure: one(instance, store, "proxy_on_configure")?,
@@ -401,10 +451,6 @@ impl Exports {
             tick: one(instance, store, "proxy_on_tick")?,
             queue_ready: one(instance, store, "proxy_on_queue_ready")?,
             http_call_response: one(instance, store, "proxy_on_http_call_response")?,
-            headers: [
-                one(instance, store, "proxy_on_request_headers")?,
-                one(instance, store, "proxy_on_response_headers")?,
-            ],
             body: [
                 one(instance, store, "proxy_on_request_body")?,
                 one(instance, store, "proxy_on_response_body")?,
