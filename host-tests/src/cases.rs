@@ -442,6 +442,15 @@ impl Ran {
     }
 }
 
+/// A configuration as the module gets it: a text as it is, anything else as JSON.
+fn as_bytes(configuration: Option<&Value>) -> Result<Vec<u8>> {
+    Ok(match configuration {
+        None => Vec::new(),
+        Some(Value::String(text)) => text.clone().into_bytes(),
+        Some(json) => serde_json::to_vec(json)?,
+    })
+}
+
 fn differs(first: Option<&(String, String)>, now: (&str, &str)) -> Option<String> {
     let (name, text) = first?;
     let diff = render::diff(name, text, now.0, now.1);
@@ -754,12 +763,10 @@ impl Loaded {
                 Ok(Filter {
                     name: filter.name.clone().unwrap_or_else(stem),
                     root_id: filter.root_id.clone(),
-                    configuration: match &filter.configuration {
-                        None => Vec::new(),
-                        Some(Value::String(text)) => text.clone().into_bytes(),
-                        Some(json) => serde_json::to_vec(json)?,
-                    },
+                    configuration: as_bytes(filter.configuration.as_ref())?,
                     allow_on_headers_stop_iteration: filter.allow_on_headers_stop_iteration,
+                    vm_id: filter.vm_id.clone(),
+                    vm_configuration: as_bytes(filter.vm_configuration.as_ref())?,
                     module,
                     ..Filter::default()
                 })

@@ -69,13 +69,25 @@ pub struct Filter {
     pub configuration: Vec<u8>,
     /// Envoy's `PluginConfig.allow_on_headers_stop_iteration`.
     pub allow_on_headers_stop_iteration: bool,
-    /// Envoy's `VmConfig.vm_id`. Filters with equal ones, equal VM configuration and an equal module share a VM.
+    /// Envoy's `VmConfig.vm_id`; empty: `scrim`. Filters with equal ones, equal VM configuration and an equal module share a VM.
     pub vm_id: String,
     /// The VM configuration, as the module gets it.
     pub vm_configuration: Vec<u8>,
     /// What becomes of streams once the VM has failed.
     pub failure_policy: FailurePolicy,
 }
+
+impl Filter {
+    /// The VM's id as both engines take it.
+    #[must_use]
+    pub fn vm_id(&self) -> &str {
+        if self.vm_id.is_empty() { VM_ID } else { &self.vm_id }
+    }
+}
+
+/// The id of VMs for which none is given. Modules with the same VM id share data; the scope is one Envoy worker's modules of Scrim and
+/// nobody else's.
+pub const VM_ID: &str = "scrim";
 
 /// What becomes of a filter's streams when its VM has failed (Envoy's `PluginConfig.failure_policy`).
 ///

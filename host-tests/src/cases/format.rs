@@ -103,6 +103,12 @@ pub struct FilterSpec {
     /// Envoy's `PluginConfig.allow_on_headers_stop_iteration`.
     #[serde(default)]
     pub allow_on_headers_stop_iteration: bool,
+    /// Envoy's `VmConfig.vm_id`. Filters with the same one share data and queues, and the VM if VM configuration and module are equal
+    /// too. Default: `scrim`.
+    #[serde(default)]
+    pub vm_id: String,
+    /// The VM configuration: a text as it is, anything else as JSON.
+    pub vm_configuration: Option<Value>,
 }
 
 /// The proxy in which the filters run.
