@@ -51,6 +51,33 @@ pub struct Setup {
     pub clusters: BTreeMap<String, Cluster>,
     /// Filter state to report in [`Outcome::filter_state`], as the filters named it (`scrim.path`).
     pub report: Vec<String>,
+    /// What the filters may use up; none: what the engine was made with. A real Envoy has no such limits.
+    pub limits: Option<Limits>,
+}
+
+/// What guests may use up. A callback that goes over a limit traps, and the trap names the limit ([`Failure`](crate::failure::Failure)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What one call into a guest may burn, about one a WebAssembly instruction; the same in every run. None: fuel is not counted.
+    pub fuel: Option<u64>,
+    /// How long one call into a guest may run, host calls included; counted in steps of 10 ms.
+    pub time: Duration,
+    /// How many bytes of memory a VM may have. What is over it is refused, as Envoy does: `memory.grow` answers -1.
+    pub memory: usize,
+    /// How many bytes of stack a guest's calls may take; at most 1 MiB, since threads have little more.
+    pub stack: usize,
+}
+
+impl Default for Limits {
+    /// No fuel is counted, 5 s a callback, 1 GiB of memory (Envoy's own limit), 512 KiB of stack.
+    fn default() -> Self {
+        Limits {
+            fuel: None,
+            time: Duration::from_secs(5),
+            memory: 1 << 30,
+            stack: 512 << 10,
+        }
+    }
 }
 
 /// filter name -> key -> string.
@@ -246,13 +273,40 @@ pub struct Outcome {
     pub upstream: Option<Seen>,
     /// What the client got; none when the stream was reset before any header.
     pub client: Option<Got>,
-    /// Lines that the filters logged during this exchange, level and text.
+    /// Lines that the filters logged during this exchange, in order: level (`trace`, `debug`, `info`, `warning`, `error`, `critical`) and text.
     pub logs: Vec<(String, String)>,
     /// Filter state that [`Setup::report`] names, when the stream ended.
     pub filter_state: BTreeMap<String, String>,
     /// How guests failed during this exchange, or since the one before. Only the embedded engine knows, so engines are not
     /// compared by it.
     pub failures: Vec<Failure>,
+    /// By how much each metric of the filters changed since the exchange before, those that did not left out: the values of counters and
+    /// gauges, the number of a histogram's samples.
+    pub metrics: BTreeMap<String, i64>,
+    /// What the access log says of the stream.
+    pub record: Record,
+}
+
+/// What Envoy's access log says of a stream, beside what can be seen on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Why there was this response (`%RESPONSE_CODE_DETAILS%`), such as `via_upstream`; none: nobody said so.
+    pub details: Option<String>,
+    /// What went wrong on Envoy's side, in short (`%RESPONSE_FLAGS%`), such as `UF`; empty: nothing.
+    pub flags: String,
+    /// Bytes of the request's body (`%BYTES_RECEIVED%`).
+    pub received: u64,
+    /// Bytes of the response's body (`%BYTES_SENT%`).
+    pub sent: u64,
+}
+
+/// By how much metrics changed, those that did not left out.
+pub(crate) fn changes(before: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> BTreeMap<String, i64> {
+    let change = |(name, value): (&String, &u64)| {
+        let before = before.get(name).copied().unwrap_or_default();
+        (name.clone(), value.wrapping_sub(before).cast_signed())
+    };
+    now.iter().map(change).filter(|(_, change)| *change != 0).collect()
 }
 
 /// A request as the upstream saw it.
@@ -268,6 +322,8 @@ pub struct Seen {
     pub headers: Headers,
     /// The whole body.
     pub body: Vec<u8>,
+    /// Trailers.
+    pub trailers: Headers,
 }
 
 /// A response as the client got it.

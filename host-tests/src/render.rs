@@ -586,7 +586,7 @@ pub(crate) fn access_log(log: &AccessLog) -> Yaml<'static> {
     ])
 }
 
-fn truth(value: bool) -> Yaml<'static> {
+pub(crate) fn truth(value: bool) -> Yaml<'static> {
     Yaml::Value(Scalar::Boolean(value))
 }
 

@@ -60,6 +60,7 @@ pub use self::gateway::{Chain, Crashed, Hung};
 use self::host::Host;
 pub(crate) use self::signature::{describe, export, import};
 pub use self::trace::{Step, Trace};
+pub use crate::exchange::Limits;
 use crate::exchange::{Engine, Gateway, Headers, Setup};
 use crate::inspect;
 
@@ -70,6 +71,8 @@ pub struct Wasmtime {
     linkers: [Linker<Host>; 3],
     modules: Mutex<BTreeMap<[u8; 32], Compiled>>,
     settings: Builder,
+    /// Those for setups with limits that are settings of an engine: the stack, and whether fuel is counted.
+    others: Mutex<BTreeMap<(usize, bool), Arc<Wasmtime>>>,
 }
 
 /// Whose rules hold where Envoy 1.40 does not do what the ABI's text says. The differences are listed in `host-tests/SEMANTICS.md`.
@@ -164,31 +167,6 @@ pub struct Cost {
     pub time: Duration,
 }
 
-/// What guests may use up. A callback that goes over a limit traps, and the trap names the limit ([`Failure`](crate::failure::Failure)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// What one call into a guest may burn, about one a WebAssembly instruction; the same in every run. None: fuel is not counted.
-    pub fuel: Option<u64>,
-    /// How long one call into a guest may run, host calls included; counted in steps of 10 ms.
-    pub time: Duration,
-    /// How many bytes of memory a VM may have. What is over it is refused, as Envoy does: `memory.grow` answers -1.
-    pub memory: usize,
-    /// How many bytes of stack a guest's calls may take; at most 1 MiB, since threads have little more.
-    pub stack: usize,
-}
-
-impl Default for Limits {
-    /// No fuel is counted, 5 s a callback, 1 GiB of memory (Envoy's own limit), 512 KiB of stack.
-    fn default() -> Self {
-        Limits {
-            fuel: None,
-            time: Duration::from_secs(5),
-            memory: 1 << 30,
-            stack: 512 << 10,
-        }
-    }
-}
-
 /// The most stack that can be given.
 const STACK_MAX: usize = 1 << 20;
 
@@ -226,7 +204,30 @@ impl Wasmtime {
     /// When a module can't be read, compiled, linked or started, or refuses its configuration: the error names the filter and
     /// says what it logged.
     pub fn start_chain(&self, setup: &Setup) -> anyhow::Result<Chain> {
-        Chain::start(self, setup)
+        let own = self.settings.limits;
+        let Some(mut limits) = setup.limits else {
+            return Chain::start(self, setup, own);
+        };
+        if own.fuel.is_some() {
+            // Where fuel is counted, it has a limit.
+            limits.fuel.get_or_insert(u64::MAX);
+        }
+        // Fuel and stack are settings of a whole engine.
+        let key = (limits.stack, limits.fuel.is_some());
+        if key == (own.stack, own.fuel.is_some()) {
+            return Chain::start(self, setup, limits);
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = match others.get(&key) {
+            Some(other) => Arc::clone(other),
+            None => {
+                let other = Arc::new(self.settings.clone().limits(limits).build()?);
+                others.insert(key, Arc::clone(&other));
+                other
+            }
+        };
+        drop(others);
+        Chain::start(&other, setup, limits)
     }
 
     /// The module of a file, compiled unless the same content was before, and the digest of its content.
@@ -408,6 +409,7 @@ impl Builder {
             engine,
             linkers,
             modules: Mutex::default(),
+            others: Mutex::default(),
             settings: self,
         })
     }

@@ -3,8 +3,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use anyhow::bail;
+use serde_json::Value;
+
+use super::load::Loaded;
 use super::*;
-use crate::exchange::{Got, Seen};
+use crate::exchange::{Answer, Gateway, Got, Outcome, Request, Seen, Setup};
 
 /// What a [`Double`] does other than carry.
 #[derive(Clone, Copy, Default)]
@@ -83,6 +87,7 @@ impl Gateway for Running {
             authority: request.authority.clone(),
             headers: request.headers.clone(),
             body: request.body.chunks.concat(),
+            trailers: request.body.trailers.clone(),
         });
         let mut headers = answer.headers.clone();
         headers.extend(

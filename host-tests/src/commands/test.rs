@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use scrim::cases::{Delivery, Options, Runner};
 use scrim::envoy::Envoy;
 use scrim::exchange::Engine;
-use scrim::wasm::Wasmtime;
+use scrim::wasm::{Semantics, Wasmtime};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -21,6 +21,9 @@ pub(crate) struct Test {
     /// What runs them; with `both`, their outcomes are compared
     #[arg(long, value_enum, default_value_t = Engines::Wasmtime)]
     engine: Engines,
+    /// Whose rules hold where Envoy differs from the ABI's text
+    #[arg(long, value_enum, default_value_t = Rules::Envoy)]
+    semantics: Rules,
     /// Only tests whose name contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -45,11 +48,26 @@ enum Engines {
     Both,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Rules {
+    /// Envoy's, as modules will meet them
+    Envoy,
+    /// The text's, as other hosts may have them
+    Spec,
+}
+
 impl Test {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
+        let semantics = match self.semantics {
+            Rules::Envoy => Semantics::Envoy,
+            Rules::Spec if matches!(self.engine, Engines::Wasmtime) => Semantics::Spec,
+            Rules::Spec => anyhow::bail!(
+                "`--semantics spec` needs `--engine wasmtime`: a real Envoy has its own rules and no others"
+            ),
+        };
         let mut engines: Vec<Box<dyn Engine>> = Vec::new();
         if !matches!(self.engine, Engines::Envoy) {
-            engines.push(Box::new(Wasmtime::new()?));
+            engines.push(Box::new(Wasmtime::builder().semantics(semantics).build()?));
         }
         if !matches!(self.engine, Engines::Wasmtime) {
             engines.push(Box::new(Envoy::find()?));

@@ -5,6 +5,7 @@ use super::wire::{self, Framing, Head};
 use crate::exchange::EXCHANGE_TIMEOUT;
 use crate::render::{Admin, Bootstrap};
 use anyhow::{Context, bail};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::{self, DirBuilder};
@@ -162,6 +163,18 @@ impl Process {
         Ok(self.child.wait()?)
     }
 
+    /// The metrics that filters defined: the values of counters and gauges, the number of samples of histograms. Envoy's own
+    /// are left out.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub fn metrics(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let answer = self.ask(&format!(
+            "/stats?format=json&histogram_buckets=disjoint&filter=^{METRICS}"
+        ))?;
+        metrics(&answer).context("the administration interface's metrics are no JSON")
+    }
+
     fn await_ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
@@ -266,6 +279,31 @@ impl Line {
             },
         }
     }
+}
+
+/// What Envoy puts before the names of filters' metrics (a dot in a regular expression is any character).
+const METRICS: &str = "wasmcustom.";
+
+/// Reads `/stats?format=json&histogram_buckets=disjoint`.
+fn metrics(answer: &str) -> anyhow::Result<BTreeMap<String, u64>> {
+    let answer: Value = serde_json::from_str(answer)?;
+    let mut metrics = BTreeMap::new();
+    let name = |of: &Value| Some(of.get("name")?.as_str()?.strip_prefix(METRICS)?.to_owned());
+    for stat in answer.get("stats").and_then(Value::as_array).into_iter().flatten() {
+        if let (Some(name), Some(value)) = (name(stat), stat.get("value").and_then(Value::as_u64)) {
+            metrics.insert(name, value);
+        }
+        let histograms = stat.pointer("/histograms/details").or(stat.get("histograms"));
+        for histogram in histograms.and_then(Value::as_array).into_iter().flatten() {
+            let buckets = histogram.get("totals").or(histogram.get("buckets"));
+            let samples = buckets.and_then(Value::as_array).into_iter().flatten();
+            let count = samples.filter_map(|bucket| bucket.get("count").or(bucket.get("cumulative"))?.as_u64());
+            if let Some(name) = name(histogram) {
+                metrics.insert(name, count.sum());
+            }
+        }
+    }
+    Ok(metrics)
 }
 
 /// A private folder, removed when dropped.

@@ -12,8 +12,10 @@ use super::stream::Stream;
 use super::trace::Trace;
 use super::vms::{Reload, Vms};
 use super::world::{Event, StreamData, World};
-use super::{Cost, Wasmtime};
-use crate::exchange::{Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Request, Seen, Setup};
+use super::{Cost, Limits, Wasmtime};
+use crate::exchange::{
+    Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Record, Request, Seen, Setup, changes,
+};
 use crate::failure::{Cause, Failure};
 
 /// Filters behind each other, each in its VM, in front of a scripted upstream.
@@ -24,6 +26,8 @@ pub struct Chain {
     buffer_limit: u32,
     report: Vec<String>,
     exchanges: u64,
+    /// The metrics after the exchange before.
+    metrics: BTreeMap<String, u64>,
     /// When each filter's timer was last heard, in time since the gateway started.
     ticked: Vec<Duration>,
 }
@@ -83,13 +87,13 @@ const BUFFER_LIMIT: u32 = 1 << 20;
 const EVENTS_MAX: usize = 10_000;
 
 impl Chain {
-    pub(super) fn start(engine: &Wasmtime, setup: &Setup) -> anyhow::Result<Self> {
+    pub(super) fn start(engine: &Wasmtime, setup: &Setup, limits: Limits) -> anyhow::Result<Self> {
         let settings = &engine.settings;
         let clusters = std::sync::Arc::new(settings.clusters.clone());
         let mut world = Box::new(World::new(setup, settings.clock, settings.log_level as u32, clusters));
         world.semantics = settings.semantics;
         world.trace = settings.trace.then(Trace::default);
-        let vms = Vms::start(engine, setup, &mut world)?;
+        let vms = Vms::start(engine, setup, limits, &mut world)?;
         let mut chain = Chain {
             ticked: vec![Duration::ZERO; vms.len()],
             vms,
@@ -98,8 +102,10 @@ impl Chain {
             buffer_limit: setup.buffer_limit.unwrap_or(BUFFER_LIMIT),
             report: setup.report.clone(),
             exchanges: 0,
+            metrics: BTreeMap::new(),
         };
         chain.deliver_events()?;
+        chain.metrics = chain.metrics_now();
         Ok(chain)
     }
 
@@ -179,6 +185,14 @@ impl Chain {
         std::mem::take(&mut self.world.logs)
     }
 
+    /// The values of counters and gauges, the number of samples of histograms.
+    fn metrics_now(&self) -> BTreeMap<String, u64> {
+        let named = self.world.metrics.iter().map(|((_, name), value)| (name.clone(), *value));
+        let mut metrics: BTreeMap<String, u64> = named.collect();
+        metrics.extend(self.world.samples.clone());
+        metrics
+    }
+
     fn tick_one(&mut self, at: usize) {
         if self.vms.tick_period(at) > 0 {
             self.ticked[at] = self.world.uptime();
@@ -239,6 +253,7 @@ impl Gateway for Chain {
             self.deliver_events()?;
             let now = self.world.uptime();
             if now >= end {
+                self.metrics = self.metrics_now();
                 return Ok(());
             }
             let next = next_timer(&self.vms, &self.ticked).map_or(end, |(_, due)| due.min(end));
@@ -274,12 +289,10 @@ impl Chain {
         let holder = stream.holder();
         let (upstream, client) = stream.close();
         self.deliver_events()?;
-        let state = self
-            .world
-            .stream
-            .take()
-            .map(|stream| stream.filter_state)
-            .unwrap_or_default();
+        let data = self.world.stream.take().unwrap_or_else(StreamData::empty);
+        let state = data.filter_state;
+        let metrics = self.metrics_now();
+        let before = std::mem::replace(&mut self.metrics, metrics.clone());
         let (logs, failures) = (self.take_logs(), self.take_failures());
         if let Some(what) = self.world.crash.take() {
             return Err(Crashed { what, logs }.into());
@@ -305,6 +318,13 @@ impl Chain {
             logs,
             filter_state,
             failures,
+            metrics: changes(&before, &metrics),
+            record: Record {
+                details: data.details,
+                flags: data.flags.join(","),
+                received: data.received,
+                sent: data.sent,
+            },
         })
     }
 }
@@ -503,7 +523,7 @@ fn request_headers(request: &Request, number: u64) -> HeaderMap {
     headers
 }
 
-/// What filters see of an answer: the upstream's lines with the framing of HTTP/1, and the router's own.
+/// What filters see of an answer: the upstream's lines with the framing of HTTP/1; the router is told to add none of its own.
 fn response_headers(answer: &Answer, bodyless: bool, empty: bool) -> HeaderMap {
     let mut headers = HeaderMap::headers(Way::Response);
     headers.add(b":status", answer.status.to_string().as_bytes());
@@ -517,7 +537,6 @@ fn response_headers(answer: &Answer, bodyless: bool, empty: bool) -> HeaderMap {
             headers.add(b"transfer-encoding", b"chunked");
         }
     }
-    headers.replace(b"x-envoy-upstream-service-time", b"0");
     headers
 }
 

@@ -5,6 +5,7 @@
 //! 3. A second line of one of Envoy's "inline" headers is folded into the first with a comma; of any other header it
 //!    stays a line of its own (`HeaderMapImpl::insertByKey`). Which headers are inline was seen on Envoy 1.40.
 //! 4. Replacing removes every line and adds one at the end.
+//! 5. In a request `host` is another name of `:authority` (`StaticLookupTable` of `header_map_impl.cc`).
 
 use super::abi::Way;
 use crate::exchange::Headers;
@@ -38,8 +39,15 @@ impl HeaderMap {
         self
     }
 
+    fn canonical(&self, name: &[u8]) -> Vec<u8> {
+        match name.to_ascii_lowercase() {
+            host if host == b"host" && self.inline == Some(Way::Request) => b":authority".to_vec(),
+            name => name,
+        }
+    }
+
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
-        let name = name.to_ascii_lowercase();
+        let name = self.canonical(name);
         if name.first() == Some(&b':') {
             if let Some(at) = self.lines.iter().position(|line| line.0 == name) {
                 let first = &mut self.lines[at].1;
@@ -64,7 +72,7 @@ impl HeaderMap {
     }
 
     pub(crate) fn remove(&mut self, name: &[u8]) {
-        let name = name.to_ascii_lowercase();
+        let name = self.canonical(name);
         let before = self.lines.len();
         self.lines.retain(|line| line.0 != name);
         if name.first() == Some(&b':') {
@@ -77,6 +85,14 @@ impl HeaderMap {
         self.add(name, value);
     }
 
+    /// Sets a header that the proxy itself keeps: where its first line is, or else behind all others.
+    pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) {
+        match self.lines.iter_mut().find(|line| line.0 == name) {
+            Some((_, there)) => *there = value.to_vec(),
+            None => self.add(name, value),
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.lines.clear();
         self.pseudo = 0;
@@ -84,7 +100,7 @@ impl HeaderMap {
 
     /// The first line of that name.
     pub(crate) fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        let name = name.to_ascii_lowercase();
+        let name = self.canonical(name);
         self.lines
             .iter()
             .find(|line| line.0 == name)
@@ -93,7 +109,7 @@ impl HeaderMap {
 
     /// Every line of that name, joined by commas, as Envoy's expression language reads it.
     pub(crate) fn get_joined(&self, name: &[u8]) -> Option<Vec<u8>> {
-        let name = name.to_ascii_lowercase();
+        let name = self.canonical(name);
         let values: Vec<&[u8]> = self
             .lines
             .iter()
@@ -186,7 +202,6 @@ const INLINE_REQUEST: &[&str] = &[
     "expect",
     "grpc-accept-encoding",
     "grpc-timeout",
-    "host",
     "if-match",
     "if-modified-since",
     "if-none-match",

@@ -624,6 +624,7 @@ impl<'a> Stream<'a> {
             return;
         }
         let encoded = self.headers_encoded;
+        let date = httpdate::fmt_http_date(std::time::UNIX_EPOCH + self.world.now());
         let Some(headers) = &mut self.data_of_stream().headers[1] else {
             return;
         };
@@ -637,11 +638,11 @@ impl<'a> Stream<'a> {
                 grpc_status: None,
             });
         }
-        // The codec frames anew, and the log phase sees what the client got. Envoy's `date` is left out: it would differ in
-        // every run.
+        // The codec frames anew, and the log phase sees what the client got.
         headers.remove(b"connection");
         headers.remove(b"transfer-encoding");
-        headers.replace(b"server", b"envoy");
+        headers.set(b"date", date.as_bytes());
+        headers.set(b"server", b"envoy");
         let (status, plain) = (status_of(headers), headers.to_plain());
         self.data_of_stream().code = Some(status);
         self.headers_encoded = true;
@@ -866,8 +867,7 @@ impl<'a> Stream<'a> {
 
     fn trailers_at(&mut self, way: Way, at: usize) -> TrailersStatus {
         if way == Way::Request && at == self.vms.len() {
-            self.upstream_complete = true;
-            return TrailersStatus::StopIteration;
+            return self.router_trailers();
         }
         let filter = self.filter(way, at);
         let id = self.ids[filter];
@@ -988,6 +988,7 @@ impl<'a> Stream<'a> {
             authority: text(b":authority"),
             headers: headers.to_plain(),
             body: Vec::new(),
+            trailers: Vec::new(),
         });
         self.unsendable = unsendable;
         self.upstream_complete = end;
@@ -1005,6 +1006,18 @@ impl<'a> Stream<'a> {
         }
         self.upstream_complete = end;
         DataStatus::StopNoBuffer
+    }
+
+    fn router_trailers(&mut self) -> TrailersStatus {
+        let trailers = self.data_of_stream().trailers[0]
+            .as_ref()
+            .map(HeaderMap::to_plain)
+            .unwrap_or_default();
+        if let Some(upstream) = &mut self.upstream {
+            upstream.trailers = trailers;
+        }
+        self.upstream_complete = true;
+        TrailersStatus::StopIteration
     }
 
     // Small things.

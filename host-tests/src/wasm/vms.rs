@@ -74,10 +74,15 @@ struct Seat {
 
 impl Vms {
     /// Starts the VMs of all filters, and their plugins.
-    pub(crate) fn start(engine: &Wasmtime, setup: &Setup, world: &mut Box<World>) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        engine: &Wasmtime,
+        setup: &Setup,
+        limits: Limits,
+        world: &mut Box<World>,
+    ) -> anyhow::Result<Self> {
         let mut vms = Vms {
             environment: setup.environment.clone(),
-            limits: engine.settings.limits,
+            limits,
             seed: engine.settings.seed,
             ..Vms::default()
         };

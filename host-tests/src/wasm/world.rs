@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) queues: Queues,
     /// Metrics by type and name.
     pub(crate) metrics: BTreeMap<(u32, String), u64>,
+    /// How many values each histogram got.
+    pub(crate) samples: BTreeMap<String, u64>,
     pub(crate) events: VecDeque<Event>,
     /// What callbacks cost, by filter and callback.
     pub(crate) costs: BTreeMap<(usize, &'static str), Cost>,
@@ -93,6 +95,8 @@ pub(crate) struct StreamData {
     pub(crate) sent: u64,
     pub(crate) code: Option<u16>,
     pub(crate) details: Option<String>,
+    /// Envoy's short names of what went wrong (`%RESPONSE_FLAGS%`).
+    pub(crate) flags: Vec<&'static str>,
     pub(crate) duration: Option<Duration>,
 }
 
@@ -148,6 +152,7 @@ impl World {
             shared: SharedData::default(),
             queues: Queues::default(),
             metrics: BTreeMap::new(),
+            samples: BTreeMap::new(),
             events: VecDeque::new(),
             costs: BTreeMap::new(),
             failures: Vec::new(),
@@ -280,6 +285,7 @@ impl StreamData {
             sent: 0,
             code: None,
             details: None,
+            flags: Vec::new(),
             duration: None,
         }
     }

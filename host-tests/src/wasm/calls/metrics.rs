@@ -49,7 +49,13 @@ pub(super) fn increment_metric(guest: &mut Guest<'_>, id: u32, offset: i64) -> R
 }
 
 pub(super) fn record_metric(guest: &mut Guest<'_>, id: u32, number: u64) -> Result<Status> {
-    let Some(value) = metric(guest.data_mut(), id) else {
+    let host = guest.data_mut();
+    if id & 3 == HISTOGRAM
+        && let Some(name) = host.metric_names.get(&id)
+    {
+        *host.world.samples.entry(name.clone()).or_default() += 1;
+    }
+    let Some(value) = metric(host, id) else {
         return Ok(Status::NotFound);
     };
     match id & 3 {
