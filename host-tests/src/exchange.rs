@@ -53,6 +53,33 @@ pub struct Setup {
     pub clusters: BTreeMap<String, Cluster>,
     /// Filter state to report in [`Outcome::filter_state`], as the filters named it (`scrim.path`).
     pub report: Vec<String>,
+    /// What the filters may use up; none: what the engine was made with. A real Envoy has no such limits.
+    pub limits: Option<Limits>,
+}
+
+/// What guests may use up. A callback that goes over a limit traps, and the trap names the limit ([`Failure`](crate::failure::Failure)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What one call into a guest may burn, about one a WebAssembly instruction; the same in every run. None: fuel is not counted.
+    pub fuel: Option<u64>,
+    /// How long one call into a guest may run, host calls included; counted in steps of 10 ms.
+    pub time: Duration,
+    /// How many bytes of memory a VM may have. What is over it is refused, as Envoy does: `memory.grow` answers -1.
+    pub memory: usize,
+    /// How many bytes of stack a guest's calls may take; at most 1 MiB, since threads have little more.
+    pub stack: usize,
+}
+
+impl Default for Limits {
+    /// No fuel is counted, 5 s a callback, 1 GiB of memory (Envoy's own limit), 512 KiB of stack.
+    fn default() -> Self {
+        Limits {
+            fuel: None,
+            time: Duration::from_secs(5),
+            memory: 1 << 30,
+            stack: 512 << 10,
+        }
+    }
 }
 
 /// filter name -> key -> string.
@@ -71,13 +98,25 @@ pub struct Filter {
     pub configuration: Vec<u8>,
     /// Envoy's `PluginConfig.allow_on_headers_stop_iteration`.
     pub allow_on_headers_stop_iteration: bool,
-    /// Envoy's `VmConfig.vm_id`. Filters with equal ones, equal VM configuration and an equal module share a VM.
+    /// Envoy's `VmConfig.vm_id`; empty: `scrim`. Filters with equal ones, equal VM configuration and an equal module share a VM.
     pub vm_id: String,
     /// The VM configuration, as the module gets it.
     pub vm_configuration: Vec<u8>,
     /// What becomes of streams once the VM has failed.
     pub failure_policy: FailurePolicy,
 }
+
+impl Filter {
+    /// The VM's id as both engines take it.
+    #[must_use]
+    pub fn vm_id(&self) -> &str {
+        if self.vm_id.is_empty() { VM_ID } else { &self.vm_id }
+    }
+}
+
+/// The id of VMs for which none is given. Modules with the same VM id share data; the scope is one Envoy worker's modules of Scrim and
+/// nobody else's.
+pub const VM_ID: &str = "scrim";
 
 /// What becomes of a filter's streams when its VM has failed (Envoy's `PluginConfig.failure_policy`).
 ///

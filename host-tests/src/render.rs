@@ -353,10 +353,13 @@ impl Bootstrap {
     fn wasm(&self, filter: &Filter) -> Yaml<'static> {
         let file = map([("local", map([("filename", text(filter.module.display()))]))]);
         let mut vm = vec![
-            ("vm_id", text(VM_ID)),
+            ("vm_id", text(filter.vm_id())),
             ("runtime", text("envoy.wasm.runtime.v8")),
             ("code", file),
         ];
+        if !filter.vm_configuration.is_empty() {
+            vm.push(("configuration", configuration(&filter.vm_configuration)));
+        }
         vm.extend(self.environment.entry());
         let failure_policy = match filter.failure_policy {
             FailurePolicy::Closed => "FAIL_CLOSED",
@@ -438,8 +441,6 @@ impl Environment {
 pub const LISTENER: &str = "scrim";
 /// The upstream's cluster.
 pub const CLUSTER: &str = "upstream";
-/// Modules with this VM id share data; the scope is one Envoy worker's modules of Scrim and nobody else's.
-pub(crate) const VM_ID: &str = "scrim";
 /// Envoy's own default, written out since a paused body has to fit.
 const BUFFER_LIMIT: u32 = 1 << 20;
 

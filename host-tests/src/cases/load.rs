@@ -326,17 +326,15 @@ impl Loaded {
                 Ok(Filter {
                     name: filter.name.clone().unwrap_or_else(stem),
                     root_id: filter.root_id.clone(),
-                    configuration: match &filter.configuration {
-                        None => Vec::new(),
-                        Some(Value::String(text)) => text.clone().into_bytes(),
-                        Some(json) => serde_json::to_vec(json)?,
-                    },
+                    configuration: as_bytes(filter.configuration.as_ref())?,
                     allow_on_headers_stop_iteration: filter.allow_on_headers_stop_iteration,
+                    vm_id: filter.vm_id.clone(),
+                    vm_configuration: as_bytes(filter.vm_configuration.as_ref())?,
+                    failure_policy: filter.failure_policy.into(),
                     module: match module.extension() {
                         Some(ending) if ending == "wat" => self.assembled()?.module(number, &module)?,
                         _ => module,
                     },
-                    ..Filter::default()
                 })
             })
             .collect()
@@ -412,4 +410,13 @@ impl Loaded {
             text.replace(token.as_str(), &format!("<token {name}>"))
         })
     }
+}
+
+/// A configuration as the module gets it: a text as it is, anything else as JSON.
+fn as_bytes(configuration: Option<&Value>) -> Result<Vec<u8>> {
+    Ok(match configuration {
+        None => Vec::new(),
+        Some(Value::String(text)) => text.clone().into_bytes(),
+        Some(json) => serde_json::to_vec(json)?,
+    })
 }

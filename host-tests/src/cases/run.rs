@@ -216,6 +216,7 @@ impl Runner<'_> {
                 }
                 if !wrong.is_empty() {
                     wrong.push(format!("what was seen\n{whole}"));
+                    wrong.extend(outcome.failures.iter().map(ToString::to_string));
                     break;
                 }
             }
@@ -278,6 +279,7 @@ impl Runner<'_> {
             environment: compiled.environment,
             clusters: loaded.clusters()?,
             report: report.into_iter().collect(),
+            limits: suite.limits.map(Into::into),
         })
     }
 }

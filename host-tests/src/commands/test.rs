@@ -10,7 +10,7 @@ use scrim::cases::{Delivery, Options, Runner};
 use scrim::envoy::Envoy;
 use scrim::exchange::Engine;
 use scrim::textproto;
-use scrim::wasm::Wasmtime;
+use scrim::wasm::{Semantics, Wasmtime};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -24,6 +24,9 @@ pub(crate) struct Test {
     /// What runs them; with `both`, their outcomes are compared
     #[arg(long, value_enum, default_value_t = Engines::Wasmtime)]
     engine: Engines,
+    /// Whose rules hold where Envoy differs from the ABI's text
+    #[arg(long, value_enum, default_value_t = Rules::Envoy)]
+    semantics: Rules,
     /// Only tests whose name contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -54,6 +57,14 @@ enum Engines {
     Both,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Rules {
+    /// Envoy's, as modules will meet them
+    Envoy,
+    /// The text's, as other hosts may have them
+    Spec,
+}
+
 impl Test {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         if self.paths.iter().any(|path| textproto::is_textproto(path)) {
@@ -62,9 +73,16 @@ impl Test {
         if self.module.is_some() || self.config.is_some() {
             bail!("`--module` and `--config` are for `.textpb` files; a case file names its modules under `filters`");
         }
+        let semantics = match self.semantics {
+            Rules::Envoy => Semantics::Envoy,
+            Rules::Spec if matches!(self.engine, Engines::Wasmtime) => Semantics::Spec,
+            Rules::Spec => anyhow::bail!(
+                "`--semantics spec` needs `--engine wasmtime`: a real Envoy has its own rules and no others"
+            ),
+        };
         let mut engines: Vec<Box<dyn Engine>> = Vec::new();
         if !matches!(self.engine, Engines::Envoy) {
-            engines.push(Box::new(Wasmtime::new()?));
+            engines.push(Box::new(Wasmtime::builder().semantics(semantics).build()?));
         }
         if !matches!(self.engine, Engines::Wasmtime) {
             engines.push(Box::new(Envoy::find()?));

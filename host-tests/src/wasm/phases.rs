@@ -128,12 +128,13 @@ impl Phases {
 
     fn open_stream(&mut self, properties: Option<BTreeMap<String, Vec<u8>>>) -> anyhow::Result<()> {
         self.close()?;
+        let root = self.chain.first_root();
         let (vm, world) = self.chain.first();
         let mut data = StreamData::empty();
         data.start_nanoseconds = world.now().as_nanos() as u64;
         world.stream = Some(data);
         world.given_properties = properties;
-        let (id, root) = (vm.new_context(true), vm.root());
+        let id = vm.new_context(0, true);
         let created = vm.create_context(world, id, root);
         vm.store.data_mut().deferred.clear();
         vm.store.data_mut().stop_iteration = false;
@@ -206,8 +207,8 @@ impl Phases {
     /// When the plugin traps; the error holds its log.
     pub fn shut_down(mut self) -> anyhow::Result<()> {
         self.close()?;
+        let root = self.chain.first_root();
         let (vm, world) = self.chain.first();
-        let root = vm.root();
         vm.on_done(world, root);
         vm.on_delete(world, root);
         self.healthy(Ok(()), "proxy_on_done or proxy_on_delete")
