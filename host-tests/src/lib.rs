@@ -45,6 +45,8 @@
 pub mod bench;
 pub mod cases;
 #[cfg(feature = "policy")]
+pub mod coverage;
+#[cfg(feature = "policy")]
 pub mod elements;
 pub mod envoy;
 pub mod exchange;
@@ -58,7 +60,10 @@ pub mod lint;
 #[cfg(feature = "policy")]
 pub mod modules;
 #[cfg(feature = "policy")]
+pub mod mutate;
+#[cfg(feature = "policy")]
 pub mod policy_file;
+pub mod recording;
 pub mod render;
 #[cfg(feature = "policy")]
 pub mod serve;

@@ -7,6 +7,7 @@ mod explain;
 mod inspect;
 mod inventory;
 mod lint;
+mod mutate;
 mod render;
 mod schema;
 mod serve;
@@ -59,6 +60,8 @@ enum Command {
     Test(test::Test),
     /// Measure what cases cost: fuel, time, memory, leaks; and compare with a baseline
     Bench(bench::Bench),
+    /// Take away or weaken one rule of a policy at a time, and name what no case notices
+    Mutate(mutate::Mutate),
     /// Run a local gateway
     Serve(serve::Serve),
     /// Print the configuration to deploy
@@ -134,6 +137,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Lint(lint) => lint.run(),
         Command::Test(test) => test.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Mutate(mutate) => mutate.run(),
         Command::Serve(serve) => serve.run(),
         Command::Render(render) => render.run(),
         Command::Inspect(inspect) => inspect.run(),
