@@ -24,6 +24,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 pub use self::compare::{Limits, Over, compare};
+pub use self::table::Detail;
 use crate::cases::Runner;
 use crate::cases::exchanges::{CaseExchange, Exchanges};
 use crate::exchange::Gateway as _;

@@ -4,6 +4,30 @@
 //!    upstream and says what everybody saw, as an [`Outcome`].
 //! 2. Both engines must give equal outcomes for equal input; what can't be compared has no field here.
 //! 3. Header names are lowercase; values are bytes; every line is kept, in order.
+//!
+//! ```
+//! use scrim::exchange::{Answer, Body, Engine, Filter, Outcome, Request, Setup};
+//! use scrim::wasm::Wasmtime;
+//!
+//! /// The same test on any engine; [`Envoy`](crate::envoy::Envoy) is the other one.
+//! fn refused(engine: &dyn Engine, plugin: Filter) -> anyhow::Result<Outcome> {
+//!     let setup = Setup { buffer_limit: Some(1024), ..Setup::of([plugin]) };
+//!     let mut request = Request::post("/records").header("content-type", "text/plain");
+//!     request.body = Body::chunked(["in ", "three ", "pieces"]);
+//!     engine.start(&setup)?.exchange(&request, &Answer::of_status(503).header("retry-after", "1"))
+//! }
+//!
+//! // A module that does nothing lets everything pass.
+//! let nothing = Filter::from_wat(r#"(module
+//!     (memory (export "memory") 1)
+//!     (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+//!     (func (export "proxy_abi_version_0_2_1")))"#)?;
+//! let outcome = refused(&Wasmtime::new()?, nothing)?;
+//! assert_eq!(outcome.status(), Some(503));
+//! assert_eq!(outcome.upstream.unwrap().body, b"in three pieces");
+//! assert_eq!(outcome.client.unwrap().header("Retry-After"), ["1"]);
+//! # anyhow::Ok(())
+//! ```
 
 mod build;
 

@@ -19,12 +19,14 @@ use crate::exchange::{FailurePolicy, Filter, Metadata, Route};
 use anyhow::Context;
 use base64::Engine as _;
 use saphyr::{Scalar, Yaml, YamlEmitter};
-use scrim_policy::cache_control::NO_STORE_PRIVATE;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+/// As the cache-control filter has it: what the proxy answers by itself is never kept either.
+const NO_STORE_PRIVATE: &str = "no-store, private";
 
 /// What an Envoy bootstrap is made of.
 #[derive(Clone, Debug)]
@@ -643,6 +645,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use saphyr::LoadableYamlNode as _;
+
+    #[cfg(feature = "policy")]
+    #[test]
+    fn the_proxys_own_answers_are_kept_no_more_than_the_filters() {
+        assert_eq!(NO_STORE_PRIVATE, scrim_policy::cache_control::NO_STORE_PRIVATE);
+    }
 
     fn full() -> Bootstrap {
         let mut bootstrap = Bootstrap::new("127.0.0.1:8000".parse().unwrap(), "fhir.internal:8080".parse().unwrap());

@@ -7,23 +7,32 @@
 //! 5. Nothing waits: a stream that no filter resumes is the error [`Hung`], not an endless wait.
 //! 6. Randomness is seeded, time comes from a [`Clock`].
 //!
-//! ```no_run
-//! use scrim::exchange::{Answer, Body, Engine, Filter, Request, Setup};
-//! use scrim::wasm::Wasmtime;
+//! What a module calls is there too: clusters with scripted answers, a clock that stands still, fuel that is counted.
 //!
-//! let engine = Wasmtime::new()?;
-//! let filter = Filter {
-//!     name: "mine".into(),
-//!     module: "mine.wasm".into(),
-//!     configuration: b"{}".to_vec(),
-//!     ..Filter::default()
-//! };
-//! let mut gateway = engine.start(&Setup { filters: vec![filter], ..Setup::default() })?;
-//! let request =
-//!     Request { method: "GET".into(), target: b"/".to_vec(), authority: "example.org".into(), ..Request::default() };
-//! let answer = Answer { status: 200, headers: vec![], body: Body::default(), fault: None };
-//! let outcome = gateway.exchange(&request, &answer)?;
-//! assert_eq!(outcome.client.map(|got| got.status), Some(200));
+//! ```
+//! use std::time::Duration;
+//!
+//! use scrim::wasm::{Clock, Wasmtime};
+//! use scrim::{Answer, Filter, Gateway as _, Request, Setup};
+//!
+//! let burner = Filter::from_wat(r#"(module
+//!     (memory (export "memory") 1)
+//!     (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+//!     (func (export "proxy_abi_version_0_2_1"))
+//!     (func (export "proxy_on_context_create") (param i32 i32))
+//!     (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (local $n i32)
+//!         (loop $again
+//!             (local.set $n (i32.add (local.get $n) (i32.const 1)))
+//!             (br_if $again (i32.lt_u (local.get $n) (i32.const 500))))
+//!         (i32.const 0)))"#)?;
+//! let engine = Wasmtime::builder().clock(Clock::Fixed(Duration::from_secs(1_767_225_600))).metered().build()?;
+//! let mut chain = engine.start_chain(&Setup::of([burner.named("burner")]))?;
+//! chain.take_costs();
+//! chain.exchange(&Request::get("/"), &Answer::ok())?;
+//! let costs = chain.take_costs();
+//! let headers = costs[&("burner".to_owned(), "proxy_on_request_headers")];
+//! assert_eq!(headers.calls, 1);
+//! assert!(headers.fuel > 500);
 //! # anyhow::Ok(())
 //! ```
 

@@ -1,14 +1,31 @@
 //! A report as a table for people.
 
-use std::fmt;
+use std::fmt::Write as _;
 
 use super::{Measured, Times};
+
+/// How much of a report a table shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// A line for each case.
+    Cases,
+    /// Also one for each callback of each filter.
+    Callbacks,
+}
 
 /// Columns of the widest names; longer ones push theirs to the right.
 const NAME: usize = 56;
 
-impl fmt::Display for Measured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Measured {
+    /// The report as a table.
+    pub fn table(&self, detail: Detail) -> String {
+        let mut table = String::new();
+        // Writing to a string can't fail.
+        let _ = self.write_table(detail, &mut table);
+        table
+    }
+
+    fn write_table(&self, detail: Detail, f: &mut String) -> std::fmt::Result {
         for (name, file) in &self.files {
             let heads = ["fuel", "time", "spread", "memory"];
             writeln!(
@@ -39,7 +56,8 @@ impl fmt::Display for Measured {
                     bytes(cost.memory),
                     width = NAME - 2
                 )?;
-                for (filter, callbacks) in &cost.callbacks {
+                let filters = cost.callbacks.iter().filter(|_| detail == Detail::Callbacks);
+                for (filter, callbacks) in filters {
                     for (callback, fuel) in callbacks.iter().filter(|(_, fuel)| **fuel > 0) {
                         let place = format!("{filter} {}", callback.trim_start_matches("proxy_"));
                         writeln!(f, "    {place:<width$} {:>12}", grouped(*fuel), width = NAME - 4)?;
@@ -76,7 +94,7 @@ fn grouped(number: u64) -> String {
     out
 }
 
-/// `12.3 us`, `4.56 ms`.
+/// `12.3us`, `4.56ms`, `7.89s`.
 fn time(nanoseconds: u64) -> String {
     let microseconds = nanoseconds as f64 / 1000.0;
     match microseconds {

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::delivery::Delivery;
-use super::format::{self, BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Modules, Shared, Suite, TextOr};
+use super::format::{
+    self, BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Modules, Shared, Suite, TextOr,
+};
 use super::matching::{self, Sent};
 use super::{assemble, known, problem};
 use crate::exchange::{Answer, Body, Cluster, ClusterAnswer, ClusterFault, Fault, Filter, Outcome, Request};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use scrim::bench::{Limits, Measured, Options, compare, measure};
+use scrim::bench::{Detail, Limits, Measured, Options, compare, measure};
 use scrim::cases::{Runner, discover};
 
 #[derive(Args)]
@@ -26,6 +26,9 @@ pub(crate) struct Bench {
     /// Streams over which leaks are looked for, for each file; 0: none
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     streams: u64,
+    /// Show the fuel of each filter's callbacks too
+    #[arg(long)]
+    callbacks: bool,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -77,7 +80,12 @@ impl Bench {
         if self.json {
             writeln!(stdout(), "{}", serde_json::to_string_pretty(&measured)?)?;
         } else {
-            write!(stdout(), "{measured}")?;
+            let detail = if self.callbacks {
+                Detail::Callbacks
+            } else {
+                Detail::Cases
+            };
+            write!(stdout(), "{}", measured.table(detail))?;
         }
         for (file, why) in &broken {
             writeln!(stderr(), "error: {}: {why}", file.display())?;
