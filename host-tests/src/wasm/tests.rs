@@ -1,6 +1,7 @@
 //! Tests over probe modules: a few lines of WebAssembly text each, one stream behaviour each.
 
 mod host_calls;
+mod properties;
 mod script;
 mod versions;
 
