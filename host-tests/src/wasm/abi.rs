@@ -54,7 +54,6 @@ pub(crate) enum Status {
     InvalidMemoryAccess = 6,
     Empty = 7,
     CasMismatch = 8,
-    InternalFailure = 10,
     BrokenConnection = 11,
     Unimplemented = 12,
 }

@@ -198,20 +198,26 @@ fn write_number(guest: &mut Guest<'_>, address: u32, number: u32) -> Status {
 pub(crate) fn give(guest: &mut Guest<'_>, bytes: &[u8], pointer: u32, size: u32) -> Result<Status> {
     let mut address = 0;
     if !bytes.is_empty() {
-        let Some(allocate) = guest.data().allocate.clone() else {
-            return Ok(Status::InvalidMemoryAccess);
+        address = match place(guest, bytes)? {
+            Some(address) => address,
+            None => return Ok(Status::InvalidMemoryAccess),
         };
-        let phase = std::mem::replace(&mut guest.data_mut().phase, Phase::Allocate);
-        let allocated = allocate.call(&mut *guest, bytes.len() as u32);
-        guest.data_mut().phase = phase;
-        address = allocated?;
-        if address == 0 || !write(guest, address, bytes) {
-            return Ok(Status::InvalidMemoryAccess);
-        }
         guest.data().gave(bytes.len());
     }
     let told = write(guest, pointer, &address.to_le_bytes()) && write(guest, size, &(bytes.len() as u32).to_le_bytes());
     Ok(if told { Status::Ok } else { Status::InvalidMemoryAccess })
+}
+
+/// Puts bytes in memory that the guest itself allocates; none: it has none left.
+fn place(guest: &mut Guest<'_>, bytes: &[u8]) -> Result<Option<u32>> {
+    let Some(allocate) = guest.data().allocate.clone() else {
+        return Ok(None);
+    };
+    let phase = std::mem::replace(&mut guest.data_mut().phase, Phase::Allocate);
+    let allocated = allocate.call(&mut *guest, bytes.len() as u32);
+    guest.data_mut().phase = phase;
+    let address = allocated?;
+    Ok((address != 0 && write(guest, address, bytes)).then_some(address))
 }
 
 // Logs, time, contexts.

@@ -41,6 +41,8 @@ pub(crate) struct Host {
     pub(crate) call_answer: Option<CallAnswer>,
     pub(crate) status: (u32, &'static str),
     pub(crate) next_call: u32,
+    /// Properties declared by context and name, and whether they can be set once only.
+    pub(crate) declared: BTreeMap<(u32, Vec<u8>), bool>,
     /// The timers' periods in milliseconds by root context; 0: none.
     pub(crate) tick_periods: BTreeMap<u32, u32>,
     /// Metric ids to names; the two low bits of an id are its type.

@@ -985,6 +985,7 @@ impl<'a> Stream<'a> {
             });
             return HeadersStatus::StopIteration;
         }
+        self.data_of_stream().at_router = true;
         let Some(headers) = &self.data_of_stream().headers[0] else {
             return HeadersStatus::StopIteration;
         };

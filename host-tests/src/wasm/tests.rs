@@ -3,6 +3,7 @@
 mod failures;
 mod host_calls;
 mod limits;
+mod properties;
 mod script;
 mod semantics;
 mod traces;

@@ -87,6 +87,7 @@ impl Vm {
             call_answer: None,
             status: (0, ""),
             next_call: 0,
+            declared: BTreeMap::new(),
             tick_periods: BTreeMap::new(),
             metric_names: BTreeMap::new(),
             next_metric: [0, 1, 2],

@@ -3,7 +3,7 @@
 //! The world is lent to a VM for the time of a callback (swapped into its store), so that host calls reach it without
 //! locks or globals.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -88,6 +88,10 @@ pub(crate) struct StreamData {
     pub(crate) flows: [Flow; 2],
     /// Set by guests under `wasm.` and the path as they spelled it.
     pub(crate) filter_state: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The request's headers have reached the router, which has chosen a host.
+    pub(crate) at_router: bool,
+    /// Names of filter state that can't be set again.
+    pub(crate) set_once: BTreeSet<Vec<u8>>,
     /// The route last matched, an index into the routes.
     pub(crate) route: Option<usize>,
     /// Request headers were changed since.
@@ -281,6 +285,8 @@ impl StreamData {
             trailers: [None, None],
             flows: [Flow::default(), Flow::default()],
             filter_state: BTreeMap::new(),
+            at_router: false,
+            set_once: BTreeSet::new(),
             route: None,
             route_stale: true,
             start_nanoseconds: 0,

@@ -261,7 +261,14 @@ pub(super) fn agree_on(setup: &Setup, request: &Request, answer: &Answer) -> (Ve
     if let Some(envoy) = Envoy::in_tests() {
         let theirs = envoy.start(setup).unwrap().exchange(request, answer).unwrap();
         let there: Vec<String> = theirs.logs.iter().map(|(_, line)| decode(line)).collect();
-        assert_eq!(lines, there, "left is the embedded engine, right is Envoy");
+        let differ: Vec<_> = lines
+            .iter()
+            .zip(&there)
+            .enumerate()
+            .filter(|(_, (one, other))| one != other)
+            .collect();
+        assert!(differ.is_empty(), "line, embedded engine, Envoy: {differ:#?}");
+        assert_eq!(lines.len(), there.len(), "{lines:?} {there:?}");
         assert_eq!((&ours.client, &ours.upstream), (&theirs.client, &theirs.upstream));
     }
     for filter in &setup.filters {
