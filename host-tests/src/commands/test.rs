@@ -2,10 +2,12 @@
 
 use std::io::{IsTerminal as _, stdout};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 
-use scrim::cases::{Delivery, Options, Runner};
+use scrim::cases::{Delivery, Format, Options, Runner, watch};
 use scrim::envoy::Envoy;
 use scrim::exchange::Engine;
 use scrim::wasm::Wasmtime;
@@ -24,15 +26,43 @@ pub(crate) struct Test {
     /// Only tests whose name contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// How bodies are cut, instead of what the files say; may be repeated
-    #[arg(long, value_name = "HOW", value_parser = Delivery::parse)]
-    deliver: Vec<Delivery>,
+    /// How bodies are cut, instead of what the files say: `bytes`, `requests=chunks=3`, .., or `all`; may be repeated
+    #[arg(long, value_name = "HOW", value_parser = Delivery::parse_all)]
+    deliver: Vec<Vec<Delivery>>,
+    /// How many gateways run beside each other [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Stop at the first failure
+    #[arg(long)]
+    fail_fast: bool,
+    /// Only list the tests
+    #[arg(long)]
+    list: bool,
+    /// In what form to tell [default: human; github where GITHUB_ACTIONS=true]
+    #[arg(long, value_enum)]
+    format: Option<Form>,
+    /// Print one JSON document, as `--format json`
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Write a JUnit report
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Write snapshots instead of comparing them
+    /// Write snapshots instead of comparing them, and remove unused ones
     #[arg(long)]
     bless: bool,
+    /// Run again whenever a file beside the cases, a policy or a module changes, until Ctrl-C
+    #[arg(long, conflicts_with = "list")]
+    watch: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Form {
+    /// As `cargo test` does
+    Human,
+    /// That, and annotations for GitHub Actions
+    Github,
+    /// One JSON document
+    Json,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -47,7 +77,7 @@ enum Engines {
 
 impl Test {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
-        let mut engines: Vec<Box<dyn Engine>> = Vec::new();
+        let mut engines: Vec<Box<dyn Engine + Sync>> = Vec::new();
         if !matches!(self.engine, Engines::Envoy) {
             engines.push(Box::new(Wasmtime::new()?));
         }
@@ -59,14 +89,58 @@ impl Test {
             engines,
             compile: Box::new(move |source| scrim::gateway::compile_cases(source, &folder)),
         };
-        let options = Options {
+        let on_actions = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        let format = match self.format {
+            _ if self.json => Format::Json,
+            Some(Form::Json) => Format::Json,
+            Some(Form::Human) => Format::Human,
+            Some(Form::Github) => Format::Github,
+            None if on_actions => Format::Github,
+            None => Format::Human,
+        };
+        let is_terminal = stdout().is_terminal();
+        let mut options = Options {
             filter: self.filter,
-            deliver: (!self.deliver.is_empty()).then_some(self.deliver),
+            deliver: (!self.deliver.is_empty()).then(|| self.deliver.concat()),
             junit: self.junit,
             bless: self.bless,
-            color: stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            color: is_terminal && std::env::var_os("NO_COLOR").is_none(),
+            jobs: self.jobs.map(usize::from),
+            fail_fast: self.fail_fast,
+            list: self.list,
+            format,
+            progress: is_terminal && format != Format::Json && !self.list,
+            stop: None,
         };
+        if self.watch {
+            let stop = Arc::new(AtomicBool::new(false));
+            options.stop = Some(Arc::clone(&stop));
+            on_interrupt(&stop)?;
+            watch(&runner, &self.paths, &options, &stop, &mut stdout().lock())?;
+            return Ok(0);
+        }
         let summary = runner.run(&self.paths, &options, &mut stdout().lock())?;
         Ok(summary.exit_code())
     }
+}
+
+/// Sets the flag when the user or a supervisor wants an end.
+fn on_interrupt(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stop = Arc::clone(stop);
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        stop.store(true, Ordering::Relaxed);
+    })?;
+    Ok(())
 }
