@@ -654,26 +654,46 @@ const PASSES: &str = "(module
  (func (export \"proxy_on_context_create\") (param i32 i32)))
 ";
 
-const GOOD: &str =
-    "filters: [{module: pass.wat}]\ncases:\n  - {name: fine, request: {url: /a}, expect: {status: 2xx, upstream: {url: /a}}}\n";
+const GOOD: &str = "filters: [{module: pass.wat}]\ncases:\n  - {name: fine, request: {url: /a}, expect: {status: 2xx, upstream: {url: /a}}}\n";
 const BAD: &str = "filters: [{module: pass.wat}]\ndeliver: [whole]\ncases:\n  - name: not, so\n    request: {url: /a}\n    upstream: {body: \"one\\ntwo\\n\"}\n    expect: {body: \"one\\n2\\n\"}\n";
-const WRONG: &str = "filters: [{module: pass.wat}]\ncasez: []\ncases:\n  - {name: a, request: {url: '${who}'}, expect: {}}\n";
+const WRONG: &str =
+    "filters: [{module: pass.wat}]\ncasez: []\ncases:\n  - {name: a, request: {url: '${who}'}, expect: {}}\n";
 
 #[test]
 fn test_tells_machines_in_one_document() {
     let folder = Folder::new("test-json");
-    folder.file("pass.wat", PASSES).file("a.cases.yaml", GOOD).file("b.cases.yaml", BAD).file("c.cases.yaml", WRONG);
+    folder
+        .file("pass.wat", PASSES)
+        .file("a.cases.yaml", GOOD)
+        .file("b.cases.yaml", BAD)
+        .file("c.cases.yaml", WRONG);
     let said = folder.scrim(&["test", ".", "--json", "--jobs", "2"]);
     assert_eq!((said.code, said.err.as_str()), (2, ""), "{}", said.out);
     let told: Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!((&told["passed"], &told["failed"], &told["broken"]), (&3.into(), &1.into(), &1.into()), "{told}");
+    assert_eq!(
+        (&told["passed"], &told["failed"], &told["broken"]),
+        (&3.into(), &1.into(), &1.into()),
+        "{told}"
+    );
     let tests = told["tests"].as_array().unwrap();
     let deliveries: Vec<&str> = tests.iter().filter_map(|test| test["delivery"].as_str()).collect();
     assert_eq!(deliveries, ["whole", "last_chunk_ends", "bytes", "whole"]);
     let failed = &tests[3];
     assert_eq!(
-        (&failed["file"], &failed["line"], &failed["column"], &failed["status"], &failed["engine"]),
-        (&"./b.cases.yaml".into(), &4.into(), &11.into(), &"failed".into(), &"wasmtime".into())
+        (
+            &failed["file"],
+            &failed["line"],
+            &failed["column"],
+            &failed["status"],
+            &failed["engine"]
+        ),
+        (
+            &"./b.cases.yaml".into(),
+            &4.into(),
+            &11.into(),
+            &"failed".into(),
+            &"wasmtime".into()
+        )
     );
     assert!(failed["message"].as_str().unwrap().contains("-2\n+two\n"), "{failed}");
     let problems: Vec<(u64, u64)> = told["problems"]
@@ -683,10 +703,13 @@ fn test_tells_machines_in_one_document() {
         .map(|problem| (problem["line"].as_u64().unwrap(), problem["column"].as_u64().unwrap()))
         .collect();
     assert_eq!(problems, [(2, 1), (4, 30)], "{told}");
-    let again: Value = serde_json::from_str(&folder.scrim(&["test", ".", "--format", "json", "--jobs", "1"]).out).unwrap();
+    let again: Value =
+        serde_json::from_str(&folder.scrim(&["test", ".", "--format", "json", "--jobs", "1"]).out).unwrap();
     let labels = |told: &Value| {
         let tests = told["tests"].as_array().unwrap().iter();
-        tests.map(|test| format!("{} {} {}", test["case"], test["delivery"], test["status"])).collect::<Vec<_>>()
+        tests
+            .map(|test| format!("{} {} {}", test["case"], test["delivery"], test["status"]))
+            .collect::<Vec<_>>()
     };
     assert_eq!(labels(&told), labels(&again));
 }
@@ -694,7 +717,10 @@ fn test_tells_machines_in_one_document() {
 #[test]
 fn test_annotates_for_github() {
     let folder = Folder::new("test-github");
-    folder.file("pass.wat", PASSES).file("b.cases.yaml", BAD).file("c.cases.yaml", WRONG);
+    folder
+        .file("pass.wat", PASSES)
+        .file("b.cases.yaml", BAD)
+        .file("c.cases.yaml", WRONG);
     let said = folder.scrim(&["test", ".", "--format", "github"]);
     assert_eq!(said.code, 2);
     let annotations: Vec<&str> = said.out.lines().filter(|line| line.starts_with("::error")).collect();
@@ -704,19 +730,31 @@ fn test_annotates_for_github() {
         "{}",
         annotations[0]
     );
-    assert!(annotations[1].starts_with("::error file=./c.cases.yaml,line=2,col=1,title=./c.cases.yaml::unknown key `casez`"), "{}", annotations[1]);
+    assert!(
+        annotations[1]
+            .starts_with("::error file=./c.cases.yaml,line=2,col=1,title=./c.cases.yaml::unknown key `casez`"),
+        "{}",
+        annotations[1]
+    );
     let by_itself = run(Command::new(env!("CARGO_BIN_EXE_scrim"))
         .args(["test", "b.cases.yaml"])
         .current_dir(&folder.0)
         .env("GITHUB_ACTIONS", "true"));
-    assert!(by_itself.out.contains("::error file=b.cases.yaml,line=4"), "{}", by_itself.out);
+    assert!(
+        by_itself.out.contains("::error file=b.cases.yaml,line=4"),
+        "{}",
+        by_itself.out
+    );
     assert!(!folder.scrim(&["test", "b.cases.yaml"]).out.contains("::error"));
 }
 
 #[test]
 fn test_lists_and_stops_at_the_first_failure() {
     let folder = Folder::new("test-list");
-    folder.file("pass.wat", PASSES).file("a.cases.yaml", BAD).file("b.cases.yaml", GOOD);
+    folder
+        .file("pass.wat", PASSES)
+        .file("a.cases.yaml", BAD)
+        .file("b.cases.yaml", GOOD);
     let said = folder.scrim(&["test", ".", "--list"]);
     assert_eq!(
         (said.code, said.out.as_str()),
@@ -727,7 +765,11 @@ fn test_lists_and_stops_at_the_first_failure() {
     );
     let said = folder.scrim(&["test", ".", "--fail-fast"]);
     assert_eq!(said.code, 1);
-    assert!(said.out.contains("0 passed; 1 failed; 0 ignored; stopped early;") && !said.out.contains("b::fine"), "{}", said.out);
+    assert!(
+        said.out.contains("0 passed; 1 failed; 0 ignored; stopped early;") && !said.out.contains("b::fine"),
+        "{}",
+        said.out
+    );
 }
 
 #[test]
@@ -765,10 +807,19 @@ fn test_runs_steps_under_every_delivery() {
     let said = folder.scrim(&["test", ".", "--deliver", "all"]);
     assert_eq!(said.code, 0, "{}", said.out);
     assert!(said.out.contains("[wasmtime, every_split] ... ok"), "{}", said.out);
-    let without = fs::read_to_string(folder.0.join("a.cases.yaml")).unwrap().replace("header: etag", "header: gone");
+    let without = fs::read_to_string(folder.0.join("a.cases.yaml"))
+        .unwrap()
+        .replace("header: etag", "header: gone");
     folder.file("a.cases.yaml", without);
     let said = folder.scrim(&["test", ".", "--deliver", "whole"]);
-    assert!(said.code == 1 && said.out.contains("step 1: capture `tag`: the answer has no header `gone`"), "{}", said.out);
+    assert!(
+        said.code == 1
+            && said
+                .out
+                .contains("step 1: capture `tag`: the answer has no header `gone`"),
+        "{}",
+        said.out
+    );
 }
 
 #[test]
@@ -777,15 +828,46 @@ fn test_blesses_and_forgets_snapshots() {
     let cases = "filters: [{module: pass.wat}]\ndeliver: [whole]\ncases:\n  - {name: kept, request: {url: /a, headers: {cookie: a=b}}, expect: {snapshot: true}}\n  - {name: gone, request: {url: /b}, expect: {snapshot: true}}\n";
     folder.file("pass.wat", PASSES).file("a.cases.yaml", cases);
     let said = folder.scrim(&["test", ".", "--bless"]);
-    assert!(said.code == 0 && said.out.contains("note: ./a.cases.yaml.snap: wrote the snapshot `kept`\n"), "{}", said.out);
+    assert!(
+        said.code == 0
+            && said
+                .out
+                .contains("note: ./a.cases.yaml.snap: wrote the snapshot `kept`\n"),
+        "{}",
+        said.out
+    );
     let snapshots = fs::read_to_string(folder.0.join("a.cases.yaml.snap")).unwrap();
-    assert!(snapshots.contains("  cookie: <redacted>\n") && snapshots.contains("=== gone\n"), "{snapshots}");
-    folder.file("a.cases.yaml", cases.replace("request: {url: /b}, expect: {snapshot: true}", "request: {url: /b}, expect: {}"));
+    assert!(
+        snapshots.contains("  cookie: <redacted>\n") && snapshots.contains("=== gone\n"),
+        "{snapshots}"
+    );
+    folder.file(
+        "a.cases.yaml",
+        cases.replace(
+            "request: {url: /b}, expect: {snapshot: true}",
+            "request: {url: /b}, expect: {}",
+        ),
+    );
     let said = folder.scrim(&["test", "."]);
-    assert!(said.code == 0 && said.out.contains("nothing uses the snapshot `gone`: `--bless` removes it"), "{}", said.out);
+    assert!(
+        said.code == 0
+            && said
+                .out
+                .contains("nothing uses the snapshot `gone`: `--bless` removes it"),
+        "{}",
+        said.out
+    );
     let said = folder.scrim(&["test", ".", "--bless"]);
-    assert!(said.code == 0 && said.out.contains("removed the snapshot `gone`"), "{}", said.out);
-    assert!(!fs::read_to_string(folder.0.join("a.cases.yaml.snap")).unwrap().contains("gone"));
+    assert!(
+        said.code == 0 && said.out.contains("removed the snapshot `gone`"),
+        "{}",
+        said.out
+    );
+    assert!(
+        !fs::read_to_string(folder.0.join("a.cases.yaml.snap"))
+            .unwrap()
+            .contains("gone")
+    );
 }
 
 #[test]
@@ -820,7 +902,10 @@ fn test_watches_until_it_is_interrupted() {
     let seen = until("0 passed; 3 failed").join("\n");
     until("watching ");
     assert!(!seen.contains('\x1b'), "{seen}");
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(killed.success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

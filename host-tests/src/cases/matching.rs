@@ -602,7 +602,7 @@ mod tests {
             "{status: {not: [4xx, 500]}, headers: {x-n: {at_least: 5, at_most: 5.0}, cache-control: {not: public}}}",
             "{body: {size: {at_least: 10}, not: {contains: ssn}, schema: {type: object, required: [id]}}}",
             "{body: {json_subset: {tag: {$size: 2}, id: {$not: '2'}, n: {$at_least: 7, }, name: {$has: {family: {$contains: Q}}}}}}",
-            "{body: {json_subset: {n: {$at_most: 7}, id: {$any: ['2', {$regex: 1}]}}}, metrics: {calls: {at_least: 2, at_most: 2}, other: 0}}",
+            "{body: {json_subset: {n: {$at_most: 7}, id: {$any: ['2', {$regex: '1'}]}}}, metrics: {calls: {at_least: 2, at_most: 2}, other: 0}}",
             "{logs: {contains: Phone, not_contains: ssn}, nowhere: [secret]}",
         ] {
             assert_eq!(wrong(expect), Vec::<String>::new(), "{expect}");

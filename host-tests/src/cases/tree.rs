@@ -14,7 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, Deserialize, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
 use serde_json::{Number, Value};
 
-use super::problem::{Problem, suggest};
+use super::problem::{Problem, nearest, suggest};
 
 /// More problems of one file than this help nobody.
 const MOST_PROBLEMS: usize = 20;
@@ -362,10 +362,11 @@ pub(super) fn typed<T: DeserializeOwned>(file: &Path, node: &Node) -> Result<T, 
             Err(fault) => fault,
         };
         fault.path.reverse();
-        // A key that was there and wrong isn't missing.
-        let follows = fault
-            .missing
-            .is_some_and(|field| removed.iter().any(|(path, name)| *path == fault.path && name == field));
+        // A key that was there and wrong isn't missing, nor is one that was misspelt.
+        let follows = fault.missing.is_some_and(|field| {
+            let mut here = removed.iter().filter(|(path, _)| *path == fault.path);
+            here.any(|(_, name)| name == field || nearest(name, std::iter::once(field)).is_some())
+        });
         if !follows {
             problems.push(fault.at.unwrap_or(node.at).problem(file, fault.what));
         }
@@ -527,11 +528,6 @@ impl<'a> De<'a> {
         }
     }
 
-    /// A number or a truth: what a variable puts in may be quoted.
-    fn unquoted<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Fault> {
-        self.any(visitor)
-    }
-
     fn placed<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
         result.map_err(|fault| fault.at(self.0.at))
     }
@@ -549,7 +545,7 @@ impl<'de> de::Deserializer<'de> for De<'_> {
     type Error = Fault;
 
     through!(any: deserialize_any deserialize_unit deserialize_map deserialize_seq);
-    through!(unquoted: deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8
+    through!(any: deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8
         deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64);
     through!(scalar: deserialize_char deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf
         deserialize_identifier);
@@ -780,9 +776,8 @@ mod tests {
 
     #[test]
     fn scalars_have_the_types_of_yaml_1_2() {
-        let node =
-            tree("[1, -2, +3, 1.5, 1e3, 0x1f, 0o17, true, ~, null, '5', no, 1970-01-01, 1.2.3, -, .5, 012, ., +]")
-                .unwrap();
+        let node = tree("[1, -2, +3, 1.5, 1e3, 0x1f, 0o17, true, ~, null, '5', no, 1970-01-01, 1.2.3, .5, 012, ., +]")
+            .unwrap();
         let wanted = serde_json::json!([
             1,
             -2,
