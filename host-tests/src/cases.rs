@@ -1,15 +1,19 @@
 //! Declarative cases: YAML files that say what is sent through a chain of filters and what everybody must have seen.
 //!
 //! 1. One file is one suite. Its filters come from Scrim's own `policy`, or are anybody's modules (`filters`).
-//! 2. A case is a `request`, what the `upstream` answers (by default 200 with `{}`), and what to `expect`. What an
+//! 2. A case is a `request`, what the `upstream` answers (by default 200 with `{}`), and what to `expect`; or several of
+//!    these as `steps`, in which values captured from one answer serve the next. What an
 //!    expectation doesn't mention isn't checked, except that the answer came to its end and that no token of the
 //!    request shows up at the client, in logs or in filter state (with `policy`).
-//! 3. Every case runs once for each engine, each of `modules` and each of `deliver` (how bodies are cut into chunks),
-//!    through a gateway that its file's cases share.
+//! 3. Every case runs once for each engine, each of `modules` and each of `deliver` (how bodies are cut into chunks, and how they
+//!    end), through a gateway that its file's cases share. Gateways run beside each other on all cores; what is told is in the order
+//!    of one core.
 //! 4. Outcomes of one case must be equal under all deliveries, on all engines, and on the wire for all `modules`.
 //!    Only a case whose `expect` is a list of alternatives is free of that: it says that they may differ.
-//! 5. Unknown keys and values are refused with their place and the mend; the other files still run.
-//! 6. In a folder, `*.cases.yaml` and the YAML files of folders named `cases` are case files, recursively; a name that
+//! 5. `${name}` stands for a variable, and a `matrix` makes one case of each combination of values; see `cases/expand.rs`.
+//! 6. Unknown keys and values, keys that stand twice and unknown variables are refused with their place and the mend, all of a file at
+//!    once; the other files still run.
+//! 7. In a folder, `*.cases.yaml` and the YAML files of folders named `cases` are case files, recursively; a name that
 //!    begins with `_` is a file to `include`.
 //!
 //! ```yaml
@@ -32,38 +36,47 @@
 //! The JSON Schema of the format is [`Suite::schema`]; its types are in [`format`](mod@format).
 
 mod assemble;
+mod capture;
 pub mod delivery;
 pub mod exchanges;
+mod expand;
+mod fixture;
 pub mod format;
 mod load;
+mod matchers;
 mod matching;
 pub mod problem;
 mod render;
 pub(crate) mod report;
 mod run;
 mod snapshot;
+mod tree;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 pub use self::delivery::Delivery;
 pub use self::format::{Modules, Suite};
-pub use self::problem::Problem;
+pub use self::problem::{Problem, Problems};
+pub use self::watch::watch;
 use crate::exchange::{Engine, Filter};
 
 /// What runs cases: engines, and a way from a policy file to filters.
 pub struct Runner<'a> {
     /// Every case runs on each; with more than one, their outcomes are compared.
-    pub engines: Vec<Box<dyn Engine + 'a>>,
+    pub engines: Vec<Box<dyn Engine + Sync + 'a>>,
     /// Turns Scrim's policy file into filters.
     pub compile: Box<Compile<'a>>,
 }
 
 /// Turns Scrim's policy file into filters.
-pub type Compile<'a> = dyn Fn(&PolicySource) -> Result<Compiled> + 'a;
+pub type Compile<'a> = dyn Fn(&PolicySource) -> Result<Compiled> + Sync + 'a;
 
 /// A policy file and how its filters are to be loaded.
 #[derive(Clone, Debug)]
@@ -98,6 +111,32 @@ pub struct Options {
     pub bless: bool,
     /// Whether to colour; ask the terminal.
     pub color: bool,
+    /// How many gateways run beside each other; default: as many as there are cores.
+    pub jobs: Option<usize>,
+    /// Whether to stop at the first failure.
+    pub fail_fast: bool,
+    /// Whether tests are only listed, and nothing is run.
+    pub list: bool,
+    /// In what form to tell.
+    pub format: Format,
+    /// Whether to show how far it is, in a line that is rewritten; for terminals.
+    pub progress: bool,
+    /// Ends the run early once it is true; what runs by then comes to its end.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+/// In what form a run is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As `cargo test` does.
+    #[default]
+    Human,
+    /// That, and an annotation for each failure, as GitHub Actions takes them.
+    Github,
+    /// One JSON document at the end: `passed`, `failed`, `ignored`, `broken` and `seconds`; `tests`, a list of `file`, `line`, `column`,
+    /// `case`, `engine`, `modules`, `delivery`, `status` (`ok`, `failed`, `ignored`), `seconds` and, where it failed, `message`;
+    /// `problems`, what could not be run: `what`, `message`, and `file`, `line` and `column` where they are known; and `notes`.
+    Json,
 }
 
 /// How a run went.

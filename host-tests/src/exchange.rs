@@ -48,6 +48,16 @@ pub trait Engine {
     fn start(&self, setup: &Setup) -> anyhow::Result<Box<dyn Gateway>>;
 }
 
+impl<E: Engine + ?Sized> Engine for &E {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn start(&self, setup: &Setup) -> anyhow::Result<Box<dyn Gateway>> {
+        (**self).start(setup)
+    }
+}
+
 /// A running chain of filters in front of a scripted upstream.
 pub trait Gateway {
     /// Sends one request through the chain and waits until the stream is over and logged.

@@ -7,14 +7,14 @@ use crate::exchange::{Answer, Engine, Gateway, Outcome, Request, Setup};
 
 /// See the module. `T` is what is kept of an outcome.
 pub struct Recording<'a, T> {
-    engine: &'a dyn Engine,
+    engine: &'a (dyn Engine + Sync),
     keep: fn(&Outcome) -> T,
     kept: Arc<Mutex<Vec<T>>>,
 }
 
 impl<'a, T> Recording<'a, T> {
     /// The engine, and what to keep.
-    pub fn new(engine: &'a dyn Engine, keep: fn(&Outcome) -> T) -> Self {
+    pub fn new(engine: &'a (dyn Engine + Sync), keep: fn(&Outcome) -> T) -> Self {
         Recording {
             engine,
             keep,

@@ -56,14 +56,14 @@ pub struct Plugin {
 /// [`Summary`] counts them.
 pub fn run(paths: &[PathBuf], plugin: &Plugin, options: &Options, out: &mut dyn Write) -> Result<Summary> {
     let begin = Instant::now();
-    let mut report = Report::new(out, options.color);
+    let mut report = Report::new(out, options);
     report.begin(paths.len(), &["wasmtime"])?;
     for file in paths {
         if let Err(error) = run_file(file, plugin, options, &mut report)? {
-            report.broken(&file.display().to_string(), &format!("{error:#}"))?;
+            report.broken(&file.display().to_string(), file, &error)?;
         }
     }
-    let summary = report.finish(begin.elapsed())?;
+    let summary = report.finish(begin.elapsed(), false)?;
     if let Some(junit) = &options.junit {
         std::fs::write(junit, report.junit()).with_context(|| format!("cannot write `{}`", junit.display()))?;
     }
@@ -101,6 +101,13 @@ fn run_file(file: &Path, plugin: &Plugin, options: &Options, report: &mut Report
         };
         report.test(Ran {
             file: name.clone(),
+            path: file.to_owned(),
+            line: test.place.line,
+            column: test.place.column,
+            case: test.name.clone(),
+            engine: "wasmtime",
+            modules: None,
+            delivery: String::new(),
             label,
             verdict,
             time: begin.elapsed(),

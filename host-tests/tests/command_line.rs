@@ -36,6 +36,7 @@ impl Folder {
             .args(arguments)
             .current_dir(&self.0)
             .env_remove("SCRIM_PSEUDONYM_KEY")
+            .env_remove("GITHUB_ACTIONS")
             .env_remove("ENVOY");
         run(&mut command)
     }
@@ -643,4 +644,268 @@ fn demo_shows_each_exchange() {
     ] {
         assert!(said.out.contains(words), "{words:?} is not in {}", said.out);
     }
+}
+
+/// A module that lets everything pass.
+const PASSES: &str = "(module
+ (memory (export \"memory\") 2)
+ (func (export \"proxy_abi_version_0_2_1\"))
+ (func (export \"proxy_on_memory_allocate\") (param i32) (result i32) (i32.const 65536))
+ (func (export \"proxy_on_context_create\") (param i32 i32)))
+";
+
+const GOOD: &str = "filters: [{module: pass.wat}]\ncases:\n  - {name: fine, request: {url: /a}, expect: {status: 2xx, upstream: {url: /a}}}\n";
+const BAD: &str = "filters: [{module: pass.wat}]\ndeliver: [whole]\ncases:\n  - name: not, so\n    request: {url: /a}\n    upstream: {body: \"one\\ntwo\\n\"}\n    expect: {body: \"one\\n2\\n\"}\n";
+const WRONG: &str =
+    "filters: [{module: pass.wat}]\ncasez: []\ncases:\n  - {name: a, request: {url: '${who}'}, expect: {}}\n";
+
+#[test]
+fn test_tells_machines_in_one_document() {
+    let folder = Folder::new("test-json");
+    folder
+        .file("pass.wat", PASSES)
+        .file("a.cases.yaml", GOOD)
+        .file("b.cases.yaml", BAD)
+        .file("c.cases.yaml", WRONG);
+    let said = folder.scrim(&["test", ".", "--json", "--jobs", "2"]);
+    assert_eq!((said.code, said.err.as_str()), (2, ""), "{}", said.out);
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (&told["passed"], &told["failed"], &told["broken"]),
+        (&3.into(), &1.into(), &1.into()),
+        "{told}"
+    );
+    let tests = told["tests"].as_array().unwrap();
+    let deliveries: Vec<&str> = tests.iter().filter_map(|test| test["delivery"].as_str()).collect();
+    assert_eq!(deliveries, ["whole", "last_chunk_ends", "bytes", "whole"]);
+    let failed = &tests[3];
+    assert_eq!(
+        (
+            &failed["file"],
+            &failed["line"],
+            &failed["column"],
+            &failed["status"],
+            &failed["engine"]
+        ),
+        (
+            &"./b.cases.yaml".into(),
+            &4.into(),
+            &11.into(),
+            &"failed".into(),
+            &"wasmtime".into()
+        )
+    );
+    assert!(failed["message"].as_str().unwrap().contains("-2\n+two\n"), "{failed}");
+    let problems: Vec<(u64, u64)> = told["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| (problem["line"].as_u64().unwrap(), problem["column"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(problems, [(2, 1), (4, 30)], "{told}");
+    let again: Value =
+        serde_json::from_str(&folder.scrim(&["test", ".", "--format", "json", "--jobs", "1"]).out).unwrap();
+    let labels = |told: &Value| {
+        let tests = told["tests"].as_array().unwrap().iter();
+        tests
+            .map(|test| format!("{} {} {}", test["case"], test["delivery"], test["status"]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(labels(&told), labels(&again));
+}
+
+#[test]
+fn test_annotates_for_github() {
+    let folder = Folder::new("test-github");
+    folder
+        .file("pass.wat", PASSES)
+        .file("b.cases.yaml", BAD)
+        .file("c.cases.yaml", WRONG);
+    let said = folder.scrim(&["test", ".", "--format", "github"]);
+    assert_eq!(said.code, 2);
+    let annotations: Vec<&str> = said.out.lines().filter(|line| line.starts_with("::error")).collect();
+    assert_eq!(annotations.len(), 3, "{}", said.out);
+    assert!(
+        annotations[0].starts_with("::error file=./b.cases.yaml,line=4,col=11,title=b%3A%3Anot%2C so [wasmtime%2C whole]::./b.cases.yaml:4%0Abody%0A---"),
+        "{}",
+        annotations[0]
+    );
+    assert!(
+        annotations[1]
+            .starts_with("::error file=./c.cases.yaml,line=2,col=1,title=./c.cases.yaml::unknown key `casez`"),
+        "{}",
+        annotations[1]
+    );
+    let by_itself = run(Command::new(env!("CARGO_BIN_EXE_scrim"))
+        .args(["test", "b.cases.yaml"])
+        .current_dir(&folder.0)
+        .env("GITHUB_ACTIONS", "true"));
+    assert!(
+        by_itself.out.contains("::error file=b.cases.yaml,line=4"),
+        "{}",
+        by_itself.out
+    );
+    assert!(!folder.scrim(&["test", "b.cases.yaml"]).out.contains("::error"));
+}
+
+#[test]
+fn test_lists_and_stops_at_the_first_failure() {
+    let folder = Folder::new("test-list");
+    folder
+        .file("pass.wat", PASSES)
+        .file("a.cases.yaml", BAD)
+        .file("b.cases.yaml", GOOD);
+    let said = folder.scrim(&["test", ".", "--list"]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (
+            0,
+            "a::not, so [wasmtime, whole]: test\nb::fine [wasmtime, whole]: test\nb::fine [wasmtime, last_chunk_ends]: test\nb::fine [wasmtime, bytes]: test\n\n4 tests\n"
+        )
+    );
+    let said = folder.scrim(&["test", ".", "--fail-fast"]);
+    assert_eq!(said.code, 1);
+    assert!(
+        said.out.contains("0 passed; 1 failed; 0 ignored; stopped early;") && !said.out.contains("b::fine"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn test_tells_broken_modules_and_goes_on() {
+    let folder = Folder::new("test-modules");
+    let with = |module: &str| GOOD.replace("pass.wat", module);
+    folder
+        .file("pass.wat", PASSES)
+        .file("none.wat", "(module (memory (export \"memory\") 1))")
+        .file("junk.wasm", b"\0asm\x01\0\0\0junk")
+        .file("a.cases.yaml", with("none.wat"))
+        .file("b.cases.yaml", with("junk.wasm"))
+        .file("c.cases.yaml", with("gone.wasm"))
+        .file("d.cases.yaml", GOOD);
+    let said = folder.scrim(&["test", "."]);
+    assert_eq!(said.code, 2, "{}", said.out);
+    for wanted in [
+        "is no proxy-wasm module: it exports no `proxy_abi_version_",
+        "junk.wasm",
+        "there is no module `./gone.wasm`: build it first",
+        "test d::fine [wasmtime, whole] ... ok\n",
+        "3 passed; 0 failed; 0 ignored; 3 could not be run",
+    ] {
+        assert!(said.out.contains(wanted), "{wanted}: {}", said.out);
+    }
+}
+
+#[test]
+fn test_runs_steps_under_every_delivery() {
+    let folder = Folder::new("test-steps");
+    folder.file("pass.wat", PASSES).file(
+        "a.cases.yaml",
+        "filters: [{module: pass.wat}]\nvariables: {patient: '7'}\ncases:\n  - name: a record is changed\n    steps:\n      - request: {url: '/Patient/${patient}'}\n        upstream: {headers: {etag: 'W/\"3\"'}, json: {id: '${patient}', meta: {versionId: v3}}, trailers: {x-end: '1'}}\n        expect: {status: 200, trailers: {x-end: '1'}}\n        capture: {tag: {header: etag}, version: {json: /meta/versionId, regex: '[0-9]+'}}\n      - request: {url: '/Patient/${patient}/${version}', method: PUT, headers: {if-match: '${tag}'}, json: {id: '${patient}'}, trailers: {x-sum: '${version}'}}\n        upstream: {fault: {reset_after: 1}, body: abc}\n        expect: {complete: false, body: a, upstream: {url: /Patient/7/3, headers: {if-match: 'W/\"3\"'}, trailers: {x-sum: '3'}}}\n",
+    );
+    let said = folder.scrim(&["test", ".", "--deliver", "all"]);
+    assert_eq!(said.code, 0, "{}", said.out);
+    assert!(said.out.contains("[wasmtime, every_split] ... ok"), "{}", said.out);
+    let without = fs::read_to_string(folder.0.join("a.cases.yaml"))
+        .unwrap()
+        .replace("header: etag", "header: gone");
+    folder.file("a.cases.yaml", without);
+    let said = folder.scrim(&["test", ".", "--deliver", "whole"]);
+    assert!(
+        said.code == 1
+            && said
+                .out
+                .contains("step 1: capture `tag`: the answer has no header `gone`"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn test_blesses_and_forgets_snapshots() {
+    let folder = Folder::new("test-bless");
+    let cases = "filters: [{module: pass.wat}]\ndeliver: [whole]\ncases:\n  - {name: kept, request: {url: /a, headers: {cookie: a=b}}, expect: {snapshot: true}}\n  - {name: gone, request: {url: /b}, expect: {snapshot: true}}\n";
+    folder.file("pass.wat", PASSES).file("a.cases.yaml", cases);
+    let said = folder.scrim(&["test", ".", "--bless"]);
+    assert!(
+        said.code == 0
+            && said
+                .out
+                .contains("note: ./a.cases.yaml.snap: wrote the snapshot `kept`\n"),
+        "{}",
+        said.out
+    );
+    let snapshots = fs::read_to_string(folder.0.join("a.cases.yaml.snap")).unwrap();
+    assert!(
+        snapshots.contains("  cookie: <redacted>\n") && snapshots.contains("=== gone\n"),
+        "{snapshots}"
+    );
+    folder.file(
+        "a.cases.yaml",
+        cases.replace(
+            "request: {url: /b}, expect: {snapshot: true}",
+            "request: {url: /b}, expect: {}",
+        ),
+    );
+    let said = folder.scrim(&["test", "."]);
+    assert!(
+        said.code == 0
+            && said
+                .out
+                .contains("nothing uses the snapshot `gone`: `--bless` removes it"),
+        "{}",
+        said.out
+    );
+    let said = folder.scrim(&["test", ".", "--bless"]);
+    assert!(
+        said.code == 0 && said.out.contains("removed the snapshot `gone`"),
+        "{}",
+        said.out
+    );
+    assert!(
+        !fs::read_to_string(folder.0.join("a.cases.yaml.snap"))
+            .unwrap()
+            .contains("gone")
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn test_watches_until_it_is_interrupted() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::Stdio;
+    let folder = Folder::new("test-watch");
+    folder.file("pass.wat", PASSES).file("a.cases.yaml", GOOD);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_scrim"))
+        .args(["test", ".", "--watch"])
+        .current_dir(&folder.0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut until = |part: &str| -> Vec<String> {
+        let mut seen = Vec::new();
+        for line in lines.by_ref().map_while(Result::ok) {
+            let found = line.contains(part);
+            seen.push(line);
+            if found {
+                return seen;
+            }
+        }
+        panic!("`{part}` never came: {seen:?}")
+    };
+    until("3 passed");
+    until("watching ");
+    folder.file("a.cases.yaml", GOOD.replace("2xx", "4xx, complete: true"));
+    until("changed: ");
+    let seen = until("0 passed; 3 failed").join("\n");
+    until("watching ");
+    assert!(!seen.contains('\x1b'), "{seen}");
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

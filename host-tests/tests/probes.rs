@@ -24,7 +24,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("probes")
 }
 
-fn run(engines: Vec<Box<dyn Engine>>) -> Summary {
+fn run(engines: Vec<Box<dyn Engine + Sync>>) -> Summary {
     let runner = Runner {
         engines,
         compile: Box::new(|_| anyhow::bail!("a probe has no policy")),

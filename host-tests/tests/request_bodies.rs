@@ -16,8 +16,8 @@ use scrim::wasm::Wasmtime;
 
 const AUDIT: &str = "scrim.audit";
 
-fn engines() -> Vec<Box<dyn Engine>> {
-    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Wasmtime::new().unwrap())];
+fn engines() -> Vec<Box<dyn Engine + Sync>> {
+    let mut engines: Vec<Box<dyn Engine + Sync>> = vec![Box::new(Wasmtime::new().unwrap())];
     if let Some(envoy) = Envoy::in_tests() {
         engines.push(Box::new(envoy));
     }

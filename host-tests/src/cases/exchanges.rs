@@ -20,14 +20,14 @@ pub struct Exchanges {
     pub name: String,
     /// The gateway that all of them share.
     pub setup: Setup,
-    /// One for each case.
+    /// One for each step of each case.
     pub cases: Vec<CaseExchange>,
 }
 
-/// What one case sends, its bodies in one piece.
+/// What one case, or a step of one, sends, its bodies in one piece.
 #[derive(Clone, Debug)]
 pub struct CaseExchange {
-    /// The case's name.
+    /// The case's name; of several steps each with its number behind it.
     pub name: String,
     /// What passes before.
     pub wait: Option<Duration>,
@@ -39,7 +39,8 @@ pub struct CaseExchange {
 
 impl Runner<'_> {
     /// The exchanges of a case file, once for each of its `modules`. Tokens are made as of `now`, seconds since the Unix epoch, so that the
-    /// same time gives the same bytes (but for PS256 to PS512, whose signatures are random).
+    /// same time gives the same bytes (but for PS256 to PS512, whose signatures are random). Cases with steps that use what others capture are left
+    /// out.
     ///
     /// # Errors
     /// When the file or what it names can't be read, or its policy does not compile.
@@ -48,14 +49,25 @@ impl Runner<'_> {
         let variants = loaded.variants();
         let made = variants.into_iter().map(|modules: Option<Modules>| {
             let cases = loaded.suite.cases.iter().enumerate().filter_map(|(index, case)| {
-                let (request, answer) = loaded.exchanges(index, &Delivery::DEFAULT[0]).into_iter().next()?;
-                Some(CaseExchange {
-                    name: case.name.value.clone(),
-                    wait: case.wait.map(|Wait(time)| time),
-                    request,
-                    answer,
-                })
+                let loaded = &loaded;
+                let steps = case.steps.iter().enumerate().map(move |(number, step)| {
+                    let name = match case.steps.len() {
+                        1 => case.name.value.clone(),
+                        _ => format!("{}, step {}", case.name.value, number + 1),
+                    };
+                    // What a step captures is known only when it runs.
+                    let prepared = loaded.prepared(index, number).filter(|_| step.late.is_none())?;
+                    let (request, answer) = prepared.exchange(&Delivery::DEFAULT[0], 0);
+                    Some(CaseExchange {
+                        name,
+                        wait: step.wait.map(|Wait(time)| time),
+                        request,
+                        answer,
+                    })
+                });
+                steps.collect::<Option<Vec<CaseExchange>>>()
             });
+            let cases = cases.flatten();
             Ok(Exchanges {
                 file: file.to_owned(),
                 name: match modules {

@@ -10,10 +10,13 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_saphyr::Spanned;
 
-use super::delivery::Delivery;
-use super::problem::Problem;
+use super::delivery::Deliveries;
+use super::expand::Scope;
+pub use super::matchers::{HeaderMatch, NumberMatch, StatusMatch};
+use super::problem::{Problem, Problems};
+pub use super::tree::Placed;
+use super::tree::{Node, written};
 use crate::exchange::{FailurePolicy, Limits, Metadata};
 use crate::tokens::TokenSpec;
 
@@ -29,9 +32,15 @@ pub struct Suite {
     pub filters: Vec<FilterSpec>,
     /// How Scrim's filters are loaded; every case runs under each. With `policy` only; default: suite.
     pub modules: Option<Vec<Modules>>,
-    /// Files whose `environment`, `tokens` and `bodies` are taken over; what this file says itself wins.
+    /// Files whose `variables`, `environment`, `tokens` and `bodies` are taken over; what this file says itself wins.
     #[serde(default)]
     pub include: Vec<PathBuf>,
+    /// Values by name, for `${NAME}` anywhere in this file's texts; `$${` stands for `${`. One may use those before it.
+    #[serde(default)]
+    pub variables: BTreeMap<String, Value>,
+    /// Makes every case once for each combination of these variables' values; see a case's `matrix`.
+    #[serde(default)]
+    pub matrix: BTreeMap<String, Vec<Value>>,
     /// The environment of the modules' VMs.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -47,7 +56,7 @@ pub struct Suite {
     /// What the filters may use up.
     pub limits: Option<LimitsSpec>,
     /// How bodies are cut into chunks; every case runs under each. Default: whole, last_chunk_ends, bytes.
-    pub deliver: Option<Vec<Delivery>>,
+    pub deliver: Option<Deliveries>,
     /// On what engines need not agree in this file, since it depends on when a timer goes off.
     #[serde(default)]
     pub uncompared: Vec<Uncompared>,
@@ -72,6 +81,9 @@ pub enum Uncompared {
 #[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Shared {
+    /// Values by name, for this file and those that include it.
+    #[serde(default)]
+    pub variables: BTreeMap<String, Value>,
     /// The environment of the modules' VMs.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -283,24 +295,32 @@ pub struct RouteSpec {
     pub metadata: Metadata,
 }
 
-/// One case: a request, what the upstream answers, and what everybody must have seen.
+/// One case: a request, what the upstream answers, and what everybody must have seen; or several of these in a row, as `steps`.
 #[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     /// What the case shows, in a few words; unique in its file.
-    #[schemars(with = "String")]
-    pub name: Spanned<String>,
+    pub name: Placed<String>,
+    /// Values by name for this case, over those of the file.
+    #[serde(default)]
+    pub variables: BTreeMap<String, Value>,
+    /// Makes the case once for each combination of these variables' values, named `case [key=value, ..]`. The key `exclude` lists
+    /// combinations, or parts of some, that are left out.
+    #[serde(default)]
+    pub matrix: BTreeMap<String, Vec<Value>>,
     /// How long to wait before the request is sent, so that timers go off and copies age.
     pub wait: Option<Wait>,
     /// What the client sends.
-    pub request: RequestSpec,
+    pub request: Option<RequestSpec>,
     /// What the upstream answers. Default: 200 with `{}`.
-    #[serde(default)]
-    pub upstream: AnswerSpec,
+    pub upstream: Option<AnswerSpec>,
     /// What must be seen; a list means that any one of them may be (then deliveries and engines needn't agree).
-    pub expect: Expectations,
+    pub expect: Option<Expectations>,
+    /// Several exchanges in a row, instead of one `request`. After parsing, a single one is here too.
+    #[serde(default)]
+    pub steps: Vec<Step>,
     /// Instead of the file's `deliver`.
-    pub deliver: Option<Vec<Delivery>>,
+    pub deliver: Option<Deliveries>,
     /// Runs on these engines only (`wasmtime`, `envoy`); default: all.
     pub engines: Option<Vec<String>>,
     /// The engines differ here, and it is known why: they aren't compared, and each has a snapshot of its own.
@@ -315,6 +335,48 @@ pub struct Differs {
     pub why: String,
     /// Where Envoy's side of it is described.
     pub link: String,
+}
+
+/// One exchange of a case.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// How long to wait before the request is sent.
+    pub wait: Option<Wait>,
+    /// What the client sends.
+    pub request: RequestSpec,
+    /// What the upstream answers. Default: 200 with `{}`.
+    #[serde(default)]
+    pub upstream: AnswerSpec,
+    /// What must be seen; a list means that any one of them may be.
+    pub expect: Expectations,
+    /// Values of the answer that the steps behind this one may use as `${NAME}`.
+    #[serde(default)]
+    pub capture: BTreeMap<String, CaptureSpec>,
+    /// The step as it was written, where it uses what others capture.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(super) late: Option<Late>,
+}
+
+/// A step that isn't known before others have run.
+#[derive(Clone, Debug)]
+pub(super) struct Late {
+    pub(super) node: Node,
+    pub(super) scope: Scope,
+}
+
+/// A value of the answer that the client got.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureSpec {
+    /// The value of this header; of several lines the first.
+    pub header: Option<String>,
+    /// What is at this JSON pointer (RFC 6901) in the body.
+    pub json: Option<String>,
+    /// What this regular expression's first group matches, or all of it where it has none: in the header's value, in the text
+    /// at the pointer, or in the body where neither is given.
+    pub regex: Option<String>,
 }
 
 /// What the client sends.
@@ -336,6 +398,11 @@ pub struct RequestSpec {
     pub body: Option<BodySpec>,
     /// The body as JSON; sets `content-type: application/fhir+json` unless `headers` have one.
     pub json: Option<Value>,
+    /// Trailers; they need a body.
+    #[serde(default)]
+    pub trailers: HeaderLines,
+    /// The sizes in bytes of the chunks in which the body comes, whatever the delivery; what remains comes in one more.
+    pub chunks: Option<Vec<usize>>,
 }
 
 /// What the upstream answers.
@@ -354,6 +421,8 @@ pub struct AnswerSpec {
     /// Trailers.
     #[serde(default)]
     pub trailers: HeaderLines,
+    /// The sizes in bytes of the chunks in which the body comes, whatever the delivery; what remains comes in one more.
+    pub chunks: Option<Vec<usize>>,
     /// What goes wrong at the upstream.
     pub fault: Option<FaultSpec>,
 }
@@ -368,6 +437,8 @@ pub enum FaultSpec {
     ResetBeforeHeaders,
     /// It breaks the connection after the last chunk.
     ResetAfterBody,
+    /// It breaks the connection after so many bytes of the body.
+    ResetAfter(usize),
 }
 
 /// A body: a text, or one of the ways below.
@@ -384,6 +455,13 @@ pub struct BodyWays {
     pub base64: Option<String>,
     /// A body of the file's `bodies`.
     pub named: Option<String>,
+    /// A JSON or YAML file, sent as JSON in one line; relative to the file that says so.
+    pub fixture: Option<PathBuf>,
+    /// Laid over the JSON of the ways above as a merge patch (RFC 7396): `null` removes a member.
+    pub merge: Option<Value>,
+    /// Put into the JSON of the ways above, by JSON pointer (RFC 6901), after `merge`; `-` at the end of a pointer appends to an array.
+    #[serde(default)]
+    pub set: BTreeMap<String, Value>,
 }
 
 /// A body: a text, or [`BodyWays`].
@@ -413,14 +491,20 @@ pub struct Expectations {
 pub struct Expect {
     /// `none`: nothing reached the upstream; `reached`: something did; or what it saw.
     pub upstream: Option<TextOr<SeenSpec>>,
-    /// The status that the client got.
-    pub status: Option<u16>,
+    /// The status that the client got: 200, `2xx`, or a list of such.
+    pub status: Option<StatusMatch>,
     /// Header lines that the client got.
     #[serde(default)]
     pub headers: BTreeMap<String, HeaderMatch>,
     /// Headers that the client must not have got.
     #[serde(default)]
     pub absent: Vec<String>,
+    /// Headers that the client must have got in this order, whatever stands between them.
+    #[serde(default)]
+    pub header_order: Vec<String>,
+    /// Trailers that the client got.
+    #[serde(default)]
+    pub trailers: BTreeMap<String, HeaderMatch>,
     /// The body that the client got: a text that it equals, or matchers.
     pub body: Option<TextOr<BodyMatch>>,
     /// The body that the client got equals this JSON.
@@ -436,6 +520,9 @@ pub struct Expect {
     pub filter_state: BTreeMap<String, TextOr<TextMatch>>,
     /// Lines that the filters logged, joined by line feeds.
     pub logs: Option<TextMatch>,
+    /// By how much metrics of the filters changed since the exchange before, by name; what didn't change is 0.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, NumberMatch>,
     /// Values that must be nowhere: not upstream, nor at the client, nor in logs or filter state, in whatever case.
     #[serde(default)]
     pub nowhere: Vec<String>,
@@ -466,6 +553,12 @@ pub struct SeenSpec {
     /// Headers that must not be there.
     #[serde(default)]
     pub absent: Vec<String>,
+    /// Headers that must be there in this order, whatever stands between them.
+    #[serde(default)]
+    pub header_order: Vec<String>,
+    /// Trailers.
+    #[serde(default)]
+    pub trailers: BTreeMap<String, HeaderMatch>,
     /// The body.
     pub body: Option<TextOr<BodyMatch>>,
     /// `none` or `reached`, from the short spelling.
@@ -511,6 +604,12 @@ pub struct TextMatch {
     /// It isn't there at all.
     #[serde(default)]
     pub absent: bool,
+    /// It is a number of at least this.
+    pub at_least: Option<f64>,
+    /// It is a number of at most this.
+    pub at_most: Option<f64>,
+    /// It is there, and this doesn't hold.
+    pub not: Option<Box<TextOr<TextMatch>>>,
 }
 
 impl FromText for TextMatch {
@@ -533,7 +632,8 @@ pub struct BodyMatch {
     /// It equals this JSON; the order of members doesn't count.
     pub json: Option<Value>,
     /// It holds this JSON: every member that is named has this value, arrays are as long and match one by one.
-    /// In place of a value: `{$regex: ..}`, `{$absent: true}`, `{$present: true}`, `{$any: [..]}`, `{$has: ..}` (an array's element).
+    /// In place of a value: `{$regex: ..}`, `{$contains: ..}`, `{$absent: true}`, `{$present: true}`, `{$any: [..]}`, `{$not: ..}`,
+    /// `{$has: ..}` (an array's element), `{$size: ..}` (of an array, object or text), `{$at_least: ..}`, `{$at_most: ..}`.
     pub json_subset: Option<Value>,
     /// JSON pointers (RFC 6901) at which there must be nothing.
     #[serde(default)]
@@ -546,9 +646,15 @@ pub struct BodyMatch {
     /// It contains none of these.
     #[serde(default)]
     pub not_contains: Texts,
+    /// It is valid by this JSON Schema: a file, or the schema itself. Draft 2020-12 unless it says another.
+    pub schema: Option<Value>,
     /// It has no bytes.
     #[serde(default)]
     pub empty: bool,
+    /// How many bytes it has.
+    pub size: Option<NumberMatch>,
+    /// This doesn't hold.
+    pub not: Option<Box<TextOr<BodyMatch>>>,
     /// Its bytes are those that the other side sent.
     #[serde(default)]
     pub unchanged: bool,
@@ -561,16 +667,6 @@ impl FromText for BodyMatch {
             ..Self::default()
         }
     }
-}
-
-/// What a header must be: a text (one line that equals it), a list (these lines, in order), or a [`TextMatch`]
-/// for the one line that there is.
-#[derive(Clone, Debug)]
-pub enum HeaderMatch {
-    /// Exactly these lines, in order.
-    Lines(Vec<String>),
-    /// The lines, joined by `, `, match.
-    Match(TextMatch),
 }
 
 /// Header lines: a map from names to a value or a list of values, or a list of one-entry maps where the order counts.
@@ -600,28 +696,60 @@ pub trait FromText: Sized {
 }
 
 impl Suite {
-    /// Parses a case file's text and checks what types can't. `file` is for messages.
-    ///
-    /// # Errors
-    /// The first problem, with its place.
-    pub fn parse(file: &Path, text: &str) -> Result<Self, Problem> {
-        let suite: Self = super::problem::parse(file, text)?;
-        suite.check().map_err(|what| Problem {
-            file: file.to_owned(),
-            line: 1,
-            column: 1,
-            what,
-        })?;
-        let mut names = BTreeSet::new();
-        for case in &suite.cases {
-            let name = &case.name.value;
-            if !names.insert(name) {
-                return Err(case.problem(file, format!("two cases are named `{name}`: give each its own name")));
+    /// Takes over what is included, gives each case its steps, and checks what types can't.
+    pub(super) fn settle(
+        mut self,
+        file: &Path,
+        shared: Vec<(PathBuf, Shared)>,
+        mut late: BTreeMap<(usize, usize), Late>,
+    ) -> Result<Self, Problems> {
+        for (include, shared) in shared {
+            let base = include.parent().unwrap_or(Path::new(""));
+            for (name, value) in shared.environment {
+                self.environment.entry(name).or_insert(value);
             }
-            case.check(&suite)
-                .map_err(|what| case.problem(file, format!("case `{name}`: {what}")))?;
+            for (name, mut token) in shared.tokens {
+                token.key = token.key.map(|key| base.join(key));
+                self.tokens.entry(name).or_insert(token);
+            }
+            for (name, mut body) in shared.bodies {
+                body.0.file = body.0.file.map(|file| base.join(file));
+                body.0.fixture = body.0.fixture.map(|file| base.join(file));
+                self.bodies.entry(name).or_insert(body);
+            }
         }
-        Ok(suite)
+        let mut problems = Vec::new();
+        if let Err(what) = self.check() {
+            problems.push(Problem {
+                file: file.to_owned(),
+                line: 1,
+                column: 1,
+                what,
+            });
+        }
+        let mut names = BTreeSet::new();
+        for (index, case) in self.cases.iter_mut().enumerate() {
+            let name = case.name.value.clone();
+            if !names.insert(name.clone()) {
+                problems.push(case.problem(file, format!("two cases are named `{name}`: give each its own name")));
+            }
+            if let Err(what) = case.settle() {
+                problems.push(case.problem(file, what));
+            }
+            for (number, step) in case.steps.iter_mut().enumerate() {
+                step.late = late.remove(&(index, number));
+            }
+        }
+        for case in &self.cases {
+            if let Err(what) = case.check(&self) {
+                problems.push(case.problem(file, format!("case `{}`: {what}", case.name.value)));
+            }
+        }
+        if problems.is_empty() {
+            Ok(self)
+        } else {
+            Err(Problems::new(problems))
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -632,9 +760,6 @@ impl Suite {
             }
             _ if self.policy.is_none() && self.modules.is_some() => {
                 Err("`modules` is for `policy` only: take it away".into())
-            }
-            _ if self.deliver.as_ref().is_some_and(Vec::is_empty) => {
-                Err("`deliver` is empty: name a delivery, such as whole".into())
             }
             _ => Ok(()),
         }
@@ -649,40 +774,50 @@ impl Suite {
 impl Case {
     /// The line of its name, from 1.
     pub fn line(&self) -> u64 {
-        self.name.referenced.line().max(1)
+        self.name.line.max(1)
+    }
+
+    /// Whether what it shows is compared with a snapshot.
+    pub(super) fn snapshot(&self) -> bool {
+        let mut expects = self.steps.iter().flat_map(|step| &step.expect.any);
+        expects.any(|expect| expect.snapshot)
     }
 
     /// A problem at its name.
     pub(super) fn problem(&self, file: &Path, what: String) -> Problem {
-        let column = self.name.referenced.column().max(1);
         Problem {
             file: file.to_owned(),
             line: self.line(),
-            column,
+            column: self.name.column.max(1),
             what,
         }
     }
 
+    /// Makes one step of a case without `steps`.
+    fn settle(&mut self) -> Result<(), String> {
+        match (self.request.take(), self.expect.take(), self.steps.is_empty()) {
+            (Some(request), Some(expect), true) => {
+                self.steps.push(Step {
+                    wait: self.wait.take(),
+                    request,
+                    upstream: self.upstream.take().unwrap_or_default(),
+                    expect,
+                    capture: BTreeMap::new(),
+                    late: None,
+                });
+                Ok(())
+            }
+            (None, None, false) if self.upstream.is_none() && self.wait.is_none() => Ok(()),
+            (_, _, false) => Err(
+                "a case with `steps` has `request`, `upstream`, `expect` and `wait` in them: move these there".into(),
+            ),
+            (None, _, true) => Err("the key `request` is missing: add it, or `steps`".into()),
+            (Some(_), None, true) => Err("the key `expect` is missing: add it".into()),
+        }
+    }
+
     fn check(&self, suite: &Suite) -> Result<(), String> {
-        if self.request.body.is_some() && self.request.json.is_some() {
-            return Err("`request` has both `body` and `json`: keep one".into());
-        }
-        if self.upstream.body.is_some() && self.upstream.json.is_some() {
-            return Err("`upstream` has both `body` and `json`: keep one".into());
-        }
-        for expect in &self.expect.any {
-            if expect.snapshot && self.expect.listed {
-                return Err("`snapshot` can't be one of several: write `expect` as one description".into());
-            }
-            for pattern in expect.patterns() {
-                regex::Regex::new(pattern).map_err(|_| {
-                    format!("`{pattern}` is no regular expression: escape what is meant literally by a backslash")
-                })?;
-            }
-            if suite.policy.is_none() && (expect.audit.is_some() || expect.log_safe_path.is_some()) {
-                return Err("`audit` and `log_safe_path` need `policy`: use `filter_state` for other modules".into());
-            }
-        }
+        self.steps.iter().try_for_each(|step| step.check(suite))?;
         if let Some(other) = self
             .engines
             .iter()
@@ -695,27 +830,68 @@ impl Case {
     }
 }
 
+impl Step {
+    fn check(&self, suite: &Suite) -> Result<(), String> {
+        if self.request.body.is_some() && self.request.json.is_some() {
+            return Err("`request` has both `body` and `json`: keep one".into());
+        }
+        if self.upstream.body.is_some() && self.upstream.json.is_some() {
+            return Err("`upstream` has both `body` and `json`: keep one".into());
+        }
+        let captured = self.capture.values().filter_map(|capture| capture.regex.as_deref());
+        let mut patterns: Vec<&str> = captured.collect();
+        for expect in &self.expect.any {
+            if expect.snapshot && self.expect.listed {
+                return Err("`snapshot` can't be one of several: write `expect` as one description".into());
+            }
+            patterns.extend(expect.patterns());
+            if suite.policy.is_none() && (expect.audit.is_some() || expect.log_safe_path.is_some()) {
+                return Err("`audit` and `log_safe_path` need `policy`: use `filter_state` for other modules".into());
+            }
+        }
+        for pattern in patterns {
+            regex::Regex::new(pattern).map_err(|_| {
+                format!("`{pattern}` is no regular expression: escape what is meant literally by a backslash")
+            })?;
+        }
+        for (name, capture) in &self.capture {
+            let ways = (&capture.header, &capture.json, &capture.regex);
+            if matches!(ways, (Some(_), Some(_), _) | (None, None, None)) {
+                return Err(format!(
+                    "`{name}` is captured from one place: give `header`, `json` or `regex`"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Expect {
     fn patterns(&self) -> Vec<&str> {
         let mut texts: Vec<&TextMatch> = self.filter_state.values().map(|text| &text.0).collect();
         texts.extend(self.logs.iter());
         texts.extend(self.log_safe_path.iter().map(|text| &text.0));
-        let mut headers: Vec<&HeaderMatch> = self.headers.values().collect();
+        let mut headers: Vec<&HeaderMatch> = self.headers.values().chain(self.trailers.values()).collect();
         let mut bodies: Vec<&BodyMatch> = self.body.iter().map(|body| &body.0).collect();
         if let Some(TextOr(seen)) = &self.upstream {
             texts.extend(seen.url.iter().chain(&seen.host).map(|text| &text.0));
-            headers.extend(seen.headers.values());
+            headers.extend(seen.headers.values().chain(seen.trailers.values()));
             bodies.extend(seen.body.iter().map(|body| &body.0));
         }
         texts.extend(headers.into_iter().filter_map(|header| match header {
             HeaderMatch::Match(text) => Some(text),
             HeaderMatch::Lines(_) => None,
         }));
-        texts
-            .into_iter()
-            .filter_map(|text| text.regex.as_deref())
-            .chain(bodies.into_iter().filter_map(|body| body.regex.as_deref()))
-            .collect()
+        let mut patterns = Vec::new();
+        while let Some(text) = texts.pop() {
+            patterns.extend(text.regex.as_deref());
+            texts.extend(text.not.as_ref().map(|not| &not.0));
+        }
+        while let Some(body) = bodies.pop() {
+            patterns.extend(body.regex.as_deref());
+            bodies.extend(body.not.as_ref().map(|not| &not.0));
+        }
+        patterns
     }
 }
 
@@ -731,17 +907,11 @@ impl<'de, T: Deserialize<'de> + FromText> Deserialize<'de> for TextOr<T> {
                 T::check_text(text).map_err(E::custom)?;
                 Ok(T::from_text(text.to_owned()))
             }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
-                self.visit_str(&number.to_string())
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-                self.visit_str(&number.to_string())
-            }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
                 T::deserialize(de::value::MapAccessDeserializer::new(map))
             }
         }
-        deserializer.deserialize_any(Either(PhantomData)).map(TextOr)
+        written(deserializer, Either(PhantomData)).map(TextOr)
     }
 }
 
@@ -775,38 +945,6 @@ impl<'de> Deserialize<'de> for Expectations {
     }
 }
 
-impl<'de> Deserialize<'de> for HeaderMatch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = HeaderMatch;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a list of texts, or a matcher")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<HeaderMatch, E> {
-                Ok(HeaderMatch::Lines(vec![text.to_owned()]))
-            }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<HeaderMatch, E> {
-                self.visit_str(&number.to_string())
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<HeaderMatch, E> {
-                self.visit_str(&number.to_string())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<HeaderMatch, A::Error> {
-                let mut lines = Vec::new();
-                while let Some(line) = seq.next_element()? {
-                    lines.push(line);
-                }
-                Ok(HeaderMatch::Lines(lines))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HeaderMatch, A::Error> {
-                TextMatch::deserialize(de::value::MapAccessDeserializer::new(map)).map(HeaderMatch::Match)
-            }
-        }
-        deserializer.deserialize_any(Any)
-    }
-}
-
 impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct OneOrMore;
@@ -818,12 +956,6 @@ impl<'de> Deserialize<'de> for Texts {
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Texts, E> {
                 Ok(Texts(vec![text.to_owned()]))
             }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Texts, E> {
-                self.visit_str(&number.to_string())
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Texts, E> {
-                self.visit_str(&number.to_string())
-            }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Texts, A::Error> {
                 let mut texts = Vec::new();
                 while let Some(text) = seq.next_element()? {
@@ -832,7 +964,7 @@ impl<'de> Deserialize<'de> for Texts {
                 Ok(Texts(texts))
             }
         }
-        deserializer.deserialize_any(OneOrMore)
+        written(deserializer, OneOrMore)
     }
 }
 
@@ -901,19 +1033,6 @@ impl JsonSchema for Expectations {
         json_schema!({
             "description": "What must be seen; a list: any one of them.",
             "anyOf": [one, {"type": "array", "minItems": 1, "items": one}],
-        })
-    }
-}
-
-impl JsonSchema for HeaderMatch {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "HeaderMatch".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let full = generator.subschema_for::<TextMatch>();
-        json_schema!({
-            "description": "A text: the one line there is; a list: these lines in order; a matcher: for the lines joined by `, `.",
-            "anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": "string"}}, full],
         })
     }
 }

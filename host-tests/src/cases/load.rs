@@ -10,11 +10,12 @@ use serde_json::Value;
 
 use super::delivery::Delivery;
 use super::format::{
-    self, BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Modules, Shared, Suite, TextOr,
+    self, BodySpec, ClusterAnswerSpec, ClusterFaultSpec, Expectations, FaultSpec, Modules, Step, Suite, TextOr,
 };
 use super::matching::{self, Sent};
-use super::{assemble, known, problem};
-use crate::exchange::{Answer, Body, Cluster, ClusterAnswer, ClusterFault, Fault, Filter, Outcome, Request};
+use super::problem::Problems;
+use super::{assemble, fixture, known, problem};
+use crate::exchange::{Answer, Body, Cluster, ClusterAnswer, ClusterFault, End, Fault, Filter, Outcome, Request};
 use crate::tokens;
 
 /// A case file with all that it names.
@@ -24,22 +25,50 @@ pub(super) struct Loaded {
     /// The file's name without its endings.
     pub(super) name: String,
     pub(super) suite: Suite,
-    pub(super) tokens: BTreeMap<String, String>,
-    pub(super) prepared: Vec<Prepared>,
+    tokens: BTreeMap<String, String>,
+    /// By case and step.
+    prepared: Vec<Vec<Prepared>>,
     /// The modules that were assembled for this file, as long as it runs.
     assembled: OnceCell<assemble::Assembled>,
 }
 
-/// A case's exchange, with bodies still whole.
+/// A step's exchange, with bodies still whole.
 pub(super) struct Prepared {
-    pub(super) request: Request,
-    pub(super) request_body: Vec<u8>,
-    pub(super) answer: Answer,
-    pub(super) answer_body: Vec<u8>,
-    pub(super) secrets: Vec<String>,
+    request: Request,
+    request_body: Vec<u8>,
+    request_chunks: Option<Vec<usize>>,
+    answer: Answer,
+    answer_body: Vec<u8>,
+    answer_chunks: Option<Vec<usize>>,
+    secrets: Vec<String>,
+}
+
+/// A case file's name without its endings.
+pub(super) fn short_name(file: &Path) -> String {
+    let name = file
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    name.trim_end_matches(".yaml")
+        .trim_end_matches(".yml")
+        .trim_end_matches(".cases")
+        .to_owned()
+}
+
+/// Reads and parses a case file, without what it names.
+///
+/// # Errors
+/// When it can't be read; [`Problems`] when something is wrong with it.
+pub(super) fn parse(file: &Path) -> Result<Suite> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    Ok(Suite::parse(file, &text)?)
 }
 
 impl Loaded {
+    /// Everything anew: tokens too, whose times are relative to now.
+    ///
+    /// # Errors
+    /// As [`parse`], and [`Problems`] where a token, body or file that a case names can't be had.
     pub(super) fn read(file: &Path) -> Result<Self> {
         Self::read_at(
             file,
@@ -48,74 +77,75 @@ impl Loaded {
     }
 
     /// With tokens as of `now`, seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
     pub(super) fn read_at(file: &Path, now: i64) -> Result<Self> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-        let mut suite = Suite::parse(file, &text)?;
+        let suite = parse(file)?;
         let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
-        for include in suite.include.clone() {
-            let path = folder.join(&include);
-            let text = std::fs::read_to_string(&path).with_context(|| {
-                format!(
-                    "{}: error: cannot read the included `{}`",
-                    file.display(),
-                    path.display()
-                )
-            })?;
-            let shared: Shared = problem::parse(&path, &text)?;
-            let base = include.parent().unwrap_or(Path::new(""));
-            for (name, value) in shared.environment {
-                suite.environment.entry(name).or_insert(value);
-            }
-            for (name, mut token) in shared.tokens {
-                token.key = token.key.map(|key| base.join(key));
-                suite.tokens.entry(name).or_insert(token);
-            }
-            for (name, mut body) in shared.bodies {
-                body.0.file = body.0.file.map(|file| base.join(file));
-                suite.bodies.entry(name).or_insert(body);
-            }
-        }
         let tokens =
             tokens::mint_all(&suite.tokens, &folder, now).with_context(|| format!("{}: error", file.display()))?;
-        let name = file
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let name = name
-            .trim_end_matches(".yaml")
-            .trim_end_matches(".yml")
-            .trim_end_matches(".cases")
-            .to_owned();
         let mut loaded = Self {
             file: file.to_owned(),
             folder,
-            name,
+            name: short_name(file),
             suite,
             tokens,
             prepared: Vec::new(),
             assembled: OnceCell::new(),
         };
+        let mut problems = Vec::new();
         for case in &loaded.suite.cases {
-            let prepared = loaded
-                .prepare(case)
-                .map_err(|error| case.problem(file, format!("case `{}`: {error:#}", case.name.value)))?;
-            loaded.prepared.push(prepared);
+            let steps: Result<Vec<Prepared>> = case.steps.iter().map(|step| loaded.prepare(step)).collect();
+            match steps {
+                Ok(steps) => loaded.prepared.push(steps),
+                Err(error) => problems.push(case.problem(file, format!("case `{}`: {error:#}", case.name.value))),
+            }
         }
-        Ok(loaded)
+        if problems.is_empty() {
+            Ok(loaded)
+        } else {
+            Err(Problems::new(problems).into())
+        }
     }
 
     /// Which of Scrim's modules the file runs under; none for anybody's own.
     pub(super) fn variants(&self) -> Vec<Option<Modules>> {
-        match (&self.suite.policy, &self.suite.modules) {
-            (None, _) => vec![None],
-            (Some(_), None) => vec![Some(Modules::Suite)],
-            (Some(_), Some(modules)) => modules.iter().copied().map(Some).collect(),
-        }
+        variants(&self.suite)
     }
 
-    pub(super) fn prepare(&self, case: &Case) -> Result<Prepared> {
+    /// How a case's bodies are cut by a delivery: for each exchange of it, the shapes of all its steps. Deliveries that cut alike are alike.
+    pub(super) fn shapes(&self, case: usize, delivery: &Delivery) -> Vec<Vec<Shape>> {
+        let steps = self.prepared.get(case).map_or(&[][..], Vec::as_slice);
+        let bodies: Vec<(Vec<Body>, Vec<Body>)> = steps.iter().map(|step| step.bodies(delivery)).collect();
+        let count = bodies
+            .iter()
+            .map(|(requests, answers)| requests.len().max(answers.len()))
+            .max()
+            .unwrap_or(0);
+        (0..count)
+            .map(|turn| {
+                let of = |all: &[Body]| all.get(turn % all.len().max(1)).map(shape).unwrap_or_default();
+                bodies
+                    .iter()
+                    .flat_map(|(requests, answers)| [of(requests), of(answers)])
+                    .collect()
+            })
+            .collect()
+    }
+
+    /// The step that was prepared when the file was read.
+    pub(super) fn prepared(&self, case: usize, step: usize) -> Option<&Prepared> {
+        self.prepared.get(case)?.get(step)
+    }
+
+    /// What a step sends.
+    ///
+    /// # Errors
+    /// When a body or token can't be had, or the parts don't go together.
+    pub(super) fn prepare(&self, step: &Step) -> Result<Prepared> {
         let mut used = BTreeSet::new();
-        let request = &case.request;
+        let request = &step.request;
         let mut headers = Vec::new();
         for (name, value) in &request.headers.0 {
             headers.push((name.clone(), self.fill(value, &mut used)?.into_bytes()));
@@ -134,18 +164,32 @@ impl Loaded {
             .method
             .clone()
             .unwrap_or_else(|| if request_body.is_some() { "POST" } else { "GET" }.to_owned());
+        let lines = |lines: &format::HeaderLines| {
+            lines
+                .0
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
+                .collect::<Vec<_>>()
+        };
         let sent = Request {
             target: self.fill(&request.url, &mut used)?.into_bytes(),
             authority: request.host.clone().unwrap_or_else(|| "fhir.example.org".to_owned()),
             headers,
-            body: Body::default(),
+            body: Body {
+                trailers: lines(&request.trailers),
+                ..Body::default()
+            },
             method,
         };
+        if !sent.body.trailers.is_empty() && request_body.as_ref().is_none_or(Vec::is_empty) {
+            bail!("a request with `trailers` has a body: give `body` or `json`");
+        }
 
-        let status = case.upstream.status.unwrap_or(200);
+        let upstream = &step.upstream;
+        let status = upstream.status.unwrap_or(200);
         let bodiless = matches!(status, 204 | 304) || sent.method == "HEAD";
-        let answer_body = self.body(case.upstream.body.as_ref(), case.upstream.json.as_ref(), &mut used)?;
-        let answer_body = match answer_body {
+        let answer_body = self.body(upstream.body.as_ref(), upstream.json.as_ref(), &mut used)?;
+        let mut answer_body = match answer_body {
             Some(body) => body,
             None if bodiless => Vec::new(),
             None => b"{}".to_vec(),
@@ -156,24 +200,26 @@ impl Loaded {
                 sent.method
             );
         }
-        let lines = |lines: &format::HeaderLines| {
-            lines
-                .0
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
-                .collect::<Vec<_>>()
-        };
-        let mut headers = lines(&case.upstream.headers);
+        let mut headers = lines(&upstream.headers);
         if !answer_body.is_empty() && !headers.iter().any(|(name, _)| name == "content-type") {
             headers.push(("content-type".to_owned(), b"application/fhir+json".to_vec()));
         }
-        let fault = case.upstream.fault.map(|fault| match fault {
+        let fault = upstream.fault.map(|fault| match fault {
             FaultSpec::Refuse => Fault::Refuse,
             FaultSpec::ResetBeforeHeaders => Fault::ResetBeforeHeaders,
-            FaultSpec::ResetAfterBody => Fault::ResetAfterBody,
+            FaultSpec::ResetAfterBody | FaultSpec::ResetAfter(_) => Fault::ResetAfterBody,
         });
+        if let Some(FaultSpec::ResetAfter(bytes)) = upstream.fault {
+            if bytes == 0 || bytes >= answer_body.len() {
+                let length = answer_body.len();
+                bail!(
+                    "`reset_after: {bytes}` is not inside of a body of {length} bytes: use `reset_before_headers`, `reset_after_body` or less"
+                );
+            }
+            answer_body.truncate(bytes);
+        }
         let body = Body {
-            trailers: lines(&case.upstream.trailers),
+            trailers: lines(&upstream.trailers),
             ..Body::default()
         };
         // A signature of a few characters, or none, would be found by chance.
@@ -195,6 +241,7 @@ impl Loaded {
         Ok(Prepared {
             request: sent,
             request_body: request_body.unwrap_or_default(),
+            request_chunks: request.chunks.clone(),
             answer: Answer {
                 status,
                 headers,
@@ -202,6 +249,7 @@ impl Loaded {
                 fault,
             },
             answer_body,
+            answer_chunks: upstream.chunks.clone(),
             secrets,
         })
     }
@@ -219,17 +267,25 @@ impl Loaded {
         let Some(TextOr(body)) = body else {
             return Ok(None);
         };
-        let bytes = match (&body.text, &body.file, &body.json, &body.base64, &body.named) {
-            (Some(text), None, None, None, None) => self.fill(text, used)?.into_bytes(),
-            (None, Some(file), None, None, None) => {
+        let ways = (
+            &body.text,
+            &body.file,
+            &body.json,
+            &body.base64,
+            &body.named,
+            &body.fixture,
+        );
+        let bytes = match ways {
+            (Some(text), None, None, None, None, None) => self.fill(text, used)?.into_bytes(),
+            (None, Some(file), None, None, None, None) => {
                 let file = self.folder.join(file);
                 std::fs::read(&file).with_context(|| format!("cannot read the body `{}`", file.display()))?
             }
-            (None, None, Some(json), None, None) => serde_json::to_vec(json)?,
-            (None, None, None, Some(text), None) => base64::engine::general_purpose::STANDARD
+            (None, None, Some(json), None, None, None) => serde_json::to_vec(json)?,
+            (None, None, None, Some(text), None, None) => base64::engine::general_purpose::STANDARD
                 .decode(text.split_whitespace().collect::<String>())
                 .context("`base64` holds none")?,
-            (None, None, None, None, Some(name)) => {
+            (None, None, None, None, Some(name), None) => {
                 let named = self
                     .suite
                     .bodies
@@ -238,10 +294,23 @@ impl Loaded {
                 if named.0.named.is_some() {
                     bail!("the body `{name}` is `named` itself: give its bytes");
                 }
-                return self.body(Some(named), None, used);
+                self.body(Some(named), None, used)?.unwrap_or_default()
             }
-            _ => bail!("a body is given in one way: keep one of text, file, json, base64, named"),
+            (None, None, None, None, None, Some(file)) => serde_json::to_vec(&fixture::read(&self.folder.join(file))?)?,
+            _ => bail!("a body is given in one way: keep one of text, file, json, base64, named, fixture"),
         };
+        if body.merge.is_none() && body.set.is_empty() {
+            return Ok(Some(bytes));
+        }
+        let mut json: Value =
+            serde_json::from_slice(&bytes).context("`merge` and `set` are for JSON, which this body isn't")?;
+        if let Some(patch) = &body.merge {
+            fixture::merge(&mut json, patch);
+        }
+        for (pointer, value) in &body.set {
+            fixture::set(&mut json, pointer, value.clone())?;
+        }
+        let bytes = serde_json::to_vec(&json)?;
         Ok(Some(bytes))
     }
 
@@ -250,6 +319,12 @@ impl Loaded {
         let mut out = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${token:") {
+            if let Some(before) = before.strip_suffix('$') {
+                out.push_str(before);
+                out.push_str("${token:");
+                rest = after;
+                continue;
+            }
             let (name, after) = after
                 .split_once('}')
                 .ok_or_else(|| anyhow!("`${{token:` without its `}}`"))?;
@@ -349,36 +424,11 @@ impl Loaded {
         self.assembled.get().context("the folder of assembled modules is gone")
     }
 
-    /// The exchanges of a case under a delivery: one, or one for each split.
-    pub(super) fn exchanges(&self, index: usize, delivery: &Delivery) -> Vec<(Request, Answer)> {
-        let prepared = &self.prepared[index];
-        let requests = delivery.bodies(&prepared.request_body, &Vec::new());
-        let answers = delivery.bodies(&prepared.answer_body, &prepared.answer.body.trailers);
-        let count = requests.len().max(answers.len());
-        requests
-            .iter()
-            .cycle()
-            .zip(answers.iter().cycle())
-            .take(count)
-            .map(|(request, answer)| {
-                (
-                    Request {
-                        body: request.clone(),
-                        ..prepared.request.clone()
-                    },
-                    Answer {
-                        body: answer.clone(),
-                        ..prepared.answer.clone()
-                    },
-                )
-            })
-            .collect()
-    }
-
     /// What is wrong with an outcome; with alternatives: with each, if none holds.
     pub(super) fn judge(
         &self,
-        index: usize,
+        expect: &Expectations,
+        secrets: &[String],
         request: &Request,
         answer: &Answer,
         outcome: &Outcome,
@@ -388,9 +438,8 @@ impl Loaded {
             answer_body: &answer.body.chunks.concat(),
             folder: &self.folder,
             nowhere: &self.suite.nowhere,
-            secrets: &self.prepared[index].secrets,
+            secrets,
         };
-        let expect = &self.suite.cases[index].expect;
         let mut all = Vec::new();
         for (number, expect) in expect.any.iter().enumerate() {
             let wrong = matching::mismatches(expect, &sent, outcome)?;
@@ -414,6 +463,15 @@ impl Loaded {
     }
 }
 
+/// Which of Scrim's modules a suite runs under; none for anybody's own.
+pub(super) fn variants(suite: &Suite) -> Vec<Option<Modules>> {
+    match (&suite.policy, &suite.modules) {
+        (None, _) => vec![None],
+        (Some(_), None) => vec![Some(Modules::Suite)],
+        (Some(_), Some(modules)) => modules.iter().copied().map(Some).collect(),
+    }
+}
+
 /// A configuration as the module gets it: a text as it is, anything else as JSON.
 fn as_bytes(configuration: Option<&Value>) -> Result<Vec<u8>> {
     Ok(match configuration {
@@ -421,4 +479,53 @@ fn as_bytes(configuration: Option<&Value>) -> Result<Vec<u8>> {
         Some(Value::String(text)) => text.clone().into_bytes(),
         Some(json) => serde_json::to_vec(json)?,
     })
+}
+
+impl Prepared {
+    /// The tokens' signatures, which may reach the upstream only.
+    pub(super) fn secrets(&self) -> &[String] {
+        &self.secrets
+    }
+
+    fn bodies(&self, delivery: &Delivery) -> (Vec<Body>, Vec<Body>) {
+        let Self { request, answer, .. } = self;
+        (
+            delivery.request.bodies(
+                &self.request_body,
+                &request.body.trailers,
+                self.request_chunks.as_deref(),
+            ),
+            delivery
+                .response
+                .bodies(&self.answer_body, &answer.body.trailers, self.answer_chunks.as_deref()),
+        )
+    }
+
+    /// The exchange of one turn of a delivery: every split has several.
+    pub(super) fn exchange(&self, delivery: &Delivery, turn: usize) -> (Request, Answer) {
+        let (requests, answers) = self.bodies(delivery);
+        let of = |all: Vec<Body>| {
+            let count = all.len().max(1);
+            all.into_iter().nth(turn % count).unwrap_or_default()
+        };
+        (
+            Request {
+                body: of(requests),
+                ..self.request.clone()
+            },
+            Answer {
+                body: of(answers),
+                ..self.answer.clone()
+            },
+        )
+    }
+}
+
+/// How a body comes, to tell deliveries apart: the sizes of its chunks, whether the last one ends it, how many trailers it has.
+pub(super) type Shape = (Vec<usize>, bool, usize);
+
+fn shape(body: &Body) -> Shape {
+    let cuts: Vec<usize> = body.chunks.iter().map(Vec::len).collect();
+    let ends = !cuts.is_empty() && body.end == End::WithLastChunk && body.trailers.is_empty();
+    (cuts, ends, body.trailers.len())
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use regex::Regex;
 use serde_json::Value;
 
-use super::format::{BodyMatch, Expect, HeaderMatch, SeenSpec, TextMatch, TextOr};
+use super::format::{BodyMatch, Expect, HeaderMatch, NumberMatch, SeenSpec, TextMatch, TextOr};
 use super::render;
 use crate::exchange::{Headers, Outcome};
 
@@ -58,6 +58,12 @@ pub(super) fn mismatches(expect: &Expect, sent: &Sent<'_>, outcome: &Outcome) ->
         let lines: Vec<&str> = outcome.logs.iter().map(|(_, line)| line.as_str()).collect();
         wrong.text("logs", text, Some(&lines.join("\n")));
     }
+    for (name, wanted) in &expect.metrics {
+        let change = outcome.metrics.get(name).copied().unwrap_or_default();
+        if !wanted.accepts(change as f64) {
+            wrong.add(&format!("change of the metric `{name}`"), wanted, change);
+        }
+    }
     for value in sent.nowhere.iter().chain(&expect.nowhere) {
         wrong.leak(value, outcome, &[Sink::Upstream, Sink::Client, Sink::Logs, Sink::State]);
     }
@@ -95,6 +101,10 @@ fn upstream(seen: &SeenSpec, sent: &Sent<'_>, outcome: &Outcome, wrong: &mut Wro
                 wrong.header("at the upstream", name, wanted, &got.headers);
             }
             wrong.absent("at the upstream", &seen.absent, &got.headers);
+            wrong.order("at the upstream", &seen.header_order, &got.headers);
+            for (name, wanted) in &seen.trailers {
+                wrong.header("in the trailers at the upstream", name, wanted, &got.trailers);
+            }
             if let Some(TextOr(body)) = &seen.body {
                 wrong.body("body at the upstream", body, &got.body, sent.request_body, sent.folder)?;
             }
@@ -116,18 +126,22 @@ fn client(expect: &Expect, sent: &Sent<'_>, outcome: &Outcome, wrong: &mut Wrong
         wrong.add("end of the answer", words(!complete), words(complete));
     }
     let Some(got) = &outcome.client else {
-        if let Some(status) = expect.status {
+        if let Some(status) = &expect.status {
             wrong.add("status", status, "no answer");
         }
         return Ok(());
     };
-    if let Some(status) = expect.status.filter(|status| *status != got.status) {
+    if let Some(status) = expect.status.as_ref().filter(|status| !status.accepts(got.status)) {
         wrong.add("status", status, format!("{}\n{}", got.status, render::body(&got.body)));
     }
     for (name, wanted) in &expect.headers {
         wrong.header("at the client", name, wanted, &got.headers);
     }
     wrong.absent("at the client", &expect.absent, &got.headers);
+    wrong.order("at the client", &expect.header_order, &got.headers);
+    for (name, wanted) in &expect.trailers {
+        wrong.header("in the trailers at the client", name, wanted, &got.trailers);
+    }
     if let Some(TextOr(body)) = &expect.body {
         wrong.body("body", body, &got.body, sent.answer_body, sent.folder)?;
     }
@@ -210,6 +224,22 @@ impl Wrong {
         ));
     }
 
+    /// Texts of several lines differ line by line.
+    fn differs(&mut self, what: &str, expected: &str, actual: &str) {
+        if expected.contains('\n') || actual.contains('\n') {
+            let diff = render::diff("expected", expected, "actual", actual);
+            // Only the last line break differs.
+            let diff = if diff.lines().count() < 3 {
+                format!("expected: {expected:?}\n  actual: {actual:?}")
+            } else {
+                diff
+            };
+            self.0.push(format!("{what}\n{diff}"));
+        } else {
+            self.add(what, expected, actual);
+        }
+    }
+
     fn leak(&mut self, value: &str, outcome: &Outcome, sinks: &[Sink]) {
         let needle = value.to_ascii_lowercase().into_bytes();
         for sink in sinks {
@@ -220,6 +250,30 @@ impl Wrong {
                     sink.name()
                 ));
             }
+        }
+    }
+
+    /// Whether none was found wrong by a check of its own.
+    fn none(check: impl FnOnce(&mut Self) -> Result<()>) -> Result<bool> {
+        let mut wrong = Self(Vec::new());
+        check(&mut wrong)?;
+        Ok(wrong.0.is_empty())
+    }
+
+    /// Names in this order, whatever stands between them.
+    fn order(&mut self, place: &str, wanted: &[String], headers: &Headers) {
+        let mut next = wanted.iter().peekable();
+        for (name, _) in headers {
+            next.next_if(|wanted| wanted.eq_ignore_ascii_case(name));
+        }
+        if let Some(missing) = next.peek() {
+            let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+            let what = format!("order of the headers {place}");
+            self.add(
+                &what,
+                format!("{}, where `{missing}` comes after those before it", wanted.join(", ")),
+                names.join(", "),
+            );
         }
     }
 
@@ -234,7 +288,26 @@ impl Wrong {
             self.add(what, "absent", actual);
         }
         if let Some(exact) = wanted.exact.as_ref().filter(|exact| *exact != actual) {
-            self.add(what, exact, actual);
+            self.differs(what, exact, actual);
+        }
+        if wanted.at_least.is_some() || wanted.at_most.is_some() {
+            let bounds = NumberMatch {
+                at_least: wanted.at_least,
+                at_most: wanted.at_most,
+            };
+            match actual.trim().parse::<f64>() {
+                Ok(number) if bounds.accepts(number) => {}
+                _ => self.add(what, bounds, actual),
+            }
+        }
+        if let Some(not) = &wanted.not
+            && Self::none(|wrong| {
+                wrong.text(what, &not.0, Some(actual));
+                Ok(())
+            })
+            .unwrap_or(true)
+        {
+            self.add(what, format!("not {}", describe(&not.0)), actual);
         }
         self.pattern(what, wanted.regex.as_deref(), actual);
         self.holds(what, &wanted.contains.0, &wanted.not_contains.0, actual);
@@ -289,20 +362,33 @@ impl Wrong {
     fn body(&mut self, what: &str, wanted: &BodyMatch, actual: &[u8], other_side: &[u8], folder: &Path) -> Result<()> {
         let shown = || render::body(actual);
         if let Some(text) = wanted.text.as_ref().filter(|text| text.as_bytes() != actual) {
-            self.add(what, text, shown());
+            self.differs(what, text, &shown());
         }
         if let Some(file) = &wanted.file {
             let bytes =
                 std::fs::read(folder.join(file)).with_context(|| format!("cannot read `{}`", file.display()))?;
             if bytes != actual {
-                self.add(what, format!("the bytes of {}", file.display()), shown());
+                let diff = render::diff(&file.display().to_string(), &render::body(&bytes), "actual", &shown());
+                self.0.push(format!("{what}\n{diff}"));
             }
+        }
+        if let Some(size) = wanted.size.filter(|size| !size.accepts(actual.len() as f64)) {
+            self.add(&format!("size of the {what}"), format!("{size} bytes"), actual.len());
+        }
+        if let Some(schema) = &wanted.schema {
+            self.schema(what, schema, actual, folder)?;
+        }
+        if let Some(not) = &wanted.not
+            && Self::none(|wrong| wrong.body(what, &not.0, actual, other_side, folder))?
+        {
+            self.add(what, "not what `not` says", shown());
         }
         if wanted.empty && !actual.is_empty() {
             self.add(what, "empty", shown());
         }
         if wanted.unchanged && actual != other_side {
-            self.add(what, format!("unchanged\n{}", render::body(other_side)), shown());
+            let diff = render::diff("sent", &render::body(other_side), "received", &shown());
+            self.0.push(format!("{what} is not unchanged\n{diff}"));
         }
         if wanted.json.is_some() || wanted.json_subset.is_some() || !wanted.json_absent.is_empty() {
             match serde_json::from_slice::<Value>(actual) {
@@ -329,6 +415,34 @@ impl Wrong {
         Ok(())
     }
 
+    /// Validity by a JSON Schema, given or in a file.
+    fn schema(&mut self, what: &str, schema: &Value, actual: &[u8], folder: &Path) -> Result<()> {
+        let read;
+        let schema = match schema {
+            Value::String(file) => {
+                read = super::fixture::read(&folder.join(file))?;
+                &read
+            }
+            schema => schema,
+        };
+        let validator = jsonschema::validator_for(schema)
+            .map_err(|error| anyhow::anyhow!("`schema` is no JSON Schema: {error}"))?;
+        let json: Value = match serde_json::from_slice(actual) {
+            Ok(json) => json,
+            Err(error) => {
+                self.add(what, "JSON", format!("{error}\n{}", render::body(actual)));
+                return Ok(());
+            }
+        };
+        for error in validator.iter_errors(&json) {
+            self.0.push(format!(
+                "{what} at {} isn't valid by the schema: {error}",
+                error.instance_path()
+            ));
+        }
+        Ok(())
+    }
+
     fn json_subset(&mut self, what: &str, wanted: &Value, actual: &Value, at: &str) {
         let place = if at.is_empty() {
             what.to_owned()
@@ -342,7 +456,18 @@ impl Wrong {
                     let text = actual.as_str().map_or_else(|| actual.to_string(), str::to_owned);
                     Regex::new(pattern).is_ok_and(|regex| regex.is_match(&text))
                 }
-                ("$any", Value::Array(choices)) => choices.contains(actual),
+                ("$any", Value::Array(choices)) => choices.iter().any(|choice| is_subset(choice, actual)),
+                ("$not", other) => !is_subset(other, actual),
+                ("$contains", Value::String(part)) => actual.as_str().is_some_and(|text| text.contains(part.as_str())),
+                ("$at_least", bound) => actual
+                    .as_f64()
+                    .zip(bound.as_f64())
+                    .is_some_and(|(number, bound)| number >= bound),
+                ("$at_most", bound) => actual
+                    .as_f64()
+                    .zip(bound.as_f64())
+                    .is_some_and(|(number, bound)| number <= bound),
+                ("$size", size) => size.as_u64().is_some() && size.as_u64() == length(actual),
                 ("$has", element) => actual
                     .as_array()
                     .is_some_and(|all| all.iter().any(|one| is_subset(element, one))),
@@ -376,6 +501,17 @@ impl Wrong {
     }
 }
 
+/// How many elements, members or characters there are.
+fn length(value: &Value) -> Option<u64> {
+    let length = match value {
+        Value::Array(list) => list.len(),
+        Value::Object(members) => members.len(),
+        Value::String(text) => text.chars().count(),
+        _ => return None,
+    };
+    u64::try_from(length).ok()
+}
+
 fn is_subset(wanted: &Value, actual: &Value) -> bool {
     let mut wrong = Wrong(Vec::new());
     wrong.json_subset("", wanted, actual, "");
@@ -396,6 +532,9 @@ fn describe(wanted: &TextMatch) -> String {
     }
     if let Some(regex) = &wanted.regex {
         return format!("matches /{regex}/");
+    }
+    if let Some(part) = wanted.contains.0.iter().chain(&wanted.any).next() {
+        return format!("one with `{part}`");
     }
     "there".to_owned()
 }
@@ -419,17 +558,21 @@ mod tests {
                 authority: "h".into(),
                 headers: vec![("via".into(), b"1".to_vec()), ("via".into(), b"2".to_vec())],
                 body: Vec::new(),
-                trailers: Vec::new(),
+                trailers: vec![("x-up".into(), b"u".to_vec())],
             }),
             client: Some(Got {
                 status: 200,
-                headers: vec![("cache-control".into(), b"no-store, private".to_vec())],
-                body: br#"{"id":"1","name":[{"family":"Q"}],"tag":["a","b"]}"#.to_vec(),
+                headers: vec![
+                    ("cache-control".into(), b"no-store, private".to_vec()),
+                    ("x-n".into(), b"5".to_vec()),
+                ],
+                body: br#"{"id":"1","name":[{"family":"Q"}],"tag":["a","b"],"n":7}"#.to_vec(),
                 complete: true,
-                trailers: Vec::new(),
+                trailers: vec![("x-t".into(), b"1".to_vec())],
             }),
             logs: vec![("info".into(), "Phone 555-0100".into())],
             filter_state: [("scrim.audit".to_owned(), r#"{"decision":"allow"}"#.to_owned())].into(),
+            metrics: [("calls".to_owned(), 2)].into(),
             ..Outcome::default()
         }
     }
@@ -445,7 +588,7 @@ mod tests {
             nowhere: &[],
             secrets: &[],
         };
-        mismatches(&suite.cases[0].expect.any[0], &sent, &outcome()).unwrap()
+        mismatches(&suite.cases[0].steps[0].expect.any[0], &sent, &outcome()).unwrap()
     }
 
     #[test]
@@ -455,7 +598,12 @@ mod tests {
             "{upstream: {url: {regex: '^/fhir'}, method: GET, headers: {via: ['1', '2']}, absent: [cookie], body: {empty: true}}}",
             "{headers: {cache-control: 'no-store, private', x: {absent: true}}, absent: [etag]}",
             "{body: {json_subset: {name: [{family: Q}], id: {$regex: '^1$'}, gone: {$absent: true}, tag: {$has: b}}, json_absent: [/birthDate]}}",
-            "{json: {tag: [a, b], name: [{family: Q}], id: '1'}, audit: {decision: allow}}",
+            "{json: {tag: [a, b], name: [{family: Q}], id: '1', n: 7}, audit: {decision: allow}}",
+            "{status: 2xx, header_order: [cache-control, x-n], trailers: {x-t: '1'}, upstream: {trailers: {x-up: {regex: '^u'}}, header_order: [via, via]}}",
+            "{status: {not: [4xx, 500]}, headers: {x-n: {at_least: 5, at_most: 5.0}, cache-control: {not: public}}}",
+            "{body: {size: {at_least: 10}, not: {contains: ssn}, schema: {type: object, required: [id]}}}",
+            "{body: {json_subset: {tag: {$size: 2}, id: {$not: '2'}, n: {$at_least: 7, }, name: {$has: {family: {$contains: Q}}}}}}",
+            "{body: {json_subset: {n: {$at_most: 7}, id: {$any: ['2', {$regex: '1'}]}}}, metrics: {calls: {at_least: 2, at_most: 2}, other: 0}}",
             "{logs: {contains: Phone, not_contains: ssn}, nowhere: [secret]}",
         ] {
             assert_eq!(wrong(expect), Vec::<String>::new(), "{expect}");
@@ -476,7 +624,48 @@ mod tests {
             ("{body: {json_subset: {tag: [a]}}}", "at /tag"),
             ("{body: {json_subset: {id: {$absent: true}}}}", "at /id"),
             ("{body: {json_absent: [/name/0/family]}}", "/name/0/family"),
-            ("{body: {unchanged: true}}", "unchanged"),
+            ("{body: {unchanged: true}}", "is not unchanged"),
+            ("{status: 4xx}", "expected: 4xx"),
+            ("{status: [201, 3xx]}", "expected: 201 or 3xx"),
+            ("{status: {not: 2xx}}", "expected: not 2xx"),
+            ("{header_order: [cache-control, etag]}", "`etag` comes after"),
+            ("{header_order: [x-n, cache-control]}", "`cache-control` comes after"),
+            (
+                "{upstream: {header_order: [via, via, via]}}",
+                "order of the headers at the upstream",
+            ),
+            ("{trailers: {x-t: '2'}}", "in the trailers at the client"),
+            (
+                "{upstream: {trailers: {x-up: {absent: true}}}}",
+                "in the trailers at the upstream",
+            ),
+            ("{headers: {x-n: {at_least: 6}}}", "expected: at least 6"),
+            ("{headers: {x-n: {at_most: 4.5}}}", "expected: at most 4.5"),
+            ("{headers: {cache-control: {at_most: 4}}}", "actual: no-store"),
+            ("{headers: {x-n: {not: '5'}}}", "expected: not 5"),
+            ("{headers: {gone: {not: '5'}}}", "absent"),
+            ("{body: {not: {contains: family}}}", "not what `not` says"),
+            ("{body: {size: {at_most: 5}}}", "expected: at most 5 bytes"),
+            ("{body: {size: 5}}", "expected: 5 bytes"),
+            (
+                "{body: \"a\\nb\"}",
+                "--- expected\n+++ actual\n@@ line 1 @@\n-a\n-b\n+{",
+            ),
+            (
+                "{body: {schema: {required: [id, birthDate]}}}",
+                "\"birthDate\" is a required property",
+            ),
+            (
+                "{body: {schema: {properties: {id: {type: integer}}}}}",
+                "body at /id isn't valid",
+            ),
+            ("{body: {json_subset: {tag: {$size: 3}}}}", "at /tag"),
+            ("{body: {json_subset: {id: {$not: '1'}}}}", "at /id"),
+            ("{body: {json_subset: {id: {$contains: x}}}}", "at /id"),
+            ("{body: {json_subset: {n: {$at_least: 8}}}}", "at /n"),
+            ("{body: {json_subset: {n: {$at_most: 6}}}}", "at /n"),
+            ("{metrics: {calls: 1}}", "change of the metric `calls`"),
+            ("{metrics: {other: {at_least: 1}}}", "actual: 0"),
             ("{audit: {decision: deny}}", "audit at /decision"),
             ("{log_safe_path: /x}", "log-safe path"),
             ("{nowhere: ['PHONE 555']}", "in the logs"),

@@ -1,9 +1,7 @@
 //! What is wrong with a case file, and where: `FILE:LINE:COL: error: what, and the mend`.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-
-use serde::de::DeserializeOwned;
+use std::path::PathBuf;
 
 /// A problem of a file, at a place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,52 +31,30 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// Parses YAML; `file` is for messages.
-///
-/// # Errors
-/// The first problem, with its place, and the nearest known key where one is unknown.
-pub(super) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Problem> {
-    serde_saphyr::from_str(text).map_err(|error| {
-        let error = error.without_snippet();
-        let (line, column) = error
-            .location()
-            .map_or((1, 1), |at| (at.line().max(1), at.column().max(1)));
-        Problem {
-            file: file.to_owned(),
-            line,
-            column,
-            what: describe(error),
-        }
-    })
-}
+/// All that is wrong with a file, in its order; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
 
-fn describe(error: &serde_saphyr::Error) -> String {
-    use serde_saphyr::Error;
-    match error {
-        Error::SerdeUnknownField { field, expected, .. } => {
-            format!("unknown key `{field}`: {}", suggest(field, expected))
-        }
-        Error::SerdeUnknownVariant { variant, expected, .. } => {
-            format!("unknown value `{variant}`: {}", suggest(variant, expected))
-        }
-        Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing: add it"),
-        Error::SerdeInvalidType {
-            unexpected, expected, ..
-        } => format!("found {unexpected} where {expected} belongs"),
-        other => {
-            let options = serde_saphyr::render_options! { formatter: &serde_saphyr::UserMessageFormatter, snippets: serde_saphyr::SnippetMode::Off };
-            let text = other.render_with_options(options);
-            // The place is said before it already.
-            text.split(" at line ")
-                .next()
-                .unwrap_or(&text)
-                .trim_end_matches('.')
-                .to_owned()
-        }
+impl Problems {
+    /// Sorted by place, each once.
+    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| (a.line, a.column, &a.what).cmp(&(b.line, b.column, &b.what)));
+        problems.dedup();
+        Self(problems)
     }
 }
 
-fn suggest(word: &str, known: &[&str]) -> String {
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Problem::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The nearest known word, or all of them.
+pub(super) fn suggest(word: &str, known: &[&str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => super::known(known.iter()),
@@ -112,8 +88,9 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::format::Suite;
-    use super::*;
 
     fn problem(text: &str) -> String {
         Suite::parse(Path::new("x.cases.yaml"), text).unwrap_err().to_string()
@@ -140,11 +117,15 @@ mod tests {
     fn a_missing_key_and_a_wrong_type_have_a_place() {
         let found = problem("policy: p\ncases:\n  - name: a\n    expect: {}\n");
         assert!(
-            found.starts_with("x.cases.yaml:4:") && found.contains("`request` is missing"),
+            found.starts_with("x.cases.yaml:3:11: ") && found.contains("`request` is missing"),
             "{found}"
         );
         let found = problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {status: high}\n");
-        assert!(found.starts_with("x.cases.yaml:5:"), "{found}");
+        assert!(
+            found
+                == "x.cases.yaml:5:22: error: found the text `high` where a status belongs: write 200, `2xx` or a list of such",
+            "{found}"
+        );
         let found = problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {upstream: nobody}\n");
         assert!(
             found.starts_with("x.cases.yaml:5:") && found.contains("`none`"),
@@ -171,10 +152,23 @@ mod tests {
         )
         .unwrap();
         assert_eq!(suite.nowhere, ["123456789", "1970-01-01", "012-34-5678"]);
-        assert_eq!(suite.cases[0].request.headers.0, [("x-n".to_owned(), "5".to_owned())]);
         assert_eq!(
-            suite.cases[0].request.json,
+            suite.cases[0].steps[0].request.headers.0,
+            [("x-n".to_owned(), "5".to_owned())]
+        );
+        assert_eq!(
+            suite.cases[0].steps[0].request.json,
             Some(serde_json::json!({"birthDate": "1970-01-01", "n": 1.5}))
         );
+    }
+
+    #[test]
+    fn all_problems_of_a_file_are_told_in_its_order() {
+        let text = "policy: p\npolcy: q\nproxy: {routs: []}\ncases:\n  - name: a\n    request: {url: /, metod: GET}\n    expect: {statuz: 1, status: high}\n  - name: b\n    request: {url: '/${who}', host: /, host: /}\n    expect: {body: {regex: '(', not: {text: 1, txt: 2}}}\n  - name: c\n  - name: a\n    request: {url: /}\n    expect: {}\n";
+        let told = problem(text);
+        let places: Vec<&str> = told.lines().map(|line| line.split(" error:").next().unwrap()).collect();
+        let wanted = ["2:1", "3:9", "6:23", "7:14", "7:33", "9:20", "9:40", "10:48"];
+        let wanted: Vec<String> = wanted.iter().map(|at| format!("x.cases.yaml:{at}:")).collect();
+        assert_eq!(places, wanted, "{told}");
     }
 }

@@ -1,23 +1,33 @@
-//! Runs case files: engine after engine, gateway after gateway, and compares what came out.
+//! Runs case files on all cores, and compares what came out.
+//!
+//! 1. What runs beside each other are gateways: one for each file, engine and way of loading. The cases of a file go through each of them in
+//!    their order.
+//! 2. What is printed and compared is in the order of one core, whatever finished first.
+//! 3. What can't be run is told, and the rest goes on. Tokens are redacted in all that is told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
+use super::capture;
 use super::delivery::Delivery;
-use super::format::{Case, Modules, Uncompared, Wait};
-use super::load::Loaded;
+use super::format::{Case, Modules, Step, Suite, Uncompared, Wait};
+use super::load::{self, Loaded, Prepared};
 use super::render::{self, Part};
 use super::report::{Report, Test, Verdict};
 use super::snapshot::Snapshots;
 use super::{Compiled, Options, PolicySource, Runner, Summary, discover};
-use crate::exchange::{Body, Gateway, Outcome, Route, Setup};
+use crate::exchange::{Gateway, Outcome, Route, Setup};
 
 impl Runner<'_> {
-    /// Runs the case files at `paths` (files, or folders that are searched) and writes to `out` as `cargo test` does.
+    /// Runs the case files at `paths` (files, or folders that are searched) and writes to `out` in the form that `options` name, by
+    /// default as `cargo test` does.
     ///
     /// # Errors
     /// When there is no case file at all, or `out` or the JUnit file can't be written. Failed cases and broken files
@@ -32,209 +42,207 @@ impl Runner<'_> {
                 places.join(", ")
             );
         }
-        let mut report = Report::new(out, options.color);
+        let mut report = Report::new(out, options);
         let engines: Vec<&str> = self.engines.iter().map(|engine| engine.name()).collect();
         report.begin(files.len(), &engines)?;
-        for file in &files {
-            match Loaded::read(file) {
-                Ok(loaded) => self.run_file(&loaded, options, &mut report)?,
-                Err(error) => report.broken(&file.display().to_string(), &format!("{error:#}"))?,
-            }
-        }
-        let summary = report.finish(begin.elapsed())?;
+        let threads = options
+            .jobs
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get));
+
+        let mut suites: Vec<Option<Result<Suite>>> = Vec::new();
+        in_order(
+            threads,
+            &files,
+            |file, tell| tell(load::parse(file)),
+            |_, suite| {
+                suites.extend(suite.map(Some));
+                Ok(())
+            },
+        )?;
+        let jobs = self.jobs(&files, &suites);
+        let stop = AtomicBool::new(false);
+        let stopped =
+            || stop.load(Ordering::Relaxed) || options.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed));
+        let mut merger = Merger {
+            options,
+            files: &files,
+            current: None,
+        };
+        report.expect(jobs.len());
+        in_order(
+            threads,
+            &jobs,
+            |job, tell| {
+                if !stopped() && job.place.is_some() {
+                    self.run_job(job, options, &stopped, tell);
+                }
+            },
+            |index, event| {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                let Some(job) = jobs.get(index) else { return Ok(()) };
+                let is_last = jobs.get(index + 1).is_none_or(|next| next.number != job.number);
+                let good = match event {
+                    None => merger.end(is_last, &mut report)?,
+                    Some(event) => merger.take(job, event, &mut report)?,
+                };
+                let broken = suites
+                    .get_mut(job.number)
+                    .and_then(|suite| suite.take_if(|suite| suite.is_err()));
+                let good = match broken {
+                    Some(Err(error)) => {
+                        report.broken(&job.file.display().to_string(), job.file, &error)?;
+                        false
+                    }
+                    _ => good,
+                };
+                if options.fail_fast && !good {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                Ok(())
+            },
+        )?;
+        let summary = report.finish(begin.elapsed(), stopped())?;
         if let Some(junit) = &options.junit {
             std::fs::write(junit, report.junit()).with_context(|| format!("cannot write `{}`", junit.display()))?;
         }
         Ok(summary)
     }
 
-    fn run_file(&self, loaded: &Loaded, options: &Options, report: &mut Report<'_>) -> Result<()> {
-        let mut snapshots = match Snapshots::read(&loaded.file, options.bless) {
-            Ok(snapshots) => snapshots,
-            Err(error) => return report.broken(&loaded.name, &format!("{error:#}")),
-        };
-        report.differences += loaded.suite.cases.iter().filter(|case| case.differs.is_some()).count();
-        // What came out for one case, delivery and split, by engine and modules: equal on the wire wherever it ran.
-        let mut seen: BTreeMap<(usize, String, usize), Vec<Ran>> = BTreeMap::new();
-        for modules in loaded.variants() {
-            for engine in &self.engines {
-                let place = Place {
-                    engine: engine.name(),
-                    modules,
-                };
-                let setup = match self.setup(loaded, modules) {
-                    Ok(setup) => setup,
-                    Err(error) => {
-                        report.broken(&format!("{} [{place}]", loaded.name), &format!("{error:#}"))?;
-                        continue;
-                    }
-                };
-                // Tokens are made anew for each gateway, so that how long the ones before took doesn't age them.
-                let loaded = &match Loaded::read(&loaded.file) {
-                    Ok(loaded) => loaded,
-                    Err(error) => return report.broken(&loaded.name, &format!("{error:#}")),
-                };
-                let mut gateway = None;
-                for (index, case) in loaded.suite.cases.iter().enumerate() {
-                    let start = || engine.start(&setup);
-                    let Run::On = self.run_case(
-                        loaded,
-                        index,
-                        case,
+    /// One gateway of one file each; one without a place for a file that can't be read.
+    fn jobs<'f>(&self, files: &'f [PathBuf], suites: &[Option<Result<Suite>>]) -> Vec<Job<'f>> {
+        let mut jobs = Vec::new();
+        for (number, (file, suite)) in files.iter().zip(suites).enumerate() {
+            let Some(Ok(suite)) = suite else {
+                jobs.push(Job {
+                    number,
+                    file,
+                    place: None,
+                    engine: 0,
+                });
+                continue;
+            };
+            for modules in load::variants(suite) {
+                for (engine, running) in self.engines.iter().enumerate() {
+                    let place = Some(Place {
+                        engine: running.name(),
+                        modules,
+                    });
+                    jobs.push(Job {
+                        number,
+                        file,
                         place,
-                        options,
-                        &start,
-                        &mut gateway,
-                        &mut seen,
-                        &mut snapshots,
-                        report,
-                    )?
-                    else {
-                        break;
-                    };
+                        engine,
+                    });
                 }
             }
         }
-        snapshots.write()?;
-        Ok(())
+        jobs
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the state of one run over a file; a struct of them would be used once"
-    )]
-    fn run_case(
-        &self,
-        loaded: &Loaded,
-        index: usize,
-        case: &Case,
-        place: Place,
-        options: &Options,
-        start: &dyn Fn() -> Result<Box<dyn Gateway>>,
-        gateway: &mut Option<Box<dyn Gateway>>,
-        seen: &mut BTreeMap<(usize, String, usize), Vec<Ran>>,
-        snapshots: &mut Snapshots,
-        report: &mut Report<'_>,
-    ) -> Result<Run> {
-        let mut first: Option<(String, String)> = None;
-        let mut tried = BTreeSet::new();
-        let deliveries = options
-            .deliver
-            .as_ref()
-            .or(case.deliver.as_ref())
-            .or(loaded.suite.deliver.as_ref());
-        for delivery in deliveries.map_or(Delivery::DEFAULT.as_slice(), Vec::as_slice) {
-            let exchanges = loaded.exchanges(index, delivery);
-            // Where there is little to cut, deliveries are alike: once is enough.
-            if !tried.insert(
-                exchanges
-                    .iter()
-                    .map(|(request, answer)| (shape(&request.body), shape(&answer.body)))
-                    .collect::<Vec<_>>(),
-            ) {
-                continue;
+    fn run_job(&self, job: &Job<'_>, options: &Options, stopped: &dyn Fn() -> bool, tell: &mut dyn FnMut(Event)) {
+        let (Some(place), Some(engine)) = (job.place, self.engines.get(job.engine)) else {
+            return;
+        };
+        let broken = |what: String, error: anyhow::Error| Event::Broken { what, error };
+        // Tokens are made anew for each gateway, so that how long the ones before took doesn't age them.
+        let loaded = match Loaded::read(job.file) {
+            Ok(loaded) => loaded,
+            Err(error) => return tell(broken(load::short_name(job.file), error)),
+        };
+        let named = || format!("{} [{place}]", loaded.name);
+        if options.list {
+            for (index, case) in loaded.suite.cases.iter().enumerate() {
+                for delivery in deliveries(&loaded, index, case, options) {
+                    let label = label(&loaded, case, place, &delivery);
+                    if options.selects(&label) {
+                        tell(Event::Ran(Box::new(Ran::new(
+                            case,
+                            index,
+                            label,
+                            &delivery,
+                            Verdict::Ok,
+                        ))));
+                    }
+                }
             }
-            let label = format!("{}::{} [{place}, {delivery}]", loaded.name, case.name.value);
-            if options
-                .filter
-                .as_ref()
-                .is_some_and(|part| !label.contains(part.as_str()))
-            {
-                continue;
-            }
-            let test = |verdict, time| Test {
-                file: loaded.name.clone(),
-                label: label.clone(),
-                verdict,
-                time,
-            };
-            if case
-                .engines
-                .as_ref()
-                .is_some_and(|only| !only.iter().any(|name| name == place.engine))
-            {
-                report.test(test(Verdict::Ignored, Duration::ZERO))?;
-                continue;
-            }
-            let begin = Instant::now();
-            let mut wrong = Vec::new();
-            for (split, (request, answer)) in exchanges.iter().enumerate() {
-                let running = match gateway {
-                    Some(running) => running,
-                    None => match start() {
-                        Ok(started) => gateway.insert(started),
-                        Err(error) => {
-                            report.broken(
-                                &format!("{} [{place}]", loaded.name),
-                                &format!("cannot start: {error:#}"),
-                            )?;
-                            return Ok(Run::Off);
-                        }
-                    },
-                };
-                let waited = match case.wait {
-                    Some(Wait(time)) => running.wait(time),
-                    None => Ok(()),
-                };
-                let outcome = match waited.and_then(|()| running.exchange(request, answer)) {
-                    Ok(outcome) => outcome,
-                    Err(error) => {
-                        wrong.push(format!("the exchange itself failed: {error:#}"));
+            return;
+        }
+        let setup = match self.setup(&loaded, place.modules) {
+            Ok(setup) => setup,
+            Err(error) => return tell(broken(named(), error)),
+        };
+        let mut gateway: Option<Box<dyn Gateway>> = None;
+        for (index, case) in loaded.suite.cases.iter().enumerate() {
+            let mut first: Option<(String, String)> = None;
+            for delivery in deliveries(&loaded, index, case, options) {
+                if stopped() {
+                    return;
+                }
+                let label = label(&loaded, case, place, &delivery);
+                if !options.selects(&label) {
+                    continue;
+                }
+                let ran = |verdict| Ran::new(case, index, label.clone(), &delivery, verdict);
+                if case
+                    .engines
+                    .as_ref()
+                    .is_some_and(|only| !only.iter().any(|name| name == place.engine))
+                {
+                    tell(Event::Ran(Box::new(ran(Verdict::Ignored))));
+                    continue;
+                }
+                let begin = Instant::now();
+                let turns = loaded.shapes(index, &delivery).len();
+                let mut tested = ran(Verdict::Ok);
+                let mut wrong = Vec::new();
+                for turn in 0..turns {
+                    let running = match &mut gateway {
+                        Some(running) => running,
+                        None => match engine.start(&setup) {
+                            Ok(started) => gateway.insert(started),
+                            Err(error) => {
+                                return tell(broken(named(), error.context("cannot start")));
+                            }
+                        },
+                    };
+                    let exchanged = run_steps(&loaded, index, case, &delivery, turn, running.as_mut());
+                    wrong = exchanged.wrong;
+                    if exchanged.lost {
                         // It may be in any state now: the next exchange gets a fresh one.
-                        *gateway = None;
+                        gateway = None;
                         break;
                     }
-                };
-                wrong = loaded.judge(index, request, answer, &outcome)?;
-                let whole = loaded.redact(&render::outcome(&outcome, Part::All));
-                if wrong.is_empty() && !case.expect.listed {
-                    let wire = loaded.redact(&render::outcome(&outcome, Part::Wire));
-                    let state = loaded.redact(&render::outcome(&outcome, Part::State));
-                    wrong.extend(differs(first.as_ref(), (&delivery.to_string(), &state)));
-                    if first.is_none() {
-                        if case.expect.any.iter().any(|expect| expect.snapshot) {
-                            let name = &case.name.value;
-                            wrong.extend(match &case.differs {
-                                None => snapshots.compare(name, &whole),
-                                Some(_) => snapshots.compare(&format!("{name} [{}]", place.engine), &whole),
-                            });
+                    let whole = loaded.redact(&exchanged.whole);
+                    let state = loaded.redact(&exchanged.state);
+                    if wrong.is_empty() && !exchanged.free {
+                        wrong.extend(differs(first.as_ref(), (&delivery.to_string(), &state)));
+                        if first.is_none() {
+                            first = Some((delivery.to_string(), state));
+                            tested.first = true;
                         }
-                        first = Some((delivery.to_string(), state));
+                        tested.compared.push(Printed {
+                            wire: loaded.redact(&exchanged.wire),
+                            agreed: loaded.redact(&exchanged.agreed),
+                            whole: whole.clone(),
+                        });
                     }
-                    let others = seen.entry((index, delivery.to_string(), split)).or_default();
-                    if wrong.is_empty() && case.differs.is_none() {
-                        let ran = Ran {
-                            place,
-                            wire,
-                            whole: loaded.redact(&compared(&outcome, &loaded.suite.uncompared)),
-                        };
-                        wrong.extend(others.iter().find_map(|other| other.differs(&ran)));
-                        if !others.iter().any(|other| other.place == place) {
-                            others.push(ran);
-                        }
+                    if !wrong.is_empty() {
+                        wrong.push(format!("what was seen\n{whole}"));
+                        wrong.extend(exchanged.failures);
+                        break;
                     }
                 }
+                tested.turns = turns;
+                tested.time = begin.elapsed();
                 if !wrong.is_empty() {
-                    wrong.push(format!("what was seen\n{whole}"));
-                    wrong.extend(outcome.failures.iter().map(ToString::to_string));
-                    break;
+                    tested.compared.clear();
+                    tested.verdict = Verdict::Failed(loaded.redact(&wrong.join("\n")));
                 }
+                tell(Event::Ran(Box::new(tested)));
             }
-            let verdict = if wrong.is_empty() {
-                Verdict::Ok
-            } else {
-                let chunks = exchanges.len();
-                let line = case.line();
-                let many = if chunks > 1 {
-                    format!(" (one of {chunks} splits)")
-                } else {
-                    String::new()
-                };
-                Verdict::Failed(format!("{}:{line}{many}\n{}", loaded.file.display(), wrong.join("\n")))
-            };
-            report.test(test(verdict, begin.elapsed()))?;
         }
-        Ok(Run::On)
     }
 
     pub(super) fn setup(&self, loaded: &Loaded, modules: Option<Modules>) -> Result<Setup> {
@@ -258,7 +266,8 @@ impl Runner<'_> {
         let mut report: BTreeSet<String> = suite
             .cases
             .iter()
-            .flat_map(|case| &case.expect.any)
+            .flat_map(|case| &case.steps)
+            .flat_map(|step| &step.expect.any)
             .flat_map(|expect| expect.filter_state.keys().cloned())
             .collect();
         if suite.policy.is_some() {
@@ -284,11 +293,351 @@ impl Runner<'_> {
     }
 }
 
-/// Whether to go on with the next case.
-#[derive(PartialEq, Eq)]
-enum Run {
-    On,
-    Off,
+impl Options {
+    fn selects(&self, label: &str) -> bool {
+        self.filter.as_ref().is_none_or(|part| label.contains(part.as_str()))
+    }
+}
+
+/// The deliveries of a case. Where there is little to cut they are alike, and once is enough.
+fn deliveries(loaded: &Loaded, index: usize, case: &Case, options: &Options) -> Vec<Delivery> {
+    let named = case
+        .deliver
+        .as_ref()
+        .or(loaded.suite.deliver.as_ref())
+        .map(|deliver| &deliver.0);
+    let all = options.deliver.as_ref().or(named);
+    let mut tried = BTreeSet::new();
+    all.map_or(Delivery::DEFAULT.as_slice(), Vec::as_slice)
+        .iter()
+        .filter(|delivery| tried.insert(loaded.shapes(index, delivery)))
+        .copied()
+        .collect()
+}
+
+fn label(loaded: &Loaded, case: &Case, place: Place, delivery: &Delivery) -> String {
+    format!("{}::{} [{place}, {delivery}]", loaded.name, case.name.value)
+}
+
+/// What the steps of a case came to.
+#[derive(Default)]
+struct Exchanged {
+    wrong: Vec<String>,
+    /// All outcomes as text.
+    whole: String,
+    state: String,
+    wire: String,
+    /// What engines have to agree on.
+    agreed: String,
+    /// How guests failed.
+    failures: Vec<String>,
+    /// An exchange failed by itself.
+    lost: bool,
+    /// Alternatives were listed: outcomes may differ.
+    free: bool,
+}
+
+fn run_steps(
+    loaded: &Loaded,
+    index: usize,
+    case: &Case,
+    delivery: &Delivery,
+    turn: usize,
+    gateway: &mut dyn Gateway,
+) -> Exchanged {
+    let mut done = Exchanged {
+        free: case.steps.iter().any(|step| step.expect.listed),
+        ..Exchanged::default()
+    };
+    let mut captured: BTreeMap<String, Value> = BTreeMap::new();
+    let many = case.steps.len() > 1;
+    for (number, step) in case.steps.iter().enumerate() {
+        let heading = if many {
+            format!("step {}: ", number + 1)
+        } else {
+            String::new()
+        };
+        let told = |wrong: &str| format!("{heading}{wrong}");
+        let (late, late_prepared): (Step, Prepared);
+        let (step, prepared) = match step.with(&loaded.file, &captured) {
+            Ok(Some(step)) => {
+                late = step;
+                late_prepared = match loaded.prepare(&late) {
+                    Ok(prepared) => prepared,
+                    Err(error) => {
+                        done.wrong.push(told(&format!("cannot be sent: {error:#}")));
+                        return done;
+                    }
+                };
+                (&late, &late_prepared)
+            }
+            Ok(None) => match loaded.prepared(index, number) {
+                Some(prepared) => (step, prepared),
+                None => return done,
+            },
+            Err(problems) => {
+                done.wrong.push(told(&format!("cannot be sent: {problems}")));
+                return done;
+            }
+        };
+        let (request, answer) = prepared.exchange(delivery, turn);
+        let waited = match step.wait {
+            Some(Wait(time)) => gateway.wait(time),
+            None => Ok(()),
+        };
+        let outcome = match waited.and_then(|()| gateway.exchange(&request, &answer)) {
+            Ok(outcome) => without_added_trailers(outcome, &request.body.trailers, &answer.body.trailers),
+            Err(error) => {
+                done.wrong.push(told(&format!("the exchange itself failed: {error:#}")));
+                done.lost = true;
+                return done;
+            }
+        };
+        let title = if many {
+            format!("step {}\n", number + 1)
+        } else {
+            String::new()
+        };
+        for (text, part) in [
+            (&mut done.whole, Part::All),
+            (&mut done.state, Part::State),
+            (&mut done.wire, Part::Wire),
+        ] {
+            text.push_str(&title);
+            text.push_str(&render::outcome(&outcome, part));
+        }
+        done.agreed.push_str(&title);
+        done.agreed.push_str(&agreed(&outcome, &loaded.suite.uncompared));
+        done.failures.extend(outcome.failures.iter().map(ToString::to_string));
+        match loaded.judge(&step.expect, prepared.secrets(), &request, &answer, &outcome) {
+            Ok(wrong) => done.wrong.extend(wrong.iter().map(|wrong| told(wrong))),
+            Err(error) => done.wrong.push(told(&format!("{error:#}"))),
+        }
+        for (name, spec) in &step.capture {
+            match capture::value(spec, &outcome) {
+                Ok(value) => drop(captured.insert(name.clone(), value)),
+                Err(why) => done.wrong.push(told(&format!("capture `{name}`: {why}"))),
+            }
+        }
+        if !done.wrong.is_empty() {
+            return done;
+        }
+    }
+    done
+}
+
+/// A delivery may add a line to let a body end with trailers; it is no part of what a case says.
+fn without_added_trailers(mut outcome: Outcome, sent: &[(String, Vec<u8>)], answered: &[(String, Vec<u8>)]) -> Outcome {
+    let added = |lines: &[(String, Vec<u8>)]| lines.iter().any(|(name, _)| name == super::delivery::TRAILER);
+    if let Some(got) = outcome.client.as_mut().filter(|_| added(answered)) {
+        got.trailers.retain(|(name, _)| name != super::delivery::TRAILER);
+    }
+    if let Some(seen) = outcome.upstream.as_mut().filter(|_| added(sent)) {
+        seen.trailers.retain(|(name, _)| name != super::delivery::TRAILER);
+    }
+    outcome
+}
+
+/// One gateway of one file.
+struct Job<'f> {
+    /// The file's, in their order.
+    number: usize,
+    file: &'f Path,
+    /// None: the file can't be read.
+    place: Option<Place>,
+    engine: usize,
+}
+
+enum Event {
+    Broken { what: String, error: anyhow::Error },
+    Ran(Box<Ran>),
+}
+
+/// One test, before it is compared with those elsewhere.
+struct Ran {
+    index: usize,
+    case: String,
+    label: String,
+    delivery: String,
+    line: u64,
+    column: u64,
+    verdict: Verdict,
+    time: Duration,
+    turns: usize,
+    /// What came out of each split; empty where it isn't to be compared.
+    compared: Vec<Printed>,
+    /// Whether it is the first of its case in this gateway.
+    first: bool,
+    snapshot: bool,
+    /// The engines are known to differ.
+    differs: bool,
+}
+
+/// An outcome as text.
+struct Printed {
+    wire: String,
+    agreed: String,
+    whole: String,
+}
+
+impl Ran {
+    fn new(case: &Case, index: usize, label: String, delivery: &Delivery, verdict: Verdict) -> Self {
+        Self {
+            index,
+            case: case.name.value.clone(),
+            label,
+            delivery: delivery.to_string(),
+            line: case.line(),
+            column: case.name.column.max(1),
+            verdict,
+            time: Duration::ZERO,
+            turns: 1,
+            compared: Vec::new(),
+            first: false,
+            snapshot: case.snapshot(),
+            differs: case.differs.is_some(),
+        }
+    }
+}
+
+/// Takes tests in their order, and compares those of one file with each other and with snapshots.
+struct Merger<'a> {
+    options: &'a Options,
+    files: &'a [PathBuf],
+    current: Option<File>,
+}
+
+struct File {
+    number: usize,
+    snapshots: Option<Snapshots>,
+    /// What came out for one case, delivery and split, by place.
+    seen: BTreeMap<(usize, String, usize), Vec<Compared>>,
+    told: BTreeSet<String>,
+    /// Cases in which the engines are known to differ.
+    differing: BTreeSet<usize>,
+}
+
+struct Compared {
+    place: Place,
+    wire: String,
+    agreed: String,
+}
+
+impl Merger<'_> {
+    /// Whether it is good.
+    fn take(&mut self, job: &Job<'_>, event: Event, report: &mut Report<'_>) -> Result<bool> {
+        if self.current.as_ref().is_none_or(|file| file.number != job.number) {
+            let mut file = File {
+                number: job.number,
+                snapshots: None,
+                seen: BTreeMap::new(),
+                told: BTreeSet::new(),
+                differing: BTreeSet::new(),
+            };
+            match Snapshots::read(job.file, self.options.bless) {
+                Ok(snapshots) => file.snapshots = Some(snapshots),
+                Err(error) => report.broken(&load::short_name(job.file), job.file, &error)?,
+            }
+            self.current = Some(file);
+        }
+        let (Some(file), Some(place)) = (self.current.as_mut(), job.place) else {
+            return Ok(true);
+        };
+        let mut ran = match event {
+            Event::Broken { what, error } => {
+                // What is wrong with a file is wrong at all its gateways.
+                if file.told.insert(format!("{what}{error:#}")) {
+                    report.broken(&what, job.file, &error)?;
+                }
+                return Ok(false);
+            }
+            Event::Ran(ran) => *ran,
+        };
+        if ran.differs && file.differing.insert(ran.index) {
+            report.differences += 1;
+        }
+        for (split, printed) in std::mem::take(&mut ran.compared).into_iter().enumerate() {
+            let Printed { wire, agreed, whole } = printed;
+            let mut wrong = Vec::new();
+            if split == 0
+                && ran.first
+                && ran.snapshot
+                && let Some(snapshots) = &mut file.snapshots
+            {
+                let name = snapshot_name(&ran.case, ran.differs.then_some(place.engine));
+                wrong.extend(snapshots.compare(&name, &whole));
+            }
+            let others = file.seen.entry((ran.index, ran.delivery.clone(), split)).or_default();
+            if wrong.is_empty() && !ran.differs {
+                wrong.extend(others.iter().find_map(|other| other.differs(place, &wire, &agreed)));
+            }
+            if !wrong.is_empty() {
+                wrong.push(format!("what was seen\n{whole}"));
+                ran.verdict = Verdict::Failed(wrong.join("\n"));
+                break;
+            }
+            others.push(Compared { place, wire, agreed });
+        }
+        let many = if ran.turns > 1 {
+            format!(" (one of {} splits)", ran.turns)
+        } else {
+            String::new()
+        };
+        let verdict = match ran.verdict {
+            Verdict::Failed(why) => Verdict::Failed(format!("{}:{}{many}\n{why}", job.file.display(), ran.line)),
+            other => other,
+        };
+        let good = !matches!(verdict, Verdict::Failed(_));
+        report.test(Test {
+            file: load::short_name(job.file),
+            path: job.file.to_owned(),
+            line: ran.line,
+            column: ran.column,
+            case: ran.case,
+            engine: place.engine,
+            modules: place.modules.map(|modules| modules.to_string()),
+            delivery: ran.delivery,
+            label: ran.label,
+            verdict,
+            time: ran.time,
+        })?;
+        Ok(good)
+    }
+
+    /// A gateway is done.
+    fn end(&mut self, is_last: bool, report: &mut Report<'_>) -> Result<bool> {
+        report.gateway_done()?;
+        if let Some(File {
+            number,
+            snapshots: Some(mut snapshots),
+            ..
+        }) = self.current.take_if(|_| is_last)
+            && let Some(file) = self.files.get(number)
+            && !self.options.list
+        {
+            let cases: BTreeSet<String> = load::parse(file)
+                .map(|suite| {
+                    suite
+                        .cases
+                        .iter()
+                        .filter(|case| case.snapshot())
+                        .flat_map(|case| {
+                            let engines = match case.differs {
+                                None => vec![None],
+                                Some(_) => vec![Some("wasmtime"), Some("envoy")],
+                            };
+                            let name = &case.name.value;
+                            engines.into_iter().map(move |engine| snapshot_name(name, engine))
+                        })
+                        .collect()
+                })
+                .unwrap_or_default();
+            for note in snapshots.finish(&cases)? {
+                report.note(note)?;
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// Where a case ran.
@@ -307,28 +656,26 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// What came out at a place.
-struct Ran {
-    place: Place,
-    wire: String,
-    whole: String,
-}
-
-impl Ran {
+impl Compared {
     /// Engines must agree on everything, loading the filters otherwise on what is on the wire.
-    fn differs(&self, other: &Self) -> Option<String> {
-        let (mine, its) = if self.place.modules == other.place.modules {
-            (&self.whole, &other.whole)
+    fn differs(&self, place: Place, wire: &str, agreed: &str) -> Option<String> {
+        let (mine, other) = if self.place.modules == place.modules {
+            (self.agreed.as_str(), agreed)
         } else {
-            (&self.wire, &other.wire)
+            (self.wire.as_str(), wire)
         };
-        let diff = render::diff(&self.place.to_string(), mine, &other.place.to_string(), its);
-        (!diff.is_empty()).then(|| format!("{} and {} differ\n{diff}", self.place, other.place))
+        let diff = render::diff(&self.place.to_string(), mine, &place.to_string(), other);
+        (!diff.is_empty()).then(|| format!("{} and {place} differ\n{diff}", self.place))
     }
 }
 
+/// A snapshot's name; where engines are known to differ each has its own.
+fn snapshot_name(case: &str, engine: Option<&str>) -> String {
+    engine.map_or(case.to_owned(), |engine| format!("{case} [{engine}]"))
+}
+
 /// What engines have to agree on.
-fn compared(outcome: &Outcome, uncompared: &[Uncompared]) -> String {
+fn agreed(outcome: &Outcome, uncompared: &[Uncompared]) -> String {
     let mut outcome = outcome.clone();
     for part in uncompared {
         match part {
@@ -345,9 +692,83 @@ fn differs(first: Option<&(String, String)>, now: (&str, &str)) -> Option<String
     (!diff.is_empty()).then(|| format!("deliveries differ: {name} and {}\n{diff}", now.0))
 }
 
-/// How a body is cut, to tell deliveries apart.
-fn shape(body: &Body) -> (Vec<usize>, bool) {
-    let cuts: Vec<usize> = body.chunks.iter().map(Vec::len).collect();
-    let ends = !cuts.is_empty() && body.end == crate::exchange::End::WithLastChunk;
-    (cuts, ends)
+/// Works on items with some threads, and takes what they tell as if one had worked on all in their order: `take` gets the item's index, and
+/// none when nothing more comes of it.
+fn in_order<I: Sync, E: Send>(
+    threads: usize,
+    items: &[I],
+    work: impl Fn(&I, &mut dyn FnMut(E)) + Sync,
+    mut take: impl FnMut(usize, Option<E>) -> Result<()>,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let (sender, told) = mpsc::channel::<(usize, Option<E>)>();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, items.len().max(1)) {
+            let (sender, next, work) = (sender.clone(), &next, &work);
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else { return };
+                    // Fails only when nobody takes any more.
+                    work(item, &mut |event| drop(sender.send((index, Some(event)))));
+                    if sender.send((index, None)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut current = 0;
+        let mut waiting: BTreeMap<usize, Vec<Option<E>>> = BTreeMap::new();
+        for (index, event) in told {
+            if index != current {
+                waiting.entry(index).or_default().push(event);
+                continue;
+            }
+            let mut done = event.is_none();
+            take(index, event)?;
+            while done {
+                current += 1;
+                done = false;
+                for event in waiting.remove(&current).unwrap_or_default() {
+                    done = event.is_none();
+                    take(current, event)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_in_the_order_of_one_thread() {
+        let items: Vec<u64> = (0..40).collect();
+        let run = |threads| {
+            let mut taken = Vec::new();
+            in_order(
+                threads,
+                &items,
+                |item, tell| {
+                    for part in 0..3 {
+                        // The first ones take longest.
+                        std::thread::sleep(Duration::from_micros(40 - item));
+                        tell((*item, part));
+                    }
+                },
+                |index, event| {
+                    taken.push((index, event));
+                    Ok(())
+                },
+            )
+            .unwrap();
+            taken
+        };
+        let serial = run(1);
+        assert_eq!(serial.len(), 40 * 4);
+        assert_eq!(run(8), serial);
+    }
 }

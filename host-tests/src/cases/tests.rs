@@ -1,7 +1,6 @@
 //! The runner against a double of an engine: a gateway of a few lines in this process.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::bail;
 use serde_json::Value;
@@ -30,7 +29,7 @@ struct Manners {
 struct Double {
     name: &'static str,
     manners: Manners,
-    started: Rc<Cell<usize>>,
+    started: Arc<AtomicUsize>,
 }
 
 impl Engine for Double {
@@ -42,7 +41,7 @@ impl Engine for Double {
         if self.manners.refuses {
             bail!("the module refuses its configuration");
         }
-        self.started.set(self.started.get() + 1);
+        self.started.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(Running(self.manners, setup.clone())))
     }
 }
@@ -144,7 +143,7 @@ impl Drop for Folder {
 }
 
 fn run_with(engines: &[(&'static str, Manners)], paths: &[PathBuf], options: &Options) -> (Summary, String, usize) {
-    let started = Rc::new(Cell::new(0));
+    let started = Arc::new(AtomicUsize::new(0));
     let runner = Runner {
         engines: engines
             .iter()
@@ -153,7 +152,7 @@ fn run_with(engines: &[(&'static str, Manners)], paths: &[PathBuf], options: &Op
                     name,
                     manners: *manners,
                     started: started.clone(),
-                }) as Box<dyn Engine>
+                }) as Box<dyn Engine + Sync>
             })
             .collect(),
         compile: Box::new(|source| {
@@ -174,7 +173,11 @@ fn run_with(engines: &[(&'static str, Manners)], paths: &[PathBuf], options: &Op
     };
     let mut out = Vec::new();
     let summary = runner.run(paths, options, &mut out).unwrap();
-    (summary, String::from_utf8(out).unwrap(), started.get())
+    (
+        summary,
+        String::from_utf8(out).unwrap(),
+        started.load(Ordering::Relaxed),
+    )
 }
 
 fn run(name: &str, manners: Manners, text: &str) -> (Summary, String) {

@@ -192,7 +192,7 @@ struct Kept {
     print: Fingerprint,
 }
 
-fn judge(plan: &Plan, engine: &dyn Engine, mutant: &Mutant, baselines: &[Baseline]) -> anyhow::Result<Judged> {
+fn judge(plan: &Plan, engine: &(dyn Engine + Sync), mutant: &Mutant, baselines: &[Baseline]) -> anyhow::Result<Judged> {
     let mut fate = Fate::Unexercised;
     for baseline in baselines.iter().filter(|baseline| baseline.concerns(&mutant.rule)) {
         let (summary, seen) = try_file(plan, engine, &baseline.file, Trial::Mutant(&mutant.policy))?;
@@ -229,7 +229,12 @@ enum Trial<'a> {
     Mutant(&'a PolicyFile),
 }
 
-fn try_file(plan: &Plan, engine: &dyn Engine, file: &Path, trial: Trial<'_>) -> anyhow::Result<(Summary, Vec<Kept>)> {
+fn try_file(
+    plan: &Plan,
+    engine: &(dyn Engine + Sync),
+    file: &Path,
+    trial: Trial<'_>,
+) -> anyhow::Result<(Summary, Vec<Kept>)> {
     let recording = Recording::new(engine, keep);
     let kept = recording.kept();
     let trial = Mutex::new(trial);
@@ -249,6 +254,8 @@ fn try_file(plan: &Plan, engine: &dyn Engine, file: &Path, trial: Trial<'_>) -> 
     };
     let options = Options {
         deliver: Some(vec![Delivery::DEFAULT[0]]),
+        // Mutants run beside each other already.
+        jobs: Some(1),
         ..Options::default()
     };
     let summary = runner.run(&[file.to_owned()], &options, &mut std::io::sink())?;

@@ -110,7 +110,8 @@ impl Book {
             text.push_str(&format!("    upstream: {answer}\n"));
         }
         text.push_str(&format!("    expect: {}\n", expect(exchange)));
-        self.cases.push(text);
+        // What was recorded names no variables.
+        self.cases.push(text.replace("${", "$${"));
     }
 
     fn request(&mut self, exchange: &Exchange<'_>) -> Value {
@@ -177,6 +178,7 @@ impl Book {
             let mut tokens: Vec<_> = self.tokens.values().collect();
             tokens.sort_by_key(|(name, _)| (name.len(), name));
             for (name, claims) in tokens {
+                let claims = claims.to_string().replace("${", "$${");
                 text.push_str(&format!("  {name}: {{key: {key}, claims: {claims}}}\n"));
             }
         }
@@ -421,18 +423,24 @@ mod tests {
         assert_eq!(suite.environment["SOME_KEY"], FILL_IN);
         let case = &suite.cases[0];
         assert_eq!(case.name.value, "1: POST /*** gives 201");
-        assert_eq!(case.request.url, "/a?b=\"c\"");
+        assert_eq!(case.steps[0].request.url, "/a?b=\"c\"");
         assert_eq!(
-            case.request.headers.0,
+            case.steps[0].request.headers.0,
             [("x-a".to_owned(), "1".to_owned()), ("x-a".to_owned(), "2".to_owned())]
         );
         assert_eq!(
-            case.request.body.as_ref().unwrap().0.text.as_deref(),
+            case.steps[0].request.body.as_ref().unwrap().0.text.as_deref(),
             Some("{\"x\": \"é\"}")
         );
-        assert_eq!(case.upstream.body.as_ref().unwrap().0.base64.as_deref(), Some("/wA="));
-        assert_eq!(case.expect.any[0].status, Some(201));
-        assert_eq!(case.expect.any[0].json, Some(json!({"y": 1})));
+        assert_eq!(
+            case.steps[0].upstream.body.as_ref().unwrap().0.base64.as_deref(),
+            Some("/wA=")
+        );
+        assert_eq!(
+            case.steps[0].expect.any[0].status,
+            Some(crate::cases::format::StatusMatch::Exact(201))
+        );
+        assert_eq!(case.steps[0].expect.any[0].json, Some(json!({"y": 1})));
     }
 
     #[test]
@@ -453,7 +461,7 @@ mod tests {
         let token = &suite.tokens["recorded-1"];
         assert_eq!(token.claims.get("exp"), Some(&json!("+1h")));
         assert_eq!(token.claims.get("scope"), Some(&json!("a")));
-        assert_eq!(suite.cases[0].request.token.as_deref(), Some("recorded-1"));
+        assert_eq!(suite.cases[0].steps[0].request.token.as_deref(), Some("recorded-1"));
 
         let (text, _) = recorded(vec![
             line("authorization", "Bearer opaque-secret-token"),
