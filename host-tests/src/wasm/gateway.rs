@@ -187,7 +187,11 @@ impl Chain {
 
     /// The values of counters and gauges, the number of samples of histograms.
     fn metrics_now(&self) -> BTreeMap<String, u64> {
-        let named = self.world.metrics.iter().map(|((_, name), value)| (name.clone(), *value));
+        let named = self
+            .world
+            .metrics
+            .iter()
+            .map(|((_, name), value)| (name.clone(), *value));
         let mut metrics: BTreeMap<String, u64> = named.collect();
         metrics.extend(self.world.samples.clone());
         metrics
