@@ -604,6 +604,10 @@ fn test_exits_by_how_its_cases_went() {
         said.err
     );
     assert_one_error(&folder.scrim(&["test", "nowhere"]), 2, &["cannot read `nowhere`"]);
+    for engine in ["envoy", "both"] {
+        let said = folder.scrim(&["test", ".", "--semantics", "spec", "--engine", engine]);
+        assert_one_error(&said, 2, &["`--semantics spec` needs `--engine wasmtime`"]);
+    }
     fs::remove_file(folder.0.join("good.cases.yaml")).unwrap();
     assert_one_error(
         &folder.scrim(&["test", "."]),
