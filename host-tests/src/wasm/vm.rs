@@ -91,6 +91,7 @@ impl Vm {
             random: limits.seed.wrapping_add(at as u64),
             memory: None,
             allocate: None,
+            allocation_error: None,
             limits: StoreLimitsBuilder::new().memory_size(limits.memory).build(),
         };
         let mut store = Store::new(module.pre.module().engine(), host);
@@ -388,6 +389,10 @@ impl Vm {
         let host = self.store.data_mut();
         mem::swap(&mut host.world, world);
         (host.current, host.effective) = before;
+        let result = match host.allocation_error.take() {
+            Some(error) => Err(error),
+            None => result,
+        };
         let cost = world.costs.entry((filter, name)).or_default();
         cost.calls += 1;
         cost.fuel += burned;
