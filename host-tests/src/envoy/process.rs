@@ -272,9 +272,16 @@ impl Line {
         let text = unescape(line);
         let (level, text) = text.split_once(' ').unwrap_or(("error", &text));
         let level = if level == "warning" { "warn" } else { level }.to_owned();
-        let said = text
-            .split_once("wasm log ")
-            .filter(|(before, _)| before.is_empty() || before.ends_with("] "));
+        let prefix = |mark: &str| {
+            text.split_once(mark)
+                .filter(|(before, _)| before.is_empty() || before.ends_with("] "))
+        };
+        // While a module initialises or allocates, Envoy does not say whose it is.
+        if let Some((_, text)) = prefix("wasm log: ") {
+            let text = text.to_owned();
+            return Self::Plugin { level, text };
+        }
+        let said = prefix("wasm log ");
         // `wasm log NAME ROOT VM: TEXT`; a root context has no name.
         let text_of = |(_, said): (_, &str)| {
             let said = format!(" {said}");
@@ -416,6 +423,7 @@ mod tests {
                 plugin("info", "x"),
             ),
             ("info wasm log a own: b scrim: c", plugin("info", "b scrim: c")),
+            ("info wasm log: starts", plugin("info", "starts")),
             (r#"{"a":"\n"}"#, Line::Access(r#"{"a":"\n"}"#.to_owned())),
             (
                 "error Unable",

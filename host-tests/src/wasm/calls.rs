@@ -216,7 +216,14 @@ fn place(guest: &mut Guest<'_>, bytes: &[u8]) -> Result<Option<u32>> {
     let phase = std::mem::replace(&mut guest.data_mut().phase, Phase::Allocate);
     let allocated = allocate.call(&mut *guest, bytes.len() as u32);
     guest.data_mut().phase = phase;
-    let address = allocated?;
+    let address = match allocated {
+        Ok(address) => address,
+        // The VM has failed. In Envoy the callback goes on all the same, and the failure tells when it has returned.
+        Err(error) => {
+            guest.data_mut().allocation_error.get_or_insert(error);
+            return Ok(None);
+        }
+    };
     Ok((address != 0 && write(guest, address, bytes)).then_some(address))
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Host {
     pub(crate) random: u64,
     pub(crate) memory: Option<Memory>,
     pub(crate) allocate: Option<TypedFunc<u32, u32>>,
+    /// The trap of the guest's allocator, during this callback.
+    pub(crate) allocation_error: Option<wasmtime::Error>,
     pub(crate) limits: MemoryLimit,
     /// The last host calls, oldest first.
     pub(crate) calls: VecDeque<HostCall>,

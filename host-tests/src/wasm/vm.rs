@@ -94,6 +94,7 @@ impl Vm {
             random: seed.wrapping_add(at as u64),
             memory: None,
             allocate: None,
+            allocation_error: None,
             limits: MemoryLimit {
                 bytes: limits.memory,
                 refused: false,
@@ -403,6 +404,10 @@ impl Vm {
         let host = self.store.data_mut();
         mem::swap(&mut host.world, world);
         (host.current, host.effective) = before;
+        let result = match host.allocation_error.take() {
+            Some(error) => Err(error),
+            None => result,
+        };
         let cost = world.costs.entry((filter, name)).or_default();
         cost.calls += 1;
         cost.fuel += burned;

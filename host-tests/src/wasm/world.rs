@@ -303,12 +303,16 @@ impl StreamData {
 /// Values that VMs of the same id share, with compare-and-swap numbers.
 #[derive(Default)]
 pub(crate) struct SharedData {
-    values: BTreeMap<String, BTreeMap<Vec<u8>, (Vec<u8>, u32)>>,
+    /// By VM id and key.
+    values: BTreeMap<String, BTreeMap<Vec<u8>, Numbered>>,
     last: u32,
 }
 
+/// A value and its number.
+type Numbered = (Vec<u8>, u32);
+
 impl SharedData {
-    pub(crate) fn get(&self, vm: &str, key: &[u8]) -> Option<&(Vec<u8>, u32)> {
+    pub(crate) fn get(&self, vm: &str, key: &[u8]) -> Option<&Numbered> {
         self.values.get(vm)?.get(key)
     }
 

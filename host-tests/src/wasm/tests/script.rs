@@ -40,6 +40,8 @@ pub(super) struct Script {
     /// Callbacks: name, what they do, and what they return.
     callbacks: Vec<(String, String, u32)>,
     extra: String,
+    allocator: &'static str,
+    allocating: String,
 }
 
 const DATA: usize = 0x2_0000;
@@ -56,6 +58,8 @@ impl Script {
             data: Vec::new(),
             callbacks: Vec::new(),
             extra: String::new(),
+            allocator: "malloc",
+            allocating: String::new(),
         }
     }
 
@@ -77,6 +81,18 @@ impl Script {
     /// An import of one's own.
     pub(super) fn import(mut self, text: &str) -> Self {
         self.imports.insert(text.to_owned(), text.to_owned());
+        self
+    }
+
+    /// The allocator's name.
+    pub(super) fn allocating_by(mut self, name: &'static str) -> Self {
+        self.allocator = name;
+        self
+    }
+
+    /// Instructions of one's own in the allocator.
+    pub(super) fn while_allocating(mut self, text: &str) -> Self {
+        self.allocating = text.to_owned();
         self
     }
 
@@ -181,7 +197,8 @@ impl Script {
   (memory (export "memory") 64)
   (global $heap (mut i32) (i32.const 0x100000))
   (global $at (mut i32) (i32.const 0x1000))
-  (func (export "malloc") (param $size i32) (result i32)
+  (func (export "{allocator}") (param $size i32) (result i32)
+    {allocating}
     (global.get $heap)
     (global.set $heap (i32.add (global.get $heap) (i32.add (local.get $size) (i32.const 1)))))
   (func (export "proxy_abi_version_{version}"))
@@ -215,6 +232,8 @@ impl Script {
             imports = imports.join("\n  "),
             version = self.abi.name().replace('.', "_"),
             extra = self.extra,
+            allocator = self.allocator,
+            allocating = self.allocating,
         );
         wat::parse_str(&wat).unwrap_or_else(|error| panic!("{error}\n{wat}"))
     }
@@ -257,7 +276,9 @@ pub(super) fn agree_on(setup: &Setup, request: &Request, answer: &Answer) -> (Ve
         .unwrap_or_else(|error| panic!("{error:#}"))
         .exchange(request, answer)
         .unwrap();
-    let lines: Vec<String> = ours.logs.iter().map(|(_, line)| decode(line)).collect();
+    // Each engine tells of a trap in its own words.
+    let own = |line: &&(String, String)| !line.1.contains(" trapped: ");
+    let lines: Vec<String> = ours.logs.iter().filter(own).map(|(_, line)| decode(line)).collect();
     if let Some(envoy) = Envoy::in_tests() {
         let theirs = envoy.start(setup).unwrap().exchange(request, answer).unwrap();
         let there: Vec<String> = theirs.logs.iter().map(|(_, line)| decode(line)).collect();

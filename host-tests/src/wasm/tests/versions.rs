@@ -359,3 +359,133 @@ fn filters_of_one_vm_may_work_on_each_others_streams() {
     };
     agree_on(&setup, &get(), &answer(&[]));
 }
+
+/// What toolchains make modules import, beside the ABI, and export. The sets are those of their runtimes: a module of each starts
+/// and sees a request.
+#[test]
+fn modules_of_every_toolchain_start() {
+    let p1 = "wasi_snapshot_preview1";
+    // Module, name and types of the parameters; all return a number but those that say otherwise.
+    type Import = (&'static str, &'static str, &'static str);
+    let toolchains: [(&str, &[Import], &str); 5] = [
+        (
+            // Rust for wasm32-wasip1, with the standard library.
+            r#"(func (export "_initialize"))"#,
+            &[
+                (p1, "fd_write", "i32 i32 i32 i32"),
+                (p1, "environ_get", "i32 i32"),
+                (p1, "environ_sizes_get", "i32 i32"),
+                (p1, "clock_time_get", "i32 i64 i32"),
+                (p1, "random_get", "i32 i32"),
+                (p1, "proc_exit", "i32 -> nothing"),
+            ],
+            "proxy_on_memory_allocate",
+        ),
+        (
+            // Go 1.24 with GOOS=wasip1 and -buildmode=c-shared.
+            r#"(func (export "_initialize"))"#,
+            &[
+                (p1, "sched_yield", ""),
+                (p1, "proc_exit", "i32 -> nothing"),
+                (p1, "args_get", "i32 i32"),
+                (p1, "args_sizes_get", "i32 i32"),
+                (p1, "clock_time_get", "i32 i64 i32"),
+                (p1, "environ_get", "i32 i32"),
+                (p1, "environ_sizes_get", "i32 i32"),
+                (p1, "fd_write", "i32 i32 i32 i32"),
+                (p1, "random_get", "i32 i32"),
+                (p1, "poll_oneoff", "i32 i32 i32 i32"),
+                (p1, "fd_close", "i32"),
+                (p1, "fd_read", "i32 i32 i32 i32"),
+                (p1, "fd_fdstat_get", "i32 i32"),
+                (p1, "fd_fdstat_set_flags", "i32 i32"),
+                (p1, "fd_prestat_get", "i32 i32"),
+                (p1, "fd_prestat_dir_name", "i32 i32 i32"),
+            ],
+            "proxy_on_memory_allocate",
+        ),
+        (
+            // TinyGo, as a command.
+            r#"(func (export "_start"))"#,
+            &[
+                (p1, "fd_write", "i32 i32 i32 i32"),
+                (p1, "clock_time_get", "i32 i64 i32"),
+                (p1, "args_get", "i32 i32"),
+                (p1, "args_sizes_get", "i32 i32"),
+                (p1, "environ_get", "i32 i32"),
+                (p1, "environ_sizes_get", "i32 i32"),
+                (p1, "fd_close", "i32"),
+                (p1, "fd_prestat_get", "i32 i32"),
+                (p1, "fd_prestat_dir_name", "i32 i32 i32"),
+                (p1, "path_open", "i32 i32 i32 i32 i32 i64 i64 i32 i32"),
+                (p1, "random_get", "i32 i32"),
+            ],
+            "malloc",
+        ),
+        (
+            // C++ by Emscripten.
+            r#"(func (export "_initialize")) (func (export "main") (param i32 i32) (result i32) (i32.const 0))"#,
+            &[
+                ("env", "emscripten_notify_memory_growth", "i32 -> nothing"),
+                ("env", "pthread_equal", "i32 i32"),
+                ("wasi_unstable", "fd_close", "i32"),
+                ("wasi_unstable", "fd_seek", "i32 i64 i32 i32"),
+                ("wasi_unstable", "fd_write", "i32 i32 i32 i32"),
+                ("wasi_unstable", "proc_exit", "i32 -> nothing"),
+                ("wasi_unstable", "environ_sizes_get", "i32 i32"),
+                ("wasi_unstable", "environ_get", "i32 i32"),
+            ],
+            "malloc",
+        ),
+        (
+            // AssemblyScript with its WASI shim.
+            r#"(func (export "_start"))"#,
+            &[
+                (p1, "fd_write", "i32 i32 i32 i32"),
+                (p1, "proc_exit", "i32 -> nothing"),
+                (p1, "random_get", "i32 i32"),
+                (p1, "clock_time_get", "i32 i64 i32"),
+            ],
+            "malloc",
+        ),
+    ];
+    for (start, imports, allocator) in toolchains {
+        for abi in Abi::ALL {
+            let imports: String = imports
+                .iter()
+                .map(|(module, name, types)| {
+                    let (parameters, result) = match types.strip_suffix(" -> nothing") {
+                        Some(parameters) => (parameters, ""),
+                        None => (*types, "(result i32)"),
+                    };
+                    format!("(import \"{module}\" \"{name}\" (func (param {parameters}) {result}))")
+                })
+                .collect();
+            let script = Script::of(abi)
+                .import(&imports)
+                .extra(start)
+                .on(HEADERS)
+                .call("proxy_get_property", &[text("plugin_name"), Arg::Given])
+                .allocating_by(allocator);
+            assert_eq!(script.lines(), ["get_property 0 [probe]"], "{imports}");
+        }
+    }
+}
+
+#[test]
+fn memory_is_allocated_by_what_the_module_exports() {
+    // `malloc` comes first, and may not call what could come back to it.
+    let restricted = Script::new()
+        .import(r#"(import "env" "proxy_get_current_time_nanoseconds" (func $time (param i32) (result i32)))"#)
+        .on(HEADERS)
+        .call("proxy_get_property", &[text("plugin_name"), Arg::Given])
+        .while_allocating("(drop (call $time (i32.const 512)))");
+    let (lines, outcome) = agree(vec![restricted.filter()], &get(), &answer(&[]));
+    assert_eq!(lines, ["get_property 6 []"]);
+    assert_eq!(client(&outcome).0, 503, "the VM has failed");
+    let logs = Script::new()
+        .on(HEADERS)
+        .call("proxy_get_property", &[text("plugin_name"), Arg::Given])
+        .while_allocating("(drop (call $log (i32.const 2) (i32.const 0x20000) (i32.const 11)))");
+    assert_eq!(logs.lines(), ["plugin_name", "get_property 0 [probe]"]);
+}
