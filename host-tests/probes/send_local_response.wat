@@ -15,7 +15,4 @@
   (if (call $awake (local.get $id)) (then
    (call $told (text "for its own reply") (call $send (i32.const 500) (text "late") (text "late") (text "") (i32.const -1)))))
   (i32.const 0))
- (func (export "proxy_on_log") (param $id i32)
-  (if (call $awake (local.get $id)) (then
-   (call $told (text "logged") (call $send (i32.const 500) (text "late") (text "late") (text "") (i32.const -1))))))
 )

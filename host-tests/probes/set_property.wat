@@ -14,8 +14,6 @@
    (call $got (text "joined") (call $get (text "probe.parts") (global.get $pointer) (global.get $size)))
    (call $got (text "under wasm.") (call $get (text "wasm.probe.new") (global.get $pointer) (global.get $size)))
    (call $got (text "filter_state") (call $get (text "filter_state\00wasm.probe.new") (global.get $pointer) (global.get $size)))
-   (call $told (text "empty path") (call $set (text "") (text "v")))
-   (call $got (text "empty path") (call $get (text "") (global.get $pointer) (global.get $size)))
    (call $told (text "empty value") (call $set (text "probe.empty") (text "")))
    (call $got (text "empty value") (call $get (text "probe.empty") (global.get $pointer) (global.get $size)))
    (call $told (text "a known name") (call $set (text "request\00path") (text "mine")))

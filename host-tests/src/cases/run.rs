@@ -182,7 +182,18 @@ impl Runner<'_> {
                     None => Ok(()),
                 };
                 let outcome = match waited.and_then(|()| running.exchange(request, answer)) {
+                    Ok(_) if case.crashes.is_some() => {
+                        wrong.push(
+                            "Envoy crashes here (`crashes`), and this exchange just ended: take the key away"
+                                .to_owned(),
+                        );
+                        break;
+                    }
                     Ok(outcome) => outcome,
+                    Err(error) if case.crashes.is_some() && is_crash(&error) => {
+                        *gateway = None;
+                        continue;
+                    }
                     Err(error) => {
                         wrong.push(format!("the exchange itself failed: {error:#}"));
                         // It may be in any state now: the next exchange gets a fresh one.
@@ -328,6 +339,11 @@ impl Ran {
         let diff = render::diff(&self.place.to_string(), mine, &other.place.to_string(), its);
         (!diff.is_empty()).then(|| format!("{} and {} differ\n{diff}", self.place, other.place))
     }
+}
+
+/// Envoy is gone, or would be.
+fn is_crash(error: &anyhow::Error) -> bool {
+    error.is::<crate::wasm::Crashed>() || error.is::<crate::envoy::Crashed>()
 }
 
 /// What engines have to agree on.
