@@ -19,6 +19,7 @@
  (import "env" "proxy_set_tick_period_milliseconds" (func $period (param i32) (result i32)))
  (import "env" "proxy_set_effective_context" (func $effective (param i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (global $held (mut i32) (i32.const 0))
  (global $later (mut i32) (i32.const 0))
 

@@ -2,6 +2,7 @@
 (module
  (import "env" "proxy_call_foreign_function" (func $call (param i32 i32 i32 i32 i32 i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (func (export "proxy_on_request_headers") (param $id i32) (param $count i32) (param $end_of_stream i32) (result i32)
   (if (call $asked (local.get $id) (text "call_foreign_function")) (then
    (call $told (text "unknown") (call $call (text "nobody") (text "x") (global.get $pointer) (global.get $size)))

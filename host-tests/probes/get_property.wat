@@ -2,6 +2,7 @@
 (module
  (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (func $all
   (call $got (text "request.path") (call $get (text "request\00path") (global.get $pointer) (global.get $size)))
   (call $got (text "request.url_path") (call $get (text "request\00url_path") (global.get $pointer) (global.get $size)))

@@ -258,6 +258,12 @@ fn plain(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
 }
 
+/// The functions of module `env` that a guest may import, as `proxy_log`.
+#[must_use]
+pub fn host_calls() -> &'static [&'static str] {
+    calls::PROVIDED
+}
+
 /// Whether Envoy 1.40 has an import, `module.name`, for a module of that ABI version.
 pub(crate) fn envoy_has(abi: &str, import: &str) -> bool {
     let Some((module, name)) = import.split_once('.') else {

@@ -16,8 +16,8 @@ use super::vm::Vm;
 use super::world::{Event, StreamData, World};
 use super::{Cost, Limits, Wasmtime};
 use crate::exchange::{
-    Answer, Body, EXCHANGE_TIMEOUT, End, FailurePolicy, Fault, Filter, Gateway, Outcome, Record, Request, Seen,
-    Setup, changes,
+    Answer, Body, EXCHANGE_TIMEOUT, End, FailurePolicy, Fault, Filter, Gateway, Outcome, Record, Request, Seen, Setup,
+    changes,
 };
 use crate::failure::{Cause, Failure};
 

@@ -108,7 +108,7 @@ fn a_trace_reads_from_top_to_bottom() {
     let mut chain = engine.start_chain(&setup).unwrap();
     chain.exchange(&get(), &answer(&[])).unwrap();
     let wanted = "probe proxy_on_request_headers(2, 6, 1)\n  proxy_add_header_map_value(0): ok, took 11 B\n  \
-                  proxy_get_header_map_value(0): ok, took 5 B, gave 6 B\n  = 0\nprobe proxy_on_response_headers(2, 4, 1)\n  = trap\n";
+                  proxy_get_header_map_value(0): ok, took 5 B, gave 6 B\n  = 0\nprobe proxy_on_response_headers(2, 3, 1)\n  = trap\n";
     assert_eq!(chain.take_trace().to_string(), wanted);
     assert_eq!(chain.take_trace(), Trace::default(), "it is taken");
 }
