@@ -33,12 +33,13 @@
 
 mod assemble;
 pub mod delivery;
+pub mod exchanges;
 pub mod format;
 mod load;
 mod matching;
 pub mod problem;
 mod render;
-mod report;
+pub(crate) mod report;
 mod run;
 mod snapshot;
 

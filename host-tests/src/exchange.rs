@@ -4,6 +4,32 @@
 //!    upstream and says what everybody saw, as an [`Outcome`].
 //! 2. Both engines must give equal outcomes for equal input; what can't be compared has no field here.
 //! 3. Header names are lowercase; values are bytes; every line is kept, in order.
+//!
+//! ```
+//! use scrim::exchange::{Answer, Body, Engine, Filter, Outcome, Request, Setup};
+//! use scrim::wasm::Wasmtime;
+//!
+//! /// The same test on any engine; [`Envoy`](crate::envoy::Envoy) is the other one.
+//! fn refused(engine: &dyn Engine, plugin: Filter) -> anyhow::Result<Outcome> {
+//!     let setup = Setup { buffer_limit: Some(1024), ..Setup::of([plugin]) };
+//!     let mut request = Request::post("/records").header("content-type", "text/plain");
+//!     request.body = Body::chunked(["in ", "three ", "pieces"]);
+//!     engine.start(&setup)?.exchange(&request, &Answer::of_status(503).header("retry-after", "1"))
+//! }
+//!
+//! // A module that does nothing lets everything pass.
+//! let nothing = Filter::from_wat(r#"(module
+//!     (memory (export "memory") 1)
+//!     (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+//!     (func (export "proxy_abi_version_0_2_1")))"#)?;
+//! let outcome = refused(&Wasmtime::new()?, nothing)?;
+//! assert_eq!(outcome.status(), Some(503));
+//! assert_eq!(outcome.upstream.unwrap().body, b"in three pieces");
+//! assert_eq!(outcome.client.unwrap().header("Retry-After"), ["1"]);
+//! # anyhow::Ok(())
+//! ```
+
+mod build;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,6 +77,33 @@ pub struct Setup {
     pub clusters: BTreeMap<String, Cluster>,
     /// Filter state to report in [`Outcome::filter_state`], as the filters named it (`scrim.path`).
     pub report: Vec<String>,
+    /// What the filters may use up; none: what the engine was made with. A real Envoy has no such limits.
+    pub limits: Option<Limits>,
+}
+
+/// What guests may use up. A callback that goes over a limit traps, and the trap names the limit ([`Failure`](crate::failure::Failure)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What one call into a guest may burn, about one a WebAssembly instruction; the same in every run. None: fuel is not counted.
+    pub fuel: Option<u64>,
+    /// How long one call into a guest may run, host calls included; counted in steps of 10 ms.
+    pub time: Duration,
+    /// How many bytes of memory a VM may have. What is over it is refused, as Envoy does: `memory.grow` answers -1.
+    pub memory: usize,
+    /// How many bytes of stack a guest's calls may take; at most 1 MiB, since threads have little more.
+    pub stack: usize,
+}
+
+impl Default for Limits {
+    /// No fuel is counted, 5 s a callback, 1 GiB of memory (Envoy's own limit), 512 KiB of stack.
+    fn default() -> Self {
+        Limits {
+            fuel: None,
+            time: Duration::from_secs(5),
+            memory: 1 << 30,
+            stack: 512 << 10,
+        }
+    }
 }
 
 /// filter name -> key -> string.
@@ -69,13 +122,25 @@ pub struct Filter {
     pub configuration: Vec<u8>,
     /// Envoy's `PluginConfig.allow_on_headers_stop_iteration`.
     pub allow_on_headers_stop_iteration: bool,
-    /// Envoy's `VmConfig.vm_id`. Filters with equal ones, equal VM configuration and an equal module share a VM.
+    /// Envoy's `VmConfig.vm_id`; empty: `scrim`. Filters with equal ones, equal VM configuration and an equal module share a VM.
     pub vm_id: String,
     /// The VM configuration, as the module gets it.
     pub vm_configuration: Vec<u8>,
     /// What becomes of streams once the VM has failed.
     pub failure_policy: FailurePolicy,
 }
+
+impl Filter {
+    /// The VM's id as both engines take it.
+    #[must_use]
+    pub fn vm_id(&self) -> &str {
+        if self.vm_id.is_empty() { VM_ID } else { &self.vm_id }
+    }
+}
+
+/// The id of VMs for which none is given. Modules with the same VM id share data; the scope is one Envoy worker's modules of Scrim and
+/// nobody else's.
+pub const VM_ID: &str = "scrim";
 
 /// What becomes of a filter's streams when its VM has failed (Envoy's `PluginConfig.failure_policy`).
 ///

@@ -4,9 +4,10 @@
 //! 1. A probe stands between two filters that only say which callbacks came, so that what it does to others is seen too.
 //! 2. Words below a probe's title: `stop_iteration` (Envoy's `allow_on_headers_stop_iteration`), `cluster` (there is a cluster to call),
 //!    `tick` (a timer of 20 ms, and a wait), `fresh` (a gateway for each exchange, and a second request through it, under both
-//!    failure policies that don't reload), `reload` (the policy that does, and a wait), `get` (the first exchange only),
+//!    failure policies that don't reload), `reload` (the policy that does, and a wait), `get` (the first exchange only), `limit` (paused bodies may have 4
+//!    bytes), `faults` (the upstream fails),
 //!    `trailers_twice` (an Envoy bug: it sends request trailers twice, and an upstream takes the second ones for another request, so what
-//!    the upstream saw is not compared), `undefined` (Envoy uses freed memory, so it crashes in some runs; ours must say so).
+//!    the upstream saw is not compared), `races` (whether the upstream gets the request is a race), `undefined` (Envoy uses freed memory, so it crashes in some runs; ours must say so).
 //! 3. `SCRIM_PROBE=WORDS` runs the probes whose title contains the words, and prints what happened.
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use scrim::envoy::Envoy;
 use scrim::exchange::{
-    Answer, Body, Cluster, ClusterAnswer, End, Engine, FailurePolicy, Filter, Outcome, Request, Setup,
+    Answer, Body, Cluster, ClusterAnswer, End, Engine, FailurePolicy, Fault, Filter, Outcome, Request, Setup,
 };
 use scrim::wasm::{Crashed, Hung, Wasmtime};
 
@@ -243,6 +244,26 @@ fn exchanges() -> Vec<(&'static str, Request, Answer)> {
     ]
 }
 
+/// Exchanges in which the upstream fails.
+fn faults() -> Vec<(&'static str, Request, Answer)> {
+    let fault = |name, request, fault| {
+        let broken = Answer {
+            fault: Some(fault),
+            ..answer(200, body(&["abcd"], End::Empty, &[]))
+        };
+        (name, request, broken)
+    };
+    let get = || request("GET", Body::default());
+    let post = || request("POST", body(&["one"], End::Empty, &[("x-t", "1")]));
+    vec![
+        fault("refused", get(), Fault::Refuse),
+        fault("reset", get(), Fault::ResetBeforeHeaders),
+        fault("reset after a body", post(), Fault::ResetBeforeHeaders),
+        fault("broken", get(), Fault::ResetAfterBody),
+        fault("broken after trailers", post(), Fault::ResetAfterBody),
+    ]
+}
+
 /// What was seen, as text that can be compared.
 fn describe(outcome: &anyhow::Result<Outcome>) -> String {
     let mut text = String::new();
@@ -327,7 +348,14 @@ fn run(engine: &dyn Engine, probe: &Probe, policy: FailurePolicy) -> String {
     }
     let mut text = String::new();
     let mut gateway = None;
-    for (name, request, answer) in exchanges() {
+    if probe.has("limit") {
+        setup.buffer_limit = Some(4);
+    }
+    let exchanges = match probe.has("faults") {
+        true => faults(),
+        false => self::exchanges(),
+    };
+    for (name, request, answer) in exchanges {
         // When the answer to a call comes, and when pieces of a body, is a race on a real Envoy.
         let bodies = !request.body.chunks.is_empty() || !answer.body.chunks.is_empty();
         if probe.has("cluster") && bodies || name == "chunks" && (probe.has("fresh") || probe.has("reload")) {
@@ -359,11 +387,11 @@ fn run(engine: &dyn Engine, probe: &Probe, policy: FailurePolicy) -> String {
             gateway = None;
         } else if probe.has("fresh") || probe.has("reload") {
             text.push_str("   and then\n");
-            let (_, request, answer) = exchanges().remove(0);
+            let (_, request, answer) = self::exchanges().remove(0);
             text.push_str(&describe(&running.exchange(&request, &answer)));
         }
     }
-    if probe.has("trailers_twice") {
+    if probe.has("trailers_twice") || probe.has("races") {
         let lines = text.lines().filter(|line| !line.contains(" upstream "));
         text = lines.map(|line| format!("{line}\n")).collect();
     }
@@ -410,7 +438,7 @@ fn both_engines_go_through_the_same_states() {
                         continue;
                     }
                     let mut theirs = run(&envoy, probe, *policy);
-                    for _ in 0..2 {
+                    for _ in 0..6 {
                         // On a busy machine two writes may come as one.
                         if ours != theirs {
                             theirs = run(&envoy, probe, *policy);

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::delivery::Delivery;
-use super::format::{self, BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Shared, Suite, TextOr};
+use super::format::{
+    self, BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Modules, Shared, Suite, TextOr,
+};
 use super::matching::{self, Sent};
 use super::{assemble, known, problem};
 use crate::exchange::{Answer, Body, Cluster, ClusterAnswer, ClusterFault, Fault, Filter, Outcome, Request};
@@ -39,6 +41,14 @@ pub(super) struct Prepared {
 
 impl Loaded {
     pub(super) fn read(file: &Path) -> Result<Self> {
+        Self::read_at(
+            file,
+            i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?,
+        )
+    }
+
+    /// With tokens as of `now`, seconds since the Unix epoch.
+    pub(super) fn read_at(file: &Path, now: i64) -> Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
         let mut suite = Suite::parse(file, &text)?;
         let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
@@ -65,7 +75,6 @@ impl Loaded {
                 suite.bodies.entry(name).or_insert(body);
             }
         }
-        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
         let tokens =
             tokens::mint_all(&suite.tokens, &folder, now).with_context(|| format!("{}: error", file.display()))?;
         let name = file
@@ -93,6 +102,15 @@ impl Loaded {
             loaded.prepared.push(prepared);
         }
         Ok(loaded)
+    }
+
+    /// Which of Scrim's modules the file runs under; none for anybody's own.
+    pub(super) fn variants(&self) -> Vec<Option<Modules>> {
+        match (&self.suite.policy, &self.suite.modules) {
+            (None, _) => vec![None],
+            (Some(_), None) => vec![Some(Modules::Suite)],
+            (Some(_), Some(modules)) => modules.iter().copied().map(Some).collect(),
+        }
     }
 
     pub(super) fn prepare(&self, case: &Case) -> Result<Prepared> {
@@ -310,17 +328,15 @@ impl Loaded {
                 Ok(Filter {
                     name: filter.name.clone().unwrap_or_else(stem),
                     root_id: filter.root_id.clone(),
-                    configuration: match &filter.configuration {
-                        None => Vec::new(),
-                        Some(Value::String(text)) => text.clone().into_bytes(),
-                        Some(json) => serde_json::to_vec(json)?,
-                    },
+                    configuration: as_bytes(filter.configuration.as_ref())?,
                     allow_on_headers_stop_iteration: filter.allow_on_headers_stop_iteration,
+                    vm_id: filter.vm_id.clone(),
+                    vm_configuration: as_bytes(filter.vm_configuration.as_ref())?,
+                    failure_policy: filter.failure_policy.into(),
                     module: match module.extension() {
                         Some(ending) if ending == "wat" => self.assembled()?.module(number, &module)?,
                         _ => module,
                     },
-                    ..Filter::default()
                 })
             })
             .collect()
@@ -396,4 +412,13 @@ impl Loaded {
             text.replace(token.as_str(), &format!("<token {name}>"))
         })
     }
+}
+
+/// A configuration as the module gets it: a text as it is, anything else as JSON.
+fn as_bytes(configuration: Option<&Value>) -> Result<Vec<u8>> {
+    Ok(match configuration {
+        None => Vec::new(),
+        Some(Value::String(text)) => text.clone().into_bytes(),
+        Some(json) => serde_json::to_vec(json)?,
+    })
 }

@@ -9,20 +9,20 @@ use anyhow::Result;
 use super::Summary;
 
 /// One test's end.
-pub(super) struct Test {
-    pub(super) file: String,
-    pub(super) label: String,
-    pub(super) verdict: Verdict,
-    pub(super) time: Duration,
+pub(crate) struct Test {
+    pub(crate) file: String,
+    pub(crate) label: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) time: Duration,
 }
 
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Ok,
     Ignored,
     Failed(String),
 }
 
-pub(super) struct Report<'a> {
+pub(crate) struct Report<'a> {
     out: &'a mut dyn Write,
     color: bool,
     tests: Vec<Test>,
@@ -32,7 +32,7 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(out: &'a mut dyn Write, color: bool) -> Self {
+    pub(crate) fn new(out: &'a mut dyn Write, color: bool) -> Self {
         Self {
             out,
             color,
@@ -42,7 +42,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    pub(super) fn begin(&mut self, files: usize, engines: &[&str]) -> Result<()> {
+    pub(crate) fn begin(&mut self, files: usize, engines: &[&str]) -> Result<()> {
         let plural = if files == 1 { "" } else { "s" };
         writeln!(
             self.out,
@@ -52,7 +52,7 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    pub(super) fn test(&mut self, test: Test) -> Result<()> {
+    pub(crate) fn test(&mut self, test: Test) -> Result<()> {
         let end = match test.verdict {
             Verdict::Ok => self.paint("ok", GREEN),
             Verdict::Ignored => self.paint("ignored", YELLOW),
@@ -64,14 +64,14 @@ impl<'a> Report<'a> {
     }
 
     /// Something that could not be run at all.
-    pub(super) fn broken(&mut self, what: &str, why: &str) -> Result<()> {
+    pub(crate) fn broken(&mut self, what: &str, why: &str) -> Result<()> {
         let end = self.paint("BROKEN", RED);
         writeln!(self.out, "test {what} ... {end}")?;
         self.broken.push((what.to_owned(), why.to_owned()));
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, duration: Duration) -> Result<Summary> {
+    pub(crate) fn finish(&mut self, duration: Duration) -> Result<Summary> {
         let mut summary = Summary {
             duration,
             broken: self.broken.len(),
@@ -140,7 +140,7 @@ impl<'a> Report<'a> {
     }
 
     /// The run as JUnit XML, in the form that CI systems read: one `testsuite` a file.
-    pub(super) fn junit(&self) -> String {
+    pub(crate) fn junit(&self) -> String {
         let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
         let mut files: Vec<&str> = self.tests.iter().map(|test| test.file.as_str()).collect();
         files.sort_unstable();

@@ -49,11 +49,6 @@ impl Runner<'_> {
     }
 
     fn run_file(&self, loaded: &Loaded, options: &Options, report: &mut Report<'_>) -> Result<()> {
-        let variants: Vec<Option<Modules>> = match (&loaded.suite.policy, &loaded.suite.modules) {
-            (None, _) => vec![None],
-            (Some(_), None) => vec![Some(Modules::Suite)],
-            (Some(_), Some(modules)) => modules.iter().copied().map(Some).collect(),
-        };
         let mut snapshots = match Snapshots::read(&loaded.file, options.bless) {
             Ok(snapshots) => snapshots,
             Err(error) => return report.broken(&loaded.name, &format!("{error:#}")),
@@ -61,7 +56,7 @@ impl Runner<'_> {
         report.differences += loaded.suite.cases.iter().filter(|case| case.differs.is_some()).count();
         // What came out for one case, delivery and split, by engine and modules: equal on the wire wherever it ran.
         let mut seen: BTreeMap<(usize, String, usize), Vec<Ran>> = BTreeMap::new();
-        for modules in variants {
+        for modules in loaded.variants() {
             for engine in &self.engines {
                 let place = Place {
                     engine: engine.name(),
@@ -232,6 +227,7 @@ impl Runner<'_> {
                 }
                 if !wrong.is_empty() {
                     wrong.push(format!("what was seen\n{whole}"));
+                    wrong.extend(outcome.failures.iter().map(ToString::to_string));
                     break;
                 }
             }
@@ -252,7 +248,7 @@ impl Runner<'_> {
         Ok(Run::On)
     }
 
-    fn setup(&self, loaded: &Loaded, modules: Option<Modules>) -> Result<Setup> {
+    pub(super) fn setup(&self, loaded: &Loaded, modules: Option<Modules>) -> Result<Setup> {
         let suite = &loaded.suite;
         let mut compiled = match (&suite.policy, modules) {
             (Some(policy), Some(modules)) => {
@@ -294,6 +290,7 @@ impl Runner<'_> {
             environment: compiled.environment,
             clusters: loaded.clusters()?,
             report: report.into_iter().collect(),
+            limits: suite.limits.map(Into::into),
         })
     }
 }

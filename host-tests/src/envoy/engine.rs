@@ -264,9 +264,9 @@ impl Gateway for Running {
             client,
             logs: written.logs,
             filter_state,
+            failures: Vec::new(),
             metrics: self.metrics_changed()?,
             record,
-            failures: Vec::new(),
         })
     }
 

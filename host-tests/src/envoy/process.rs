@@ -3,10 +3,10 @@
 use super::find::Found;
 use super::wire::{self, Framing, Head};
 use crate::exchange::EXCHANGE_TIMEOUT;
-use crate::render::{Admin, Bootstrap, VM_ID};
+use crate::render::{Admin, Bootstrap};
 use anyhow::{Context, bail};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::{self, DirBuilder};
 use std::io::{self, BufRead, BufReader, PipeReader, Write};
@@ -103,6 +103,11 @@ impl Process {
             .spawn()
             .with_context(|| format!("cannot run `{}`", envoy.path.display()))?;
         let (sender, lines) = mpsc::channel();
+        let vm_ids = bootstrap
+            .filters
+            .iter()
+            .map(|filter| filter.vm_id().to_owned())
+            .collect();
         let mut process = Self {
             child,
             lines,
@@ -111,7 +116,7 @@ impl Process {
         };
         std::thread::Builder::new()
             .name("envoy-output".to_owned())
-            .spawn(move || read(reader, &sender))?;
+            .spawn(move || read(reader, &sender, &vm_ids))?;
         process.await_ready()?;
         process.listeners = process.ask_listeners()?;
         Ok(process)
@@ -270,8 +275,8 @@ impl Drop for Process {
 }
 
 impl Line {
-    /// Reads what `--log-format '%l %v' --log-format-escaped` and the access logs print.
-    fn parse(line: &str) -> Self {
+    /// Reads what `--log-format '%l %v' --log-format-escaped` and the access logs print; what plugins log is marked by their VM ids.
+    fn parse(line: &str, vm_ids: &BTreeSet<String>) -> Self {
         if line.starts_with('{') {
             return Self::Access(line.to_owned());
         }
@@ -282,11 +287,14 @@ impl Line {
             .split_once("wasm log ")
             .filter(|(before, _)| before.is_empty() || before.ends_with("] "));
         // `wasm log NAME ROOT VM: TEXT`; a root context has no name.
-        match said.and_then(|(_, said)| said.split_once(&format!("{VM_ID}: "))) {
-            Some((_, text)) => Self::Plugin {
-                level,
-                text: text.to_owned(),
-            },
+        let text_of = |(_, said): (_, &str)| {
+            let said = format!(" {said}");
+            let behind = |id: &String| said.find(&format!(" {id}: ")).map(|at| at + id.len() + 3);
+            let start = vm_ids.iter().filter_map(behind).min()?;
+            said.get(start..).map(str::to_owned)
+        };
+        match said.and_then(text_of) {
+            Some(text) => Self::Plugin { level, text },
             None => Self::Log {
                 level,
                 text: text.to_owned(),
@@ -358,14 +366,14 @@ impl Drop for Folder {
     }
 }
 
-fn read(from: PipeReader, to: &mpsc::Sender<Line>) {
+fn read(from: PipeReader, to: &mpsc::Sender<Line>, vm_ids: &BTreeSet<String>) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while let Ok(1..) = from.read_until(b'\n', &mut line) {
         let text = String::from_utf8_lossy(&line);
         // A plugin may log an empty line, which ends in a space.
         let text = text.trim_end_matches(['\r', '\n']);
-        if !text.is_empty() && to.send(Line::parse(text)).is_err() {
+        if !text.is_empty() && to.send(Line::parse(text, vm_ids)).is_err() {
             return;
         }
         line.clear();
@@ -419,6 +427,7 @@ mod tests {
                 "info [source/x.cc:1] wasm log scrim scrim scrim: x",
                 plugin("info", "x"),
             ),
+            ("info wasm log a own: b scrim: c", plugin("info", "b scrim: c")),
             (r#"{"a":"\n"}"#, Line::Access(r#"{"a":"\n"}"#.to_owned())),
             (
                 "error Unable",
@@ -428,8 +437,9 @@ mod tests {
                 },
             ),
         ];
+        let vm_ids = ["own", "scrim"].map(str::to_owned).into();
         for (text, wanted) in cases {
-            assert_eq!(Line::parse(text), wanted);
+            assert_eq!(Line::parse(text, &vm_ids), wanted);
         }
     }
 

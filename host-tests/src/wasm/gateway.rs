@@ -5,25 +5,22 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use wasmtime::InstancePre;
 
 use super::abi::Way;
 use super::headers::HeaderMap;
-use super::host::Host;
 use super::stream::Stream;
 use super::trace::Trace;
-use super::vm::Vm;
+use super::vms::{Reload, Vms};
 use super::world::{Event, StreamData, World};
 use super::{Cost, Limits, Wasmtime};
 use crate::exchange::{
-    Answer, Body, EXCHANGE_TIMEOUT, End, FailurePolicy, Fault, Filter, Gateway, Outcome, Record, Request, Seen, Setup,
-    changes,
+    Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Record, Request, Seen, Setup, changes,
 };
 use crate::failure::{Cause, Failure};
 
-/// Filters behind each other, each in its own VM, in front of a scripted upstream.
+/// Filters behind each other, each in its VM, in front of a scripted upstream.
 pub struct Chain {
-    vms: Vec<Vm>,
+    vms: Vms,
     names: Vec<String>,
     world: Box<World>,
     buffer_limit: u32,
@@ -33,24 +30,7 @@ pub struct Chain {
     metrics: BTreeMap<String, u64>,
     /// When each filter's timer was last heard, in time since the gateway started.
     ticked: Vec<Duration>,
-    /// What VMs are made of, to make them anew.
-    sources: Vec<Source>,
-    environment: BTreeMap<String, String>,
-    limits: Limits,
-    seed: u64,
 }
-
-/// What a filter's VM is made of.
-struct Source {
-    filter: Filter,
-    module: InstancePre<Host>,
-    /// When it was last made, in time since the gateway started.
-    loaded: Duration,
-}
-
-/// How long after a VM was made a failed one is made anew at the earliest. Envoy waits at random up to half as long again
-/// (`reload_config.backoff.base_interval` and its jitter).
-const RELOAD_AFTER: Duration = Duration::from_secs(1);
 
 /// The guest did something that makes Envoy 1.40 itself crash, with every stream that it carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,42 +87,13 @@ const BUFFER_LIMIT: u32 = 1 << 20;
 const EVENTS_MAX: usize = 10_000;
 
 impl Chain {
-    pub(super) fn start(engine: &Wasmtime, setup: &Setup) -> anyhow::Result<Self> {
+    pub(super) fn start(engine: &Wasmtime, setup: &Setup, limits: Limits) -> anyhow::Result<Self> {
         let settings = &engine.settings;
         let clusters = std::sync::Arc::new(settings.clusters.clone());
         let mut world = Box::new(World::new(setup, settings.clock, settings.log_level as u32, clusters));
         world.semantics = settings.semantics;
         world.trace = settings.trace.then(Trace::default);
-        let mut vms = Vec::new();
-        let mut sources = Vec::new();
-        for (at, filter) in setup.filters.iter().enumerate() {
-            let name = || format!("filter `{}`", filter.name);
-            let module = engine.module(&filter.module).with_context(name)?;
-            let vm = Vm::start(
-                &module,
-                &mut world,
-                filter,
-                at,
-                &setup.environment,
-                &settings.limits,
-                settings.seed,
-            );
-            sources.push(Source {
-                filter: filter.clone(),
-                module,
-                loaded: world.uptime(),
-            });
-            vms.push(vm.map_err(|error| {
-                let mut text = match error.downcast_ref::<Failure>() {
-                    Some(failure) => failure.to_string(),
-                    None => format!("filter `{}`: {error:#}", filter.name),
-                };
-                for (level, line) in &world.logs {
-                    text.push_str(&format!("\n  [{level}] {line}"));
-                }
-                anyhow::anyhow!(text)
-            })?);
-        }
+        let vms = Vms::start(engine, setup, limits, &mut world)?;
         let mut chain = Chain {
             ticked: vec![Duration::ZERO; vms.len()],
             vms,
@@ -152,25 +103,29 @@ impl Chain {
             report: setup.report.clone(),
             exchanges: 0,
             metrics: BTreeMap::new(),
-            sources,
-            environment: setup.environment.clone(),
-            limits: settings.limits,
-            seed: settings.seed,
         };
-        for at in 0..chain.vms.len() {
-            chain.vms[at].store.data_mut().deferred.clear();
-        }
         chain.deliver_events()?;
         chain.metrics = chain.metrics_now();
         Ok(chain)
+    }
+
+    /// The first filter's VM and the world, for who calls callbacks by themselves. Every chain that is asked has a filter.
+    pub(super) fn first(&mut self) -> (&mut super::vm::Vm, &mut Box<World>) {
+        (&mut self.vms[0], &mut self.world)
+    }
+
+    /// The root context of the first filter's plugin.
+    pub(super) fn first_root(&self) -> u32 {
+        self.vms.root(0)
     }
 
     /// The value of a metric that a filter defined; none: no filter did. A histogram gives the last value recorded. There are Envoy's
     /// own of failed VMs, too: `wasm.FILTER.vm_reload_success`, `_backoff` and `_failure`, once they are above 0.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<u64> {
-        let metric = self.world.metrics.get(name).or_else(|| self.world.reloads.get(name));
-        metric.copied()
+        let mut metrics = self.world.metrics.iter();
+        let metric = metrics.find(|((_, there), _)| there == name).map(|(_, value)| *value);
+        metric.or_else(|| self.world.reloads.get(name).copied())
     }
 
     /// What each filter's callbacks cost since the last time that this was asked, by filter and callback (`proxy_on_request_headers`).
@@ -185,10 +140,10 @@ impl Chain {
 
     /// The memory that each filter's VM has, in bytes; WebAssembly memory never shrinks.
     pub fn memory(&self) -> Vec<(String, usize)> {
-        let sizes = self
-            .vms
-            .iter()
-            .map(|vm| vm.store.data().memory.map_or(0, |memory| memory.data_size(&vm.store)));
+        let sizes = (0..self.vms.len()).map(|filter| {
+            let vm = &self.vms[filter];
+            vm.store.data().memory.map_or(0, |memory| memory.data_size(&vm.store))
+        });
         self.names.iter().cloned().zip(sizes).collect()
     }
 
@@ -216,36 +171,18 @@ impl Chain {
         std::mem::take(&mut self.world.failures)
     }
 
-    /// Makes a failed VM anew, where its filter's policy is [`FailurePolicy::Reload`] and it is time.
+    /// Makes failed VMs anew, where their filter's policy is [`FailurePolicy::Reload`](crate::exchange::FailurePolicy::Reload) and it is time.
     fn reload(&mut self) {
         for at in 0..self.vms.len() {
-            let source = &mut self.sources[at];
-            if !self.vms[at].failed || source.filter.failure_policy != FailurePolicy::Reload {
-                continue;
-            }
-            let now = self.world.uptime();
-            let counted = if now.saturating_sub(source.loaded) < RELOAD_AFTER {
-                "vm_reload_backoff"
-            } else {
-                source.loaded = now;
-                let vm = Vm::start(
-                    &source.module,
-                    &mut self.world,
-                    &source.filter,
-                    at,
-                    &self.environment,
-                    &self.limits,
-                    self.seed,
-                );
-                match vm {
-                    Ok(vm) if !vm.failed => {
-                        self.vms[at] = vm;
-                        self.ticked[at] = now;
-                        // The old one's calls are answered no more.
-                        self.world.events.retain(|event| event.filter() != at);
-                        "vm_reload_success"
-                    }
-                    _ => "vm_reload_failure",
+            let counted = match self.vms.reload(at, &mut self.world) {
+                Reload::NotWanted => continue,
+                Reload::TooSoon => "vm_reload_backoff",
+                Reload::Fails => "vm_reload_failure",
+                Reload::Succeeds => {
+                    self.ticked[at] = self.world.uptime();
+                    // The old one's calls are answered no more.
+                    self.world.events.retain(|event| event.filter() != at);
+                    "vm_reload_success"
                 }
             };
             let name = format!("wasm.{}.{counted}", self.names[at]);
@@ -260,15 +197,21 @@ impl Chain {
 
     /// The values of counters and gauges, the number of samples of histograms.
     fn metrics_now(&self) -> BTreeMap<String, u64> {
-        let mut metrics = self.world.metrics.clone();
+        let named = self
+            .world
+            .metrics
+            .iter()
+            .map(|((_, name), value)| (name.clone(), *value));
+        let mut metrics: BTreeMap<String, u64> = named.collect();
         metrics.extend(self.world.samples.clone());
         metrics
     }
 
     fn tick_one(&mut self, at: usize) {
-        if self.vms[at].store.data().tick_period > 0 {
+        if self.vms.tick_period(at) > 0 {
             self.ticked[at] = self.world.uptime();
-            self.vms[at].on_tick(&mut self.world);
+            let root = self.vms.root(at);
+            self.vms[at].on_tick(&mut self.world, root);
             self.vms[at].store.data_mut().deferred.clear();
         }
     }
@@ -276,7 +219,7 @@ impl Chain {
     fn tick_if_due(&mut self) {
         let now = self.world.uptime();
         for at in 0..self.vms.len() {
-            let period = Duration::from_millis(self.vms[at].store.data().tick_period.into());
+            let period = Duration::from_millis(self.vms.tick_period(at).into());
             if period > Duration::ZERO && now.saturating_sub(self.ticked[at]) >= period {
                 self.tick_one(at);
             }
@@ -300,7 +243,7 @@ impl Chain {
 }
 
 /// The failure of guests that are called for events without end, by the last of those.
-fn endless(vms: &[Vm], filter: usize, callback: &'static str) -> Failure {
+fn endless(vms: &Vms, filter: usize, callback: &'static str) -> Failure {
     let host = vms[filter].store.data();
     Failure {
         filter: host.name.clone(),
@@ -388,6 +331,7 @@ impl Chain {
             client,
             logs,
             filter_state,
+            failures,
             metrics: changes(&before, &metrics),
             record: Record {
                 details: data.details,
@@ -395,7 +339,6 @@ impl Chain {
                 received: data.received,
                 sent: data.sent,
             },
-            failures,
         })
     }
 }
@@ -491,10 +434,10 @@ fn send_body(stream: &mut Stream<'_>, body: &Body, way: Way) {
 }
 
 /// The filter whose timer goes off next, and when, in time since the gateway started.
-fn next_timer(vms: &[Vm], ticked: &[Duration]) -> Option<(usize, Duration)> {
-    let timers = vms.iter().zip(ticked).enumerate().filter_map(|(at, (vm, last))| {
-        let period = vm.store.data().tick_period;
-        (period > 0 && !vm.failed).then(|| (at, *last + Duration::from_millis(period.into())))
+fn next_timer(vms: &Vms, ticked: &[Duration]) -> Option<(usize, Duration)> {
+    let timers = ticked.iter().enumerate().filter_map(|(at, last)| {
+        let period = vms.tick_period(at);
+        (period > 0 && !vms[at].failed).then(|| (at, *last + Duration::from_millis(period.into())))
     });
     timers.min_by_key(|(_, due)| *due)
 }
@@ -525,7 +468,8 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
         world.pass(due.saturating_sub(now));
         ticked[filter] = world.uptime();
         last = Some((filter, "proxy_on_tick"));
-        vms[filter].on_tick(world);
+        let root = vms.root(filter);
+        vms[filter].on_tick(world, root);
         stream.after_root_call(filter);
     }
     let (filter, callback) = last.unwrap_or((0, "proxy_on_tick"));
@@ -533,7 +477,7 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
 }
 
 /// The filter that got it.
-fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
+fn deliver(vms: &mut Vms, world: &mut Box<World>, event: Event) -> usize {
     match event {
         Event::CallAnswered {
             filter,
@@ -542,11 +486,13 @@ fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
             after,
         } => {
             world.pass(after);
-            vms[filter].on_http_call_response(world, token, answer);
+            let root = vms.root(filter);
+            vms[filter].on_http_call_response(world, root, token, answer);
             filter
         }
         Event::QueueReady { filter, token } => {
-            vms[filter].on_queue_ready(world, token);
+            let root = vms.root(filter);
+            vms[filter].on_queue_ready(world, root, token);
             filter
         }
     }

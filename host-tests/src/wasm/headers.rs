@@ -7,6 +7,8 @@
 //! 4. Replacing removes every line and adds one at the end.
 //! 5. In a request `host` is another name of `:authority` (`StaticLookupTable` of `header_map_impl.cc`).
 
+use std::collections::BTreeMap;
+
 use super::abi::Way;
 use crate::exchange::Headers;
 
@@ -18,6 +20,8 @@ pub(crate) struct HeaderMap {
     pseudo: usize,
     /// The way decides which headers are inline; none are for trailers.
     inline: Option<Way>,
+    /// Names that were not written in lowercase, by their lowercase form, as they were written last.
+    spellings: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl HeaderMap {
@@ -47,7 +51,11 @@ impl HeaderMap {
     }
 
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
+        let spelled = name;
         let name = self.canonical(name);
+        if name != spelled && name.eq_ignore_ascii_case(spelled) {
+            self.spellings.insert(name.clone(), spelled.to_vec());
+        }
         if name.first() == Some(&b':') {
             if let Some(at) = self.lines.iter().position(|line| line.0 == name) {
                 let first = &mut self.lines[at].1;
@@ -117,6 +125,11 @@ impl HeaderMap {
             .map(|line| &line.1[..])
             .collect();
         (!values.is_empty()).then(|| values.join(&b','))
+    }
+
+    /// Names that were not written in lowercase, by their lowercase form.
+    pub(crate) fn spellings(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.spellings.iter().map(|(name, spelled)| (&name[..], &spelled[..]))
     }
 
     pub(crate) fn len(&self) -> usize {

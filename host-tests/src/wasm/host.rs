@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
-use wasmtime::{Memory, ResourceLimiter, TypedFunc};
+use wasmtime::{Memory, ResourceLimiter, Result, TypedFunc, bail};
 
-use super::abi::{MapType, Way};
+use super::abi::{Abi, MapType, Way};
 use super::headers::HeaderMap;
 use super::trace::Step;
 use super::world::{Frame, StreamData, World};
@@ -15,11 +15,15 @@ use crate::failure::{HOST_CALLS, HostCall};
 /// The data of a VM's store.
 pub(crate) struct Host {
     pub(crate) world: Box<World>,
-    /// Which filter of the chain this VM is.
-    pub(crate) filter: usize,
+    pub(crate) abi: Abi,
+    pub(crate) vm_id: String,
+    pub(crate) vm_configuration: Vec<u8>,
+    /// The plugins that share the VM.
+    pub(crate) plugins: Vec<Plugin>,
+    /// The name of the filter that it was made for.
     pub(crate) name: String,
-    pub(crate) root_id: String,
-    pub(crate) configuration: Vec<u8>,
+    /// The filter for which the VM was started.
+    pub(crate) filter: usize,
     pub(crate) environment: Vec<Vec<u8>>,
     pub(crate) contexts: BTreeMap<u32, Context>,
     /// The context of the callback in progress.
@@ -30,15 +34,17 @@ pub(crate) struct Host {
     pub(crate) deferred: VecDeque<Deferred>,
     /// A local response was sent during this callback: whatever it returns means stop.
     pub(crate) stop_iteration: bool,
-    /// Module initialisation runs: only logs and WASI may be called.
-    pub(crate) initialising: bool,
-    /// The plugin's configuration can be read.
-    pub(crate) configuring: bool,
+    /// What the guest may call.
+    pub(crate) phase: Phase,
+    /// The root context whose plugin configuration can be read.
+    pub(crate) configuring: Option<u32>,
     pub(crate) call_answer: Option<CallAnswer>,
     pub(crate) status: (u32, &'static str),
     pub(crate) next_call: u32,
-    /// The timer's period in milliseconds; 0: none.
-    pub(crate) tick_period: u32,
+    /// Properties declared by context and name, and whether they can be set once only.
+    pub(crate) declared: BTreeMap<(u32, Vec<u8>), bool>,
+    /// The timers' periods in milliseconds by root context; 0: none.
+    pub(crate) tick_periods: BTreeMap<u32, u32>,
     /// Metric ids to names; the two low bits of an id are its type.
     pub(crate) metric_names: BTreeMap<u32, String>,
     pub(crate) next_metric: [u32; 3],
@@ -52,11 +58,36 @@ pub(crate) struct Host {
     pub(crate) moved: (Cell<u32>, Cell<u32>),
 }
 
+/// A plugin: what a filter of the chain runs in a VM. Filters that are equal in everything are one.
+#[derive(Clone, Debug)]
+pub(crate) struct Plugin {
+    /// The first filter that runs it.
+    pub(crate) filter: usize,
+    pub(crate) name: String,
+    pub(crate) root_id: String,
+    pub(crate) configuration: Vec<u8>,
+    /// Its root context.
+    pub(crate) root: u32,
+}
+
+/// What a guest may call just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Module initialisation runs: logs, and those parts of WASI that runtimes use.
+    Initialise,
+    /// The guest allocates memory for the host: logs and time.
+    Allocate,
+    /// Everything.
+    Run,
+}
+
 /// A root context or a stream's context, with what the guest may see through it just now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Context {
     /// Belongs to a stream; root contexts don't.
     pub(crate) is_stream: bool,
+    /// Which of the VM's plugins it is of.
+    pub(crate) plugin: usize,
     /// The guest knows of it.
     pub(crate) created: bool,
     /// By way: the headers can be read and changed.
@@ -154,6 +185,66 @@ impl Host {
 
     pub(crate) fn context(&self) -> Option<&Context> {
         self.contexts.get(&self.context_id())
+    }
+
+    /// Traps a call that Envoy would trap just now.
+    pub(crate) fn allow(&self, call: &str) -> Result<()> {
+        // Envoy's host has these lists in `WasmBase::startVm` and `WasmBase::allocMemory`.
+        let (allowed, while_it) = match self.phase {
+            Phase::Run => return Ok(()),
+            Phase::Allocate => (
+                matches!(call, "proxy_log" | "fd_write" | "clock_time_get" | "poll_oneoff"),
+                "allocates memory for the host",
+            ),
+            Phase::Initialise => {
+                let wasi = !call.starts_with("proxy_") && !call.starts_with("envoy_") && call != "pthread_equal";
+                let left_out = [
+                    "fd_read",
+                    "fd_seek",
+                    "fd_close",
+                    "path_open",
+                    "sched_yield",
+                    "proc_exit",
+                ];
+                (call == "proxy_log" || wasi && !left_out.contains(&call), "initialises")
+            }
+        };
+        if !allowed {
+            bail!("{call} was called while the module {while_it}, where Envoy does not allow it");
+        }
+        Ok(())
+    }
+
+    /// The plugin of the context that host calls work on.
+    pub(crate) fn plugin(&self) -> Option<&Plugin> {
+        self.plugins.get(self.context()?.plugin)
+    }
+
+    /// The root context of the context that host calls work on.
+    pub(crate) fn root(&self) -> Option<u32> {
+        self.plugin().map(|plugin| plugin.root)
+    }
+
+    /// The filter to which a context belongs; what belongs to none counts as the first one's.
+    pub(crate) fn filter_of(&self, context: u32) -> usize {
+        let plugin = self
+            .contexts
+            .get(&context)
+            .and_then(|context| self.plugins.get(context.plugin));
+        plugin.map_or(self.filter, |plugin| plugin.filter)
+    }
+
+    /// The name of the filter whose context it is; the first one's for what belongs to no filter.
+    pub(crate) fn name_of(&self, context: u32) -> &str {
+        let context = self.contexts.get(&context);
+        let plugin = context.and_then(|context| self.plugins.get(context.plugin));
+        plugin.map_or(&self.name, |plugin| &plugin.name)
+    }
+
+    /// The plugin's configuration, while it can be read.
+    pub(crate) fn plugin_configuration(&self) -> Option<&[u8]> {
+        self.configuring.filter(|root| *root == self.context_id())?;
+        self.plugin().map(|plugin| plugin.configuration.as_slice())
     }
 
     /// The stream, if the context belongs to one.

@@ -18,13 +18,14 @@ use super::Semantics;
 use super::abi::{DataStatus, HeadersStatus, TrailersStatus, Way};
 use super::headers::HeaderMap;
 use super::host::{Deferred, LocalReply};
-use super::vm::{Trapped, Vm};
+use super::vm::Trapped;
+use super::vms::Vms;
 use super::world::{Frame, StreamData, World};
 use crate::exchange::{Got, Seen};
 
 /// See the module.
 pub(crate) struct Stream<'a> {
-    vms: &'a mut [Vm],
+    vms: &'a mut Vms,
     world: &'a mut Box<World>,
     /// The context of each filter.
     ids: Vec<u32>,
@@ -84,10 +85,12 @@ impl Station {
 
 impl<'a> Stream<'a> {
     /// A stream whose request headers are in the world. Contexts are made for every filter, as Envoy does.
-    pub(crate) fn open(vms: &'a mut [Vm], world: &'a mut Box<World>, limit: u32, is_head: bool) -> Self {
-        let ids: Vec<u32> = vms.iter_mut().map(|vm| vm.new_context(true)).collect();
+    pub(crate) fn open(vms: &'a mut Vms, world: &'a mut Box<World>, limit: u32, is_head: bool) -> Self {
+        let ids: Vec<u32> = (0..vms.len()).map(|filter| vms.new_stream(filter)).collect();
         let count = ids.len();
-        let passed_by = vms.iter().map(|vm| vm.failed && vm.fail_open).collect();
+        let passed_by = (0..count)
+            .map(|filter| vms[filter].failed && vms.fail_open(filter))
+            .collect();
         Stream {
             passed_by,
             vms,
@@ -171,14 +174,6 @@ impl<'a> Stream<'a> {
         );
     }
 
-    /// The upstream breaks the connection in the middle of its chunks.
-    pub(crate) fn upstream_broke_off(&mut self) {
-        let stream = self.data_of_stream();
-        stream.flags.push("UPE");
-        stream.details = Some("upstream_reset_after_response_started{protocol_error}".to_owned());
-        self.reset();
-    }
-
     /// The request's headers could not be sent to the upstream, if so: Envoy's answer is on its way then.
     pub(crate) fn upstream_cannot_be_told(&mut self) -> bool {
         let Some(why) = self.unsendable.take() else {
@@ -195,6 +190,24 @@ impl<'a> Stream<'a> {
             grpc_status: None,
         });
         true
+    }
+
+    /// The upstream breaks the connection in the middle of its answer. The client gets a 502 if nothing was sent to it.
+    pub(crate) fn upstream_broke_off(&mut self) {
+        self.data_of_stream().flags.push("UPE");
+        if self.headers_encoded {
+            self.data_of_stream().details = Some("upstream_reset_after_response_started{protocol_error}".to_owned());
+            return self.reset();
+        }
+        let reason = "protocol error";
+        let body = format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
+        self.local_reply(LocalReply {
+            status: 502,
+            body: body.into_bytes(),
+            headers: Vec::new(),
+            details: "upstream_reset_before_response_started{protocol_error}".to_owned(),
+            grpc_status: None,
+        });
     }
 
     fn upstream_failed(&mut self, reason: &str, details: &str) {
@@ -267,8 +280,8 @@ impl<'a> Stream<'a> {
     /// for its answer: how far another gets depends on how fast a proxy connects.
     pub(crate) fn close(mut self) -> (Option<Seen>, Option<Got>) {
         self.destroy();
-        for (vm, id) in self.vms.iter_mut().zip(&self.ids) {
-            vm.drop_context(*id);
+        for (filter, id) in self.ids.iter().enumerate() {
+            self.vms[filter].drop_context(*id);
         }
         (self.upstream.filter(|_| self.upstream_asked), self.client)
     }
@@ -278,7 +291,7 @@ impl<'a> Stream<'a> {
         self.run_deferred(filter);
     }
 
-    pub(crate) fn parts(&mut self) -> (&mut [Vm], &mut Box<World>) {
+    pub(crate) fn parts(&mut self) -> (&mut Vms, &mut Box<World>) {
         (self.vms, self.world)
     }
 
@@ -709,8 +722,8 @@ impl<'a> Stream<'a> {
         ));
         for filter in 0..self.vms.len() {
             let id = self.ids[filter];
+            let root = self.vms.root(filter);
             let vm = &mut self.vms[filter];
-            let root = vm.root();
             let _ = vm.create_context(self.world, id, root);
             if self.world.semantics == Semantics::Envoy {
                 self.log(filter, id);
@@ -755,10 +768,10 @@ impl<'a> Stream<'a> {
             return HeadersStatus::Continue;
         }
         let id = self.ids[filter];
+        let root = self.vms.root(filter);
         let vm = &mut self.vms[filter];
         match way {
             Way::Request => {
-                let root = vm.root();
                 let _ = vm.create_context(self.world, id, root);
                 self.run_deferred(filter);
             }
@@ -773,12 +786,12 @@ impl<'a> Stream<'a> {
         let count = self.data_of_stream().headers[way.at()]
             .as_ref()
             .map_or(0, HeaderMap::len) as u32;
+        let allow_stop = self.vms.allow_stop_iteration(filter);
         let vm = &mut self.vms[filter];
         let context = vm.context(id);
         context.headers[way.at()] = true;
         context.end_of_stream = end;
         let spec = self.world.semantics == Semantics::Spec;
-        let allow_stop = vm.allow_stop_iteration || spec;
         let Some(result) = vm.on_headers(self.world, way, id, count, end) else {
             self.vms[filter].context(id).headers[way.at()] = false;
             return HeadersStatus::Continue;
@@ -925,10 +938,11 @@ impl<'a> Stream<'a> {
         self.stop_iteration(filter);
         while let Some(deferred) = self.vms[filter].store.data_mut().deferred.pop_front() {
             let (Deferred::Continue(id, _) | Deferred::Close(id) | Deferred::Reply(id, _)) = &deferred;
-            // Of a stream that is gone.
-            if *id != self.ids[filter] {
+            // A VM that several filters share may work on another one's context; one that is not here is of a stream that is gone.
+            let owner = (0..self.ids.len()).find(|at| self.ids[*at] == *id && self.vms.together(*at, filter));
+            let Some(filter) = owner else {
                 continue;
-            }
+            };
             if self.ended {
                 match deferred {
                     Deferred::Continue(..) => {}
@@ -979,6 +993,7 @@ impl<'a> Stream<'a> {
             });
             return HeadersStatus::StopIteration;
         }
+        self.data_of_stream().at_router = true;
         let Some(headers) = &self.data_of_stream().headers[0] else {
             return HeadersStatus::StopIteration;
         };

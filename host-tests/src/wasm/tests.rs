@@ -1,9 +1,13 @@
 //! Tests over probe modules: a few lines of WebAssembly text each, one stream behaviour each.
 
 mod failures;
+mod host_calls;
 mod limits;
+mod properties;
+mod script;
 mod semantics;
 mod traces;
+mod versions;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -727,7 +731,8 @@ fn a_module_that_envoy_would_refuse_is_refused() {
         text.contains("imports what Envoy does not have: env.proxy_magic"),
         "{text}"
     );
-    assert!(start(r#"(module (func (export "proxy_abi_version_0_1_0")))"#).contains("0.1.0"));
+    assert!(start(r#"(module (func (export "proxy_abi_version_0_3_0")))"#).contains("is no proxy-wasm module"));
+    assert!(start(r#"(module (func (export "proxy_abi_version_0_1_0")))"#).contains("exports neither `malloc`"));
     let error = engine().start_chain(&Setup {
         filters: vec![Filter {
             module: "/nowhere.wasm".into(),

@@ -5,14 +5,14 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wasmtime::{Instance, InstancePre, Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
+use wasmtime::{Instance, Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
 
-use super::abi::Way;
-use super::host::{Context, Host, MemoryLimit};
+use super::abi::{Abi, Way};
+use super::host::{Context, Host, MemoryLimit, Phase, Plugin};
 use super::trace::{Arguments, Returned, Step};
 use super::world::World;
-use super::{CallAnswer, EPOCH, Limits, plain};
-use crate::exchange::{FailurePolicy, Filter};
+use super::{CallAnswer, Compiled, EPOCH, Limits, plain};
+use crate::exchange::Filter;
 use crate::failure::{Cause, Failure, Frame, demangle};
 
 /// See the module.
@@ -21,11 +21,7 @@ pub(crate) struct Vm {
     exports: Exports,
     /// A trap happened, or the plugin could not be started: nothing is called any more.
     pub(crate) failed: bool,
-    pub(crate) allow_stop_iteration: bool,
-    /// Once it has failed, streams pass it by.
-    pub(crate) fail_open: bool,
     next_context: u32,
-    root: u32,
     limits: Limits,
 }
 
@@ -34,6 +30,13 @@ pub(crate) struct Vm {
 pub(crate) struct Trapped;
 
 type Call<P, R> = Option<TypedFunc<P, R>>;
+
+/// The headers callback: ABI 0.1.0 does not say whether the stream ends.
+#[derive(Clone)]
+enum HeadersCall {
+    V0_1(Call<(u32, u32), u32>),
+    V0_2(Call<(u32, u32, u32), u32>),
+}
 
 /// What the host calls, as far as the module has it.
 struct Exports {
@@ -46,15 +49,15 @@ struct Exports {
     tick: Call<u32, ()>,
     queue_ready: Call<(u32, u32), ()>,
     http_call_response: Call<(u32, u32, u32, u32, u32), ()>,
-    headers: [Call<(u32, u32, u32), u32>; 2],
+    headers: [HeadersCall; 2],
     body: [Call<(u32, u32, u32), u32>; 2],
     trailers: [Call<(u32, u32), u32>; 2],
 }
 
 impl Vm {
-    /// Instantiates, initialises, starts and configures a filter.
+    /// Instantiates and initialises the module of a filter.
     pub(crate) fn start(
-        module: &InstancePre<Host>,
+        module: &Compiled,
         world: &mut Box<World>,
         filter: &Filter,
         at: usize,
@@ -64,10 +67,12 @@ impl Vm {
     ) -> anyhow::Result<Vm> {
         let host = Host {
             world: Box::new(World::placeholder()),
-            filter: at,
+            abi: module.abi,
+            vm_id: filter.vm_id().to_owned(),
+            vm_configuration: filter.vm_configuration.clone(),
+            plugins: Vec::new(),
             name: filter.name.clone(),
-            root_id: filter.root_id.clone(),
-            configuration: filter.configuration.clone(),
+            filter: at,
             environment: environment
                 .iter()
                 .map(|(key, value)| format!("{key}={value}").into_bytes())
@@ -77,12 +82,13 @@ impl Vm {
             effective: 0,
             deferred: VecDeque::new(),
             stop_iteration: false,
-            initialising: true,
-            configuring: false,
+            phase: Phase::Initialise,
+            configuring: None,
             call_answer: None,
             status: (0, ""),
             next_call: 0,
-            tick_period: 0,
+            declared: BTreeMap::new(),
+            tick_periods: BTreeMap::new(),
             metric_names: BTreeMap::new(),
             next_metric: [0, 1, 2],
             random: seed.wrapping_add(at as u64),
@@ -95,13 +101,14 @@ impl Vm {
             calls: VecDeque::new(),
             moved: Default::default(),
         };
-        let mut store = Store::new(module.module().engine(), host);
+        let mut store = Store::new(module.pre.module().engine(), host);
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(ticks(limits.time));
         if let Some(fuel) = limits.fuel {
             store.set_fuel(fuel).map_err(plain)?;
         }
         let instance = module
+            .pre
             .instantiate(&mut store)
             .map_err(plain)
             .context("the module could not be instantiated")?;
@@ -121,19 +128,15 @@ impl Vm {
         if host.allocate.is_none() {
             bail!("the module exports neither `malloc` nor `proxy_on_memory_allocate`");
         }
-        let exports = Exports::find(&instance, &mut store)?;
+        let exports = Exports::find(&instance, &mut store, module.abi)?;
         let mut vm = Vm {
             store,
             exports,
             failed: false,
-            allow_stop_iteration: filter.allow_on_headers_stop_iteration,
-            fail_open: filter.failure_policy == FailurePolicy::Open,
             next_context: 1,
-            root: 0,
             limits: *limits,
         };
         vm.initialise(&instance, world).map_err(|Trapped| trapped(world))?;
-        vm.configure(world)?;
         Ok(vm)
     }
 
@@ -142,9 +145,12 @@ impl Vm {
         let calls = match find("_initialize") {
             Some(initialise) => {
                 let main = instance.get_typed_func::<(u32, u32), u32>(&mut self.store, "main").ok();
+                let main_void = instance.get_typed_func::<(), u32>(&mut self.store, "__main_void").ok();
                 self.call(world, "_initialize", 0, &initialise, ())?;
                 if let Some(main) = main {
                     self.call(world, "main", 0, &main, (0, 0))?;
+                } else if let Some(main) = main_void {
+                    self.call(world, "__main_void", 0, &main, ())?;
                 }
                 None
             }
@@ -153,36 +159,60 @@ impl Vm {
         if let Some(start) = calls {
             self.call(world, "_start", 0, &start, ())?;
         }
-        self.store.data_mut().initialising = false;
+        self.store.data_mut().phase = Phase::Run;
         Ok(())
     }
 
-    fn configure(&mut self, world: &mut Box<World>) -> anyhow::Result<()> {
-        self.root = self.new_context(false);
-        let root = self.root;
+    /// Makes the filter's plugin, unless an equal one is here: its root context is created, the VM started for it, and it is
+    /// configured. The plugin, an index, and whether it is new.
+    pub(crate) fn plug(&mut self, world: &mut Box<World>, filter: &Filter, at: usize) -> anyhow::Result<(usize, bool)> {
         let host = self.store.data_mut();
-        host.configuring = true;
-        let size = host.configuration.len() as u32;
+        let equal = |plugin: &Plugin| {
+            plugin.name == filter.name
+                && plugin.root_id == filter.root_id
+                && plugin.configuration == filter.configuration
+        };
+        if let Some(plugin) = host.plugins.iter().position(equal) {
+            return Ok((plugin, false));
+        }
+        let plugin = host.plugins.len();
+        host.plugins.push(Plugin {
+            filter: at,
+            name: filter.name.clone(),
+            root_id: filter.root_id.clone(),
+            configuration: filter.configuration.clone(),
+            root: self.next_context,
+        });
+        let root = self.new_context(plugin, false);
+        self.configure(world, root, filter.configuration.len() as u32)?;
+        Ok((plugin, true))
+    }
+
+    /// `proxy_on_vm_start` is called for every plugin, with the VM's configuration, and not once for the VM: so does Envoy.
+    fn configure(&mut self, world: &mut Box<World>, root: u32, size: u32) -> anyhow::Result<()> {
+        let host = self.store.data_mut();
+        let vm_size = host.vm_configuration.len() as u32;
+        host.configuring = Some(root);
         let created = self.create_context(world, root, 0);
-        self.store.data_mut().configuring = false;
+        self.store.data_mut().configuring = None;
         if created.is_err() {
             // Envoy starts with a VM that has failed, and every stream then meets it.
             return Ok(());
         }
         if let Some(start) = self.exports.vm_start.clone()
             && self
-                .call(world, "proxy_on_vm_start", root, &start, (root, 0))
+                .call(world, "proxy_on_vm_start", root, &start, (root, vm_size))
                 .map_err(|Trapped| trapped(world))?
                 == 0
         {
             bail!("the module refused to start (proxy_on_vm_start returned false)");
         }
         if let Some(configure) = self.exports.configure.clone() {
-            self.store.data_mut().configuring = true;
+            self.store.data_mut().configuring = Some(root);
             let accepted = self
                 .call(world, "proxy_on_configure", root, &configure, (root, size))
                 .map_err(|Trapped| trapped(world))?;
-            self.store.data_mut().configuring = false;
+            self.store.data_mut().configuring = None;
             if accepted == 0 {
                 bail!("the module refused its configuration (proxy_on_configure returned false)");
             }
@@ -190,14 +220,15 @@ impl Vm {
         Ok(())
     }
 
-    /// A new context, of which the guest does not know yet.
-    pub(crate) fn new_context(&mut self, is_stream: bool) -> u32 {
+    /// A new context of a plugin, of which the guest does not know yet.
+    pub(crate) fn new_context(&mut self, plugin: usize, is_stream: bool) -> u32 {
         let id = self.next_context;
         self.next_context += 1;
         self.store.data_mut().contexts.insert(
             id,
             Context {
                 is_stream,
+                plugin,
                 ..Context::default()
             },
         );
@@ -211,10 +242,6 @@ impl Vm {
 
     pub(crate) fn drop_context(&mut self, id: u32) {
         self.store.data_mut().contexts.remove(&id);
-    }
-
-    pub(crate) fn root(&self) -> u32 {
-        self.root
     }
 
     /// Tells the guest of a context, once.
@@ -237,9 +264,11 @@ impl Vm {
         count: u32,
         end: bool,
     ) -> Option<Result<u32, Trapped>> {
-        let call = self.exports.headers[way.at()].clone()?;
         let name = ["proxy_on_request_headers", "proxy_on_response_headers"][way.at()];
-        Some(self.call(world, name, id, &call, (id, count, u32::from(end))))
+        Some(match self.exports.headers[way.at()].clone() {
+            HeadersCall::V0_1(call) => self.call(world, name, id, &call?, (id, count)),
+            HeadersCall::V0_2(call) => self.call(world, name, id, &call?, (id, count, u32::from(end))),
+        })
     }
 
     /// The body callback.
@@ -287,26 +316,29 @@ impl Vm {
         }
     }
 
-    pub(crate) fn on_tick(&mut self, world: &mut Box<World>) {
+    pub(crate) fn on_tick(&mut self, world: &mut Box<World>, root: u32) {
         if let Some(call) = self.exports.tick.clone() {
-            let root = self.root;
             let _ = self.call(world, "proxy_on_tick", root, &call, root);
         }
     }
 
-    pub(crate) fn on_queue_ready(&mut self, world: &mut Box<World>, token: u32) {
+    pub(crate) fn on_queue_ready(&mut self, world: &mut Box<World>, root: u32, token: u32) {
         if let Some(call) = self.exports.queue_ready.clone() {
-            let root = self.root;
             let _ = self.call(world, "proxy_on_queue_ready", root, &call, (root, token));
         }
     }
 
     /// The answer to a call; none: it failed, which the guest sees as no headers and a status.
-    pub(crate) fn on_http_call_response(&mut self, world: &mut Box<World>, token: u32, answer: Option<CallAnswer>) {
+    pub(crate) fn on_http_call_response(
+        &mut self,
+        world: &mut Box<World>,
+        root: u32,
+        token: u32,
+        answer: Option<CallAnswer>,
+    ) {
         let Some(call) = self.exports.http_call_response.clone() else {
             return;
         };
-        let root = self.root;
         let host = self.store.data_mut();
         let (headers, size, trailers) = answer.as_ref().map_or((0, 0, 0), |answer| {
             (
@@ -344,9 +376,9 @@ impl Vm {
             return Err(Trapped);
         }
         let host = self.store.data_mut();
-        let filter_name = &host.name;
+        let running = host.name_of(context);
         world.trace(|| Step::Enter {
-            filter: filter_name.clone(),
+            filter: running.to_owned(),
             callback: name,
             arguments: arguments.numbers(),
         });
@@ -356,7 +388,7 @@ impl Vm {
             mem::replace(&mut host.current, context),
             mem::replace(&mut host.effective, 0),
         );
-        let filter = host.filter;
+        let filter = host.filter_of(context);
         self.store.set_epoch_deadline(ticks(self.limits.time));
         if let Some(fuel) = self.limits.fuel {
             // Fails only where the engine counts no fuel.
@@ -385,14 +417,14 @@ impl Vm {
             Err(error) => {
                 self.failed = true;
                 world.trace(|| Step::Trap);
-                let failure = self.failure(name, &error);
+                let failure = self.failure(name, context, &error);
                 world.failures.push(failure);
                 Err(Trapped)
             }
         }
     }
 
-    fn failure(&self, callback: &'static str, error: &wasmtime::Error) -> Failure {
+    fn failure(&self, callback: &'static str, context: u32, error: &wasmtime::Error) -> Failure {
         let cause = match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Cause::Time(self.limits.time),
             Some(Trap::OutOfFuel) => Cause::Fuel(self.limits.fuel.unwrap_or(u64::MAX)),
@@ -401,7 +433,7 @@ impl Vm {
         };
         let host = self.store.data();
         Failure {
-            filter: host.name.clone(),
+            filter: host.name_of(context).to_owned(),
             callback,
             cause,
             refused_memory: host.limits.refused.then_some(self.limits.memory),
@@ -447,7 +479,7 @@ fn trapped(world: &mut World) -> anyhow::Error {
 }
 
 impl Exports {
-    fn find(instance: &Instance, store: &mut Store<Host>) -> anyhow::Result<Self> {
+    fn find(instance: &Instance, store: &mut Store<Host>, abi: Abi) -> anyhow::Result<Self> {
         fn one<P: WasmParams, R: WasmResults>(
             instance: &Instance,
             store: &mut Store<Host>,
@@ -462,7 +494,17 @@ impl Exports {
                 .with_context(|| format!("the export `{name}` has a wrong signature"))?;
             Ok(Some(function))
         }
+        let mut headers = |name| -> anyhow::Result<HeadersCall> {
+            Ok(match abi {
+                Abi::V0_1_0 => HeadersCall::V0_1(one(instance, store, name)?),
+                Abi::V0_2_0 | Abi::V0_2_1 => HeadersCall::V0_2(one(instance, store, name)?),
+            })
+        };
         Ok(Exports {
+            headers: [
+                headers("proxy_on_request_headers")?,
+                headers("proxy_on_response_headers")?,
+            ],
             context_create: one(instance, store, "proxy_on_context_create")?,
             vm_start: one(instance, store, "proxy_on_vm_start")?,
             configure: one(instance, store, "proxy_on_configure")?,
@@ -472,10 +514,6 @@ impl Exports {
             tick: one(instance, store, "proxy_on_tick")?,
             queue_ready: one(instance, store, "proxy_on_queue_ready")?,
             http_call_response: one(instance, store, "proxy_on_http_call_response")?,
-            headers: [
-                one(instance, store, "proxy_on_request_headers")?,
-                one(instance, store, "proxy_on_response_headers")?,
-            ],
             body: [
                 one(instance, store, "proxy_on_request_body")?,
                 one(instance, store, "proxy_on_response_body")?,
