@@ -19,6 +19,7 @@
  (import "env" "proxy_set_tick_period_milliseconds" (func $period (param i32) (result i32)))
  (import "env" "proxy_set_effective_context" (func $effective (param i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (global $held (mut i32) (i32.const 0))
  (global $later (mut i32) (i32.const 0))
 
@@ -81,7 +82,7 @@
  (func $wait (param $id i32) (param $what i32)
   (global.set $held (local.get $id))
   (global.set $later (local.get $what))
-  (drop (call $period (i32.const 5))))
+  (drop (call $period (i32.const 20))))
 
  ;; Does what a step says. `way`: 0 request, 1 response; `part`: 0 headers, 1 body, 2 trailers. What the callback returns.
  (func $act (param $id i32) (param $when i32) (param $way i32) (param $part i32) (param $count i32) (param $end_of_stream i32) (result i32)

@@ -2,6 +2,7 @@
 (module
  (import "env" "proxy_close_stream" (func $close (param i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (func (export "proxy_on_request_headers") (param $id i32) (param $count i32) (param $end_of_stream i32) (result i32)
   (if (call $asked (local.get $id) (text "close_stream")) (then
    (call $told (text "TCP downstream") (call $close (i32.const 2)))

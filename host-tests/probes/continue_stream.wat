@@ -2,6 +2,7 @@
 (module
  (import "env" "proxy_continue_stream" (func $go (param i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (func $each (local $map i32)
   (local.set $map (i32.const 2))
   (loop $next

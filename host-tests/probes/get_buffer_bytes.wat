@@ -2,6 +2,7 @@
 (module
  (import "env" "proxy_get_buffer_bytes" (func $bytes (param i32 i32 i32 i32 i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (func $each (local $map i32)
   (loop $next
    (call $put (text "buffer "))

@@ -2,6 +2,7 @@
 (module
  (import "env" "proxy_get_current_time_nanoseconds" (func $time (param i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (func (export "proxy_on_request_headers") (param $id i32) (param $count i32) (param $end_of_stream i32) (result i32)
   (if (call $asked (local.get $id) (text "get_current_time_nanoseconds")) (then
    (call $told (text "time") (call $time (global.get $long)))

@@ -2,6 +2,7 @@
 (module
  (import "env" "proxy_get_header_map_value" (func $value (param i32 i32 i32 i32 i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (func $get (param $map i32) (param $name i32) (param $name_size i32)
   (call $put (text "map "))
   (call $put_number (local.get $map))

@@ -3,6 +3,7 @@
  (import "env" "proxy_get_metric" (func $get (param i32 i32) (result i32)))
  (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (global $counter (mut i32) (i32.const 0))
  (global $gauge (mut i32) (i32.const 0))
  (global $histogram (mut i32) (i32.const 0))

@@ -2,6 +2,7 @@
 (module
  (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (func $all
   (call $got (text "request.path") (call $get (text "request\00path") (global.get $pointer) (global.get $size)))
   (call $got (text "request.url_path") (call $get (text "request\00url_path") (global.get $pointer) (global.get $size)))
@@ -30,7 +31,6 @@
   (call $got (text "response.grpc_status") (call $get (text "response\00grpc_status") (global.get $pointer) (global.get $size)))
   (call $got (text "response.size") (call $get (text "response\00size") (global.get $pointer) (global.get $size)))
   (call $got (text "response.total_size") (call $get (text "response\00total_size") (global.get $pointer) (global.get $size)))
-  (call $told (text "response.backend_latency") (call $get (text "response\00backend_latency") (global.get $pointer) (global.get $size)))
   (call $got (text "connection.mtls") (call $get (text "connection\00mtls") (global.get $pointer) (global.get $size)))
   (call $got (text "connection.requested_server_name") (call $get (text "connection\00requested_server_name") (global.get $pointer) (global.get $size)))
   (call $got (text "connection.tls_version") (call $get (text "connection\00tls_version") (global.get $pointer) (global.get $size)))
@@ -40,7 +40,6 @@
   (call $got (text "upstream.nobody") (call $get (text "upstream\00nobody") (global.get $pointer) (global.get $size)))
   (call $got (text "upstream.transport_failure_reason") (call $get (text "upstream\00transport_failure_reason") (global.get $pointer) (global.get $size)))
   (call $got (text "upstream.tls_version") (call $get (text "upstream\00tls_version") (global.get $pointer) (global.get $size)))
-  (call $told (text "upstream.cx_pool_ready_duration") (call $get (text "upstream\00cx_pool_ready_duration") (global.get $pointer) (global.get $size)))
   (call $got (text "cluster_name") (call $get (text "cluster_name") (global.get $pointer) (global.get $size)))
   (call $got (text "route_name") (call $get (text "route_name") (global.get $pointer) (global.get $size)))
   (call $got (text "listener_direction") (call $get (text "listener_direction") (global.get $pointer) (global.get $size)))
@@ -73,7 +72,6 @@
   (call $told (text "destination.port is there") (call $get (text "destination\00port") (global.get $pointer) (global.get $size)))
   (call $told (text "upstream.address is there") (call $get (text "upstream\00address") (global.get $pointer) (global.get $size)))
   (call $told (text "upstream.port is there") (call $get (text "upstream\00port") (global.get $pointer) (global.get $size)))
-  (call $told (text "upstream.local_address is there") (call $get (text "upstream\00local_address") (global.get $pointer) (global.get $size)))
   (call $told (text "request.time is there") (call $get (text "request\00time") (global.get $pointer) (global.get $size)))
   (call $told (text "request.duration is there") (call $get (text "request\00duration") (global.get $pointer) (global.get $size)))
   (call $told (text "connection_id is there") (call $get (text "connection_id") (global.get $pointer) (global.get $size)))

@@ -2,6 +2,7 @@
 (module
  (import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (func (export "proxy_on_request_headers") (param $id i32) (param $count i32) (param $end_of_stream i32) (result i32)
   (if (call $asked (local.get $id) (text "get_shared_data")) (then
    (call $got (text "unknown") (call $get (text "probe.nobody") (global.get $pointer) (global.get $size) (global.get $number)))

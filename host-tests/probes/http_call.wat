@@ -10,6 +10,7 @@
  (import "env" "proxy_set_effective_context" (func $effective (param i32) (result i32)))
  (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (global $held (mut i32) (i32.const 0))
  (global $token (mut i32) (i32.const 0))
  (func (export "proxy_on_request_headers") (param $id i32) (param $count i32) (param $end_of_stream i32) (result i32)
@@ -31,7 +32,7 @@
  (func (export "proxy_on_http_call_response") (param $id i32) (param $token i32) (param $headers i32) (param $body i32) (param $trailers i32)
   (if (i32.eqz (global.get $held)) (then (return)))
   (call $told (text "its token") (i32.eq (local.get $token) (global.get $token)))
-  (call $told (text "headers") (local.get $headers))
+  (call $told (text "headers") (i32.gt_u (local.get $headers) (i32.const 0)))
   (call $told (text "body") (local.get $body))
   (call $told (text "trailers") (local.get $trailers))
   (call $got (text "status") (call $value (i32.const 6) (text ":status") (global.get $pointer) (global.get $size)))

@@ -8,7 +8,6 @@
  (memory (export "memory") 64)
  (global $line (mut i32) (i32.const 65536))
  (global $heap (mut i32) (i32.const 262144))
- (func (export "proxy_abi_version_0_2_1"))
 
  (func (export "proxy_on_memory_allocate") (param $size i32) (result i32) (local $at i32)
   (if (i32.gt_u (i32.add (global.get $heap) (local.get $size)) (i32.const 4194304))

@@ -2,6 +2,7 @@
 (module
  (import "env" "proxy_send_local_response" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (func (export "proxy_on_request_headers") (param $id i32) (param $count i32) (param $end_of_stream i32) (result i32)
   (if (call $asked (local.get $id) (text "send_local_response")) (then
    (call $told (text "details nowhere") (call $send (i32.const 403) (global.get $nowhere) (i32.const 1) (text "") (text "") (i32.const -1)))
@@ -15,7 +16,4 @@
   (if (call $awake (local.get $id)) (then
    (call $told (text "for its own reply") (call $send (i32.const 500) (text "late") (text "late") (text "") (i32.const -1)))))
   (i32.const 0))
- (func (export "proxy_on_log") (param $id i32)
-  (if (call $awake (local.get $id)) (then
-   (call $told (text "logged") (call $send (i32.const 500) (text "late") (text "late") (text "") (i32.const -1))))))
 )

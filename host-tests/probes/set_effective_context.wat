@@ -4,6 +4,7 @@
  (import "env" "proxy_get_header_map_value" (func $value (param i32 i32 i32 i32 i32) (result i32)))
  (import "env" "proxy_get_property" (func $property (param i32 i32 i32 i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  (global $root (mut i32) (i32.const 0))
  (func $look
   (call $got (text "header") (call $value (i32.const 0) (text "x-a") (global.get $pointer) (global.get $size)))

@@ -3,6 +3,7 @@
  (import "env" "proxy_set_header_map_pairs" (func $set (param i32 i32 i32) (result i32)))
  (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))
  ;; include "prelude.wat"
+ (func (export "proxy_abi_version_0_2_1"))
  ;; Maps that there are not at this time; those that there are would be empty afterwards.
  (func $each (local $map i32)
   (local.set $map (i32.const 4))

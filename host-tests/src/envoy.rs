@@ -12,6 +12,6 @@ mod process;
 mod upstream;
 mod wire;
 
-pub use engine::Envoy;
+pub use engine::{Crashed, Envoy};
 pub use find::{Found, VERSION, find};
 pub use process::{Line, Process};

@@ -289,6 +289,12 @@ fn plain(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
 }
 
+/// The functions of module `env` that a guest may import, as `proxy_log`.
+#[must_use]
+pub fn host_calls() -> Vec<&'static str> {
+    calls::names()
+}
+
 impl Engine for Wasmtime {
     fn name(&self) -> &'static str {
         "wasmtime"

@@ -20,6 +20,34 @@ fn every_probe_comes_out_alike_on_wasmtime_and_in_envoy() {
     assert_passed(&run(vec![Box::new(Wasmtime::new().unwrap()), Box::new(envoy)]));
 }
 
+#[test]
+fn every_host_call_has_a_probe_that_the_readme_names() {
+    let readme = std::fs::read_to_string(folder().join("README.md")).unwrap();
+    let cases: String = cases::discover(&[folder()])
+        .unwrap()
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    let mut missing = Vec::new();
+    for call in scrim::wasm::host_calls() {
+        let row = readme
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("| `env.{call}` | `"))?.strip_suffix("` |"));
+        let Some(probe) = row else {
+            missing.push(format!("{call} is not in README.md"));
+            continue;
+        };
+        let text = std::fs::read_to_string(folder().join(probe)).unwrap_or_default();
+        if !text.contains(&format!("\"env\" \"{call}\"")) {
+            missing.push(format!("{probe} does not import {call}"));
+        }
+        if !cases.contains(&format!("module: {probe}")) {
+            missing.push(format!("no case runs {probe}"));
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("probes")
 }
@@ -42,7 +70,10 @@ fn assert_passed(summary: &Summary) {
         .iter()
         .map(|(name, why)| format!("---- {name} ----\n{why}"))
         .collect();
-    println!("{passed} passed, {failed} failed, {broken} could not be run");
+    println!(
+        "{passed} passed, {failed} failed, {broken} could not be run; {} known differences between the engines",
+        summary.differences
+    );
     assert!(
         told.is_empty(),
         "{failed} failed, {broken} could not be run, {passed} passed\n{}",

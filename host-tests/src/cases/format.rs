@@ -325,13 +325,16 @@ pub struct Case {
     pub engines: Option<Vec<String>>,
     /// The engines differ here, and it is known why: they aren't compared, and each has a snapshot of its own.
     pub differs: Option<Differs>,
+    /// Envoy crashes here, and it is known why: its process must end, and the embedded engine must say that it would. Nothing else is
+    /// compared.
+    pub crashes: Option<Differs>,
 }
 
-/// A known difference between the engines.
+/// What is known of a difference between the engines, or of a crash.
 #[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Differs {
-    /// What Envoy does, and what the embedded engine does instead.
+    /// What Envoy does; where engines differ: what the embedded one does instead.
     pub why: String,
     /// Where Envoy's side of it is described.
     pub link: String,

@@ -307,9 +307,7 @@ mod tests {
             },
             |other| other.logs.swap(0, 1),
             |other| other.logs[0].0 = "warning".into(),
-            |other| {
-                other.metrics.insert("m".into(), 2);
-            },
+            |other| other.metrics.extend([("m".into(), 2)]),
             |other| other.record.details = None,
             |other| other.record.flags = "UF".into(),
             |other| other.record.received = 1,

@@ -212,6 +212,9 @@ impl Runner<'_> {
                     if exchanged.lost {
                         // It may be in any state now: the next exchange gets a fresh one.
                         gateway = None;
+                        if wrong.is_empty() {
+                            continue;
+                        }
                         break;
                     }
                     let whole = loaded.redact(&exchanged.whole);
@@ -386,7 +389,16 @@ fn run_steps(
             None => Ok(()),
         };
         let outcome = match waited.and_then(|()| gateway.exchange(&request, &answer)) {
+            Ok(_) if case.crashes.is_some() => {
+                let what = "Envoy crashes here (`crashes`), and this exchange just ended: take the key away";
+                done.wrong.push(told(what));
+                return done;
+            }
             Ok(outcome) => without_added_trailers(outcome, &request.body.trailers, &answer.body.trailers),
+            Err(error) if case.crashes.is_some() && is_crash(&error) => {
+                (done.lost, done.free) = (true, true);
+                return done;
+            }
             Err(error) => {
                 done.wrong.push(told(&format!("the exchange itself failed: {error:#}")));
                 done.lost = true;
@@ -667,6 +679,11 @@ impl Compared {
         let diff = render::diff(&self.place.to_string(), mine, &place.to_string(), other);
         (!diff.is_empty()).then(|| format!("{} and {place} differ\n{diff}", self.place))
     }
+}
+
+/// Envoy is gone, or would be.
+fn is_crash(error: &anyhow::Error) -> bool {
+    error.is::<crate::wasm::Crashed>() || error.is::<crate::envoy::Crashed>()
 }
 
 /// A snapshot's name; where engines are known to differ each has its own.

@@ -22,6 +22,10 @@ struct Manners {
     logs_tokens: bool,
     /// Fails every exchange.
     fails: bool,
+    /// Crashes in each exchange.
+    crashes: bool,
+    /// What filters log.
+    logs: Option<&'static str>,
     /// Refuses to start.
     refuses: bool,
 }
@@ -58,11 +62,17 @@ impl Gateway for Running {
         if manners.fails {
             bail!("timed out");
         }
+        if manners.crashes {
+            return Err(crate::envoy::Crashed.into());
+        }
         let token = request.headers.iter().find(|(name, _)| name == "authorization");
         let mut outcome = Outcome {
             filter_state: [("scrim.path".to_owned(), "/safe".to_owned())].into(),
             ..Outcome::default()
         };
+        outcome
+            .logs
+            .extend(manners.logs.map(|line| ("info".to_owned(), line.to_owned())));
         outcome.filter_state.insert(
             "scrim.audit".to_owned(),
             format!(r#"{{"time":{},"decision":"allow"}}"#, request.target.len()),
@@ -347,6 +357,83 @@ fn engines_that_differ_are_shown_side_by_side() {
             && out.contains("+  x-odd: 1\n"),
         "{out}"
     );
+}
+
+#[test]
+fn a_known_difference_is_counted_and_each_engine_keeps_its_own_snapshot() {
+    let folder = Folder::new("differs");
+    let case = "policy: p\ndeliver: [whole]\ncases:\n  - {name: a, request: {url: /}, expect: {snapshot: true}KEY}\n";
+    let known = ", differs: {why: w, link: l}";
+    let file = folder.write("a.cases.yaml", &case.replace("KEY", known));
+    let engines = |line| {
+        let logs = |logs| Manners {
+            logs,
+            ..Manners::default()
+        };
+        [("wasmtime", logs(None)), ("envoy", logs(Some(line)))]
+    };
+    let bless = Options {
+        bless: true,
+        ..Options::default()
+    };
+    let (summary, out, _) = run_with(&engines("one"), std::slice::from_ref(&file), &bless);
+    assert_eq!((summary.failed, summary.differences), (0, 1), "{out}");
+    assert!(out.contains("1 known difference between the engines"), "{out}");
+    let (summary, out, _) = run_with(&engines("one"), std::slice::from_ref(&file), &Options::default());
+    assert_eq!((summary.passed, summary.failed), (2, 0), "{out}");
+    // Each still has to do what it did.
+    let (summary, out, _) = run_with(&engines("two"), std::slice::from_ref(&file), &Options::default());
+    assert_eq!((summary.passed, summary.failed), (1, 1), "{out}");
+    assert!(out.contains("-log info: one\n+log info: two"), "{out}");
+}
+
+#[test]
+fn engines_may_differ_in_what_a_file_leaves_out_and_in_nothing_else() {
+    let run = |name: &str, left_out: &str| {
+        let folder = Folder::new(name);
+        let file = folder.write(
+            "a.cases.yaml",
+            &format!("policy: p\ndeliver: [whole]\nuncompared: [{left_out}]\ncases:\n  - {{name: a, request: {{url: /}}, expect: {{}}}}\n"),
+        );
+        let logs = Manners {
+            logs: Some("now"),
+            ..Manners::default()
+        };
+        run_with(
+            &[("wasmtime", Manners::default()), ("envoy", logs)],
+            &[file],
+            &Options::default(),
+        )
+    };
+    assert_eq!(run("uncompared-logs", "logs").0.failed, 0);
+    let (summary, out, _) = run("uncompared-metrics", "metrics");
+    assert_eq!(summary.failed, 1);
+    assert!(out.contains("+log info: now"), "{out}");
+}
+
+#[test]
+fn a_crash_that_is_known_has_to_happen() {
+    let text = "policy: p\ndeliver: [whole]\ncases:\n  - {name: a, request: {url: /}, expect: {}, crashes: {why: w, link: l}}\n";
+    let crashes = Manners {
+        crashes: true,
+        ..Manners::default()
+    };
+    let (summary, out) = run("crashes", crashes, text);
+    assert_eq!((summary.passed, summary.failed), (1, 0), "{out}");
+    let (summary, out) = run("does-not-crash", Manners::default(), text);
+    assert!(summary.failed == 1 && out.contains("take the key away"), "{out}");
+    let fails = Manners {
+        fails: true,
+        ..Manners::default()
+    };
+    let (summary, out) = run("fails-otherwise", fails, text);
+    assert!(summary.failed == 1 && out.contains("timed out"), "{out}");
+    let (summary, _) = run(
+        "crashes-unknown",
+        crashes,
+        &text.replace(", crashes: {why: w, link: l}", ""),
+    );
+    assert_eq!(summary.failed, 1);
 }
 
 #[test]

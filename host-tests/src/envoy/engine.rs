@@ -12,6 +12,7 @@ use anyhow::Context;
 use saphyr::Yaml;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -69,6 +70,20 @@ impl Engine for Envoy {
     }
 }
 
+/// Envoy ended by itself, with every stream that it carried: a filter did something that Envoy does not stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crashed;
+
+impl fmt::Display for Crashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Envoy crashed: what a filter did ended its process")
+    }
+}
+
+impl std::error::Error for Crashed {}
+
+/// How long a process takes to be gone once its connections are.
+const CRASH_TIME: Duration = Duration::from_secs(2);
 /// A listener that leads to a port where nobody listens.
 const REFUSED: &str = "refused";
 /// A listener that answers by itself. There is one worker, so when it has answered, all that was asked before is done.
@@ -239,6 +254,9 @@ impl Gateway for Running {
         let sent = client::send(to, request);
         // Also after a failure: what it wrote must not be taken for the next exchange's.
         let written = self.settle(1);
+        if written.is_err() && self.process.ended_within(CRASH_TIME) {
+            return Err(Crashed.into());
+        }
         let (client, mut written) = (sent?, written?);
         let (filter_state, record) = written.streams.pop().unwrap_or_default();
         Ok(Outcome {

@@ -92,7 +92,7 @@ impl Process {
             .arg("--config-path")
             .arg(&configuration)
             .args(["--concurrency", "1", "--disable-hot-restart"])
-            .args(["--log-level", "warning", "--component-log-level", "wasm:debug"])
+            .args(["--log-level", "warning", "--component-log-level", "wasm:info"])
             // One record a line, whatever a plugin logs.
             .args(["--log-format", "%l %v", "--log-format-escaped"])
             // An access log line is there as soon as it is written.
@@ -141,6 +141,17 @@ impl Process {
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self.child.wait()?;
                 bail!("Envoy ended by itself ({status})")
+            }
+        }
+    }
+
+    /// Whether Envoy ends by itself within this time.
+    pub fn ended_within(&mut self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+                ended => return matches!(ended, Ok(Some(_))),
             }
         }
     }
@@ -367,7 +378,8 @@ fn read(from: PipeReader, to: &mpsc::Sender<Line>, vm_ids: &BTreeSet<String>) {
     let mut line = Vec::new();
     while let Ok(1..) = from.read_until(b'\n', &mut line) {
         let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end();
+        // A plugin may log an empty line, which ends in a space.
+        let text = text.trim_end_matches(['\r', '\n']);
         if !text.is_empty() && to.send(Line::parse(text, vm_ids)).is_err() {
             return;
         }

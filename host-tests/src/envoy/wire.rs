@@ -3,6 +3,7 @@
 
 use crate::exchange::{Body, End, Headers};
 use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A message's head: the first line without its line break, and the header lines with names in lowercase.
@@ -180,22 +181,66 @@ impl Added {
     }
 }
 
-/// Writes the pieces with a pause between any two, so that the peer reads them one by one.
-pub fn write_apart(to: &mut impl Write, pieces: &[Vec<u8>]) -> io::Result<()> {
+/// Writes the pieces so that the peer reads them one by one: each but the last is waited for until the peer's queue is empty, where the
+/// kernel tells (Linux); elsewhere, and for hundreds of pieces, a pause has to do.
+pub fn write_apart(to: &mut TcpStream, pieces: &[Vec<u8>]) -> io::Result<()> {
     let pause = match pieces.len() {
-        0..=8 => Duration::from_millis(3),
-        9..=32 => Duration::from_millis(1),
+        0..=32 => Duration::from_micros(500),
         33..=512 => Duration::from_micros(150),
         _ => Duration::ZERO,
     };
     for (count, piece) in pieces.iter().enumerate() {
         if count > 0 && !pause.is_zero() {
             std::thread::sleep(pause);
+            if pieces.len() <= 32 {
+                await_read(to);
+            }
         }
         to.write_all(piece)?;
         to.flush()?;
     }
     Ok(())
+}
+
+/// Waits until the other end of a connection on this machine has read what was sent, not longer than a busy machine may take.
+fn await_read(to: &TcpStream) {
+    let (Ok(here), Ok(there)) = (to.local_addr(), to.peer_addr()) else {
+        return;
+    };
+    for _ in 0..100 {
+        match std::fs::read_to_string("/proc/net/tcp")
+            .ok()
+            .map(|table| unread(&table, there, here))
+        {
+            // The kernel's table is not to be had.
+            None => return std::thread::sleep(Duration::from_millis(1)),
+            // What was read is being worked on.
+            Some(0) => return std::thread::sleep(Duration::from_micros(300)),
+            Some(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// How many bytes a socket has yet to hand to its owner, by the kernel's table of IPv4 connections (`proc_net_tcp`); 0 when it is not there.
+fn unread(table: &str, local: SocketAddr, remote: SocketAddr) -> u64 {
+    let written = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) => Some(format!(
+            "{:08X}:{:04X}",
+            u32::from_le_bytes(ip.octets()),
+            address.port()
+        )),
+        IpAddr::V6(_) => None,
+    };
+    let (Some(local), Some(remote)) = (written(local), written(remote)) else {
+        return 0;
+    };
+    let queue = table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let is_it = fields.next()? == local && fields.next()? == remote;
+        let queues = fields.nth(1).filter(|_| is_it)?;
+        u64::from_str_radix(queues.split_once(':')?.1, 16).ok()
+    });
+    queue.unwrap_or(0)
 }
 
 /// The first line named `name`.
@@ -308,6 +353,18 @@ mod tests {
         let head = Head::read(&mut from).unwrap().unwrap();
         let framing = head.framing(Framing::Empty).unwrap();
         (head, read_body(&mut from, framing).unwrap())
+    }
+
+    #[test]
+    fn the_kernel_tells_what_was_not_read_yet() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+               0: 0100007F:1F90 0100007F:C350 01 00000000:0000002A 00:00000000 00000000     0        0 1 1 0 20 4 30 10 -1\n\
+               1: 0100007F:C350 0100007F:1F90 01 00000007:00000000 00:00000000 00000000     0        0 1 1 0 20 4 30 10 -1\n";
+        let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(unread(table, at(8080), at(50000)), 42);
+        assert_eq!(unread(table, at(50000), at(8080)), 0);
+        assert_eq!(unread(table, at(1), at(2)), 0);
+        assert_eq!(unread("nonsense", at(1), at(2)), 0);
     }
 
     #[test]

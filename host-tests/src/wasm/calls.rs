@@ -154,6 +154,12 @@ pub(crate) fn link(linker: &mut Linker<Host>, abi: Abi) -> Result<()> {
     Ok(())
 }
 
+/// The functions of module `env`, of every version. `envoy_resolve_dns` is left out: this engine does not answer it.
+pub(crate) fn names() -> Vec<&'static str> {
+    let others = ["emscripten_notify_memory_growth", "pthread_equal"];
+    CALLS.iter().map(|(name, _)| *name).chain(others).collect()
+}
+
 /// The types of a function of module `env`: parameters and results as `i32` and `i64`. None: Envoy does not have it, for this version
 /// of the ABI or at all.
 pub(crate) fn signature(abi: Abi, function: &str) -> Option<FuncType> {

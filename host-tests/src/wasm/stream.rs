@@ -161,7 +161,7 @@ impl<'a> Stream<'a> {
         self.data_of_stream().flags.push("UF");
         self.upstream_failed(
             "remote connection failure",
-            "upstream_reset_before_response_started{remote_connection_failure}",
+            "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}",
         );
     }
 
@@ -180,11 +180,13 @@ impl<'a> Stream<'a> {
             return false;
         };
         self.upstream = None;
+        self.data_of_stream().flags.push("DPE");
+        let details = format!("filter_removed_required_request_headers{{{}}}", why.replace(' ', "_"));
         self.local_reply(LocalReply {
             status: 503,
             body: why.into_bytes(),
             headers: Vec::new(),
-            details: "codec_error".to_owned(),
+            details,
             grpc_status: None,
         });
         true
@@ -962,7 +964,13 @@ impl<'a> Stream<'a> {
                         self.reset();
                     }
                 }
-                Deferred::Close(_) => self.reset(),
+                Deferred::Close(_) => {
+                    // Of a stream that nobody answered yet.
+                    self.data_of_stream()
+                        .details
+                        .get_or_insert_with(|| "wasm_close_stream".to_owned());
+                    self.reset();
+                }
                 Deferred::Reply(_, reply) => self.local_reply(reply),
             }
         }

@@ -266,9 +266,14 @@ impl World {
             .split(|&byte| byte == b'?' || byte == b'#')
             .next()
             .unwrap_or_default();
+        // Without the header Envoy takes the request for one that it refused early (`RouteMatcher::route`).
+        let forwarded = stream.headers[0]
+            .as_ref()
+            .and_then(|headers| headers.get(b"x-forwarded-proto"));
         stream.route = routes
             .iter()
-            .position(|route| path.starts_with(route.prefix.as_bytes()));
+            .position(|route| path.starts_with(route.prefix.as_bytes()))
+            .filter(|_| forwarded.is_some_and(|proto| !proto.is_empty()));
     }
 
     /// The route last matched.

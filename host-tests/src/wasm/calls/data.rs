@@ -200,6 +200,9 @@ pub(super) fn add_header_map_value(
     value: u32,
     value_size: u32,
 ) -> Result<Status> {
+    if MapType::from_abi(map).is_none() {
+        return Ok(Status::BadArgument);
+    }
     let (name, value) = (read!(guest, name, name_size), read!(guest, value, value_size));
     change_map(guest, map, |map| map.add(&name, &value))
 }
@@ -212,11 +215,17 @@ pub(super) fn replace_header_map_value(
     value: u32,
     value_size: u32,
 ) -> Result<Status> {
+    if MapType::from_abi(map).is_none() {
+        return Ok(Status::BadArgument);
+    }
     let (name, value) = (read!(guest, name, name_size), read!(guest, value, value_size));
     change_map(guest, map, |map| map.replace(&name, &value))
 }
 
 pub(super) fn remove_header_map_value(guest: &mut Guest<'_>, map: u32, name: u32, name_size: u32) -> Result<Status> {
+    if MapType::from_abi(map).is_none() {
+        return Ok(Status::BadArgument);
+    }
     let name = read!(guest, name, name_size);
     change_map(guest, map, |map| map.remove(&name))
 }
