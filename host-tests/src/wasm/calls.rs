@@ -3,8 +3,11 @@
 //! Each answers with the status that Envoy's host answers with; where Envoy differs from the ABI's text, Envoy is right
 //! here, since that is where the module will run.
 
+mod grpc;
+
 use wasmtime::{Caller, Linker, Result, bail};
 
+use self::grpc::{grpc_call, grpc_cancel, grpc_close, grpc_send, grpc_stream};
 use super::abi::{BufferType, MapType, Status, Way, parse_pairs, serialize_pairs};
 use super::host::{Deferred, Host, LocalReply};
 use super::world::Event;
@@ -571,55 +574,6 @@ fn http_call(
         after,
     });
     Ok(write_number(guest, token, number))
-}
-
-/// There are no gRPC services here: Envoy answers so for a cluster that it does not know.
-#[expect(clippy::too_many_arguments, reason = "the ABI's")]
-fn grpc_call(
-    _: &mut Guest<'_>,
-    _service: u32,
-    _service_size: u32,
-    _name: u32,
-    _name_size: u32,
-    _method: u32,
-    _method_size: u32,
-    _metadata: u32,
-    _metadata_size: u32,
-    _message: u32,
-    _message_size: u32,
-    _timeout: u32,
-    _token: u32,
-) -> Result<Status> {
-    Ok(Status::ParseFailure)
-}
-
-/// As [`grpc_call`].
-#[expect(clippy::too_many_arguments, reason = "the ABI's")]
-fn grpc_stream(
-    _: &mut Guest<'_>,
-    _service: u32,
-    _service_size: u32,
-    _name: u32,
-    _name_size: u32,
-    _method: u32,
-    _method_size: u32,
-    _metadata: u32,
-    _metadata_size: u32,
-    _token: u32,
-) -> Result<Status> {
-    Ok(Status::ParseFailure)
-}
-
-fn grpc_send(_: &mut Guest<'_>, _token: u32, _message: u32, _message_size: u32, _end: u32) -> Result<Status> {
-    Ok(Status::NotFound)
-}
-
-fn grpc_cancel(_: &mut Guest<'_>, _token: u32) -> Result<Status> {
-    Ok(Status::NotFound)
-}
-
-fn grpc_close(_: &mut Guest<'_>, _token: u32) -> Result<Status> {
-    Ok(Status::NotFound)
 }
 
 // Shared data and queues.
