@@ -28,12 +28,14 @@
 //! ```
 
 mod abi;
+mod agenda;
 mod calls;
 mod foreign;
 mod gateway;
 mod headers;
 mod host;
 mod property;
+mod rpc;
 mod stream;
 #[cfg(test)]
 mod tests;

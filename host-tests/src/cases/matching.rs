@@ -7,7 +7,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::format::{BodyMatch, Expect, HeaderMatch, SeenSpec, TextMatch, TextOr};
-use super::render;
+use super::{calls, render};
 use crate::exchange::{Headers, Outcome};
 
 /// What was sent, against which an outcome is held.
@@ -58,14 +58,16 @@ pub(super) fn mismatches(expect: &Expect, sent: &Sent<'_>, outcome: &Outcome) ->
         let lines: Vec<&str> = outcome.logs.iter().map(|(_, line)| line.as_str()).collect();
         wrong.text("logs", text, Some(&lines.join("\n")));
     }
+    calls::compare(&expect.calls, &outcome.calls, sent.folder, &mut wrong)?;
     for value in sent.nowhere.iter().chain(&expect.nowhere) {
-        wrong.leak(value, outcome, &[Sink::Upstream, Sink::Client, Sink::Logs, Sink::State]);
+        let everywhere = [Sink::Upstream, Sink::Calls, Sink::Client, Sink::Logs, Sink::State];
+        wrong.leak(value, outcome, &everywhere);
     }
     for value in sent.secrets.iter().chain(&expect.upstream_only) {
-        wrong.leak(value, outcome, &[Sink::Client, Sink::Logs, Sink::State]);
+        wrong.leak(value, outcome, &[Sink::Calls, Sink::Client, Sink::Logs, Sink::State]);
     }
     for value in &expect.unlogged {
-        wrong.leak(value, outcome, &[Sink::Logs, Sink::State]);
+        wrong.leak(value, outcome, &[Sink::Calls, Sink::Logs, Sink::State]);
     }
     Ok(wrong.0)
 }
@@ -144,6 +146,7 @@ fn client(expect: &Expect, sent: &Sent<'_>, outcome: &Outcome, wrong: &mut Wrong
 #[derive(Clone, Copy)]
 enum Sink {
     Upstream,
+    Calls,
     Client,
     Logs,
     State,
@@ -153,6 +156,7 @@ impl Sink {
     fn name(self) -> &'static str {
         match self {
             Self::Upstream => "upstream",
+            Self::Calls => "at a cluster",
             Self::Client => "at the client",
             Self::Logs => "in the logs",
             Self::State => "in filter state",
@@ -173,6 +177,18 @@ impl Sink {
                     all.extend([&seen.target, b"\n".as_slice(), seen.authority.as_bytes(), b"\n"].concat());
                     lines(&mut all, &seen.headers);
                     all.extend(&seen.body);
+                }
+            }
+            Self::Calls => {
+                for call in outcome.calls.values().flatten() {
+                    all.extend([&call.path, b"\n".as_slice(), call.authority.as_bytes(), b"\n"].concat());
+                    lines(&mut all, &call.headers);
+                    all.extend(&call.body);
+                    for message in &call.messages {
+                        all.push(b'\n');
+                        all.extend(message);
+                    }
+                    all.push(b'\n');
                 }
             }
             Self::Client => {
@@ -196,10 +212,17 @@ impl Sink {
     }
 }
 
-struct Wrong(Vec<String>);
+/// What doesn't match, in words.
+#[derive(Default)]
+pub(super) struct Wrong(Vec<String>);
 
 impl Wrong {
-    fn add(&mut self, what: &str, expected: impl ToString, actual: impl ToString) {
+    /// Whether everything does.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn add(&mut self, what: &str, expected: impl ToString, actual: impl ToString) {
         let block = |text: String| text.replace('\n', "\n            ");
         self.0.push(format!(
             "{what}\n  expected: {}\n    actual: {}",
@@ -221,7 +244,7 @@ impl Wrong {
         }
     }
 
-    fn text(&mut self, what: &str, wanted: &TextMatch, actual: Option<&str>) {
+    pub(super) fn text(&mut self, what: &str, wanted: &TextMatch, actual: Option<&str>) {
         let Some(actual) = actual else {
             if !wanted.absent {
                 self.add(what, describe(wanted), "absent");
@@ -258,7 +281,7 @@ impl Wrong {
         }
     }
 
-    fn header(&mut self, place: &str, name: &str, wanted: &HeaderMatch, headers: &Headers) {
+    pub(super) fn header(&mut self, place: &str, name: &str, wanted: &HeaderMatch, headers: &Headers) {
         let name = name.to_ascii_lowercase();
         let lines: Vec<String> = headers
             .iter()
@@ -276,7 +299,7 @@ impl Wrong {
         }
     }
 
-    fn absent(&mut self, place: &str, names: &[String], headers: &Headers) {
+    pub(super) fn absent(&mut self, place: &str, names: &[String], headers: &Headers) {
         for name in names {
             if let Some((_, value)) = headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)) {
                 self.add(&format!("header `{name}` {place}"), "absent", render::text(value));
@@ -284,7 +307,7 @@ impl Wrong {
         }
     }
 
-    fn body(&mut self, what: &str, wanted: &BodyMatch, actual: &[u8], other_side: &[u8], folder: &Path) -> Result<()> {
+    pub(super) fn body(&mut self, what: &str, wanted: &BodyMatch, actual: &[u8], other_side: &[u8], folder: &Path) -> Result<()> {
         let shown = || render::body(actual);
         if let Some(text) = wanted.text.as_ref().filter(|text| text.as_bytes() != actual) {
             self.add(what, text, shown());
@@ -406,7 +429,7 @@ fn pretty(value: &Value) -> String {
 mod tests {
     use super::super::format::Suite;
     use super::*;
-    use crate::exchange::{Got, Seen};
+    use crate::exchange::{Called, Got, Seen};
 
     fn outcome() -> Outcome {
         Outcome {
@@ -426,6 +449,18 @@ mod tests {
             }),
             logs: vec![("info".into(), "Phone 555-0100".into())],
             filter_state: [("scrim.audit".to_owned(), r#"{"decision":"allow"}"#.to_owned())].into(),
+            calls: [("idp".to_owned(), vec![called()])].into(),
+        }
+    }
+
+    fn called() -> Called {
+        Called {
+            method: "POST".into(),
+            path: b"/introspect?x=1".to_vec(),
+            authority: "idp".into(),
+            headers: vec![("x-a".into(), b"1".to_vec())],
+            body: b"token=abc".to_vec(),
+            messages: vec![b"one".to_vec(), b"two".to_vec()],
         }
     }
 
@@ -452,6 +487,7 @@ mod tests {
             "{body: {json_subset: {name: [{family: Q}], id: {$regex: '^1$'}, gone: {$absent: true}, tag: {$has: b}}, json_absent: [/birthDate]}}",
             "{json: {tag: [a, b], name: [{family: Q}], id: '1'}, audit: {decision: allow}}",
             "{logs: {contains: Phone, not_contains: ssn}, nowhere: [secret]}",
+            "{calls: {idp: [{method: POST, path: {regex: '^/introspect'}, host: idp, headers: {x-a: '1'}, absent: [x-b], body: 'token=abc', messages: [one, two]}], other: []}}",
         ] {
             assert_eq!(wrong(expect), Vec::<String>::new(), "{expect}");
         }
@@ -477,6 +513,19 @@ mod tests {
             ("{nowhere: ['PHONE 555']}", "in the logs"),
             ("{upstream_only: [family]}", "at the client"),
             ("{nowhere: [patient/TOK]}", "isn't upstream"),
+            ("{nowhere: ['TOKEN=abc']}", "at a cluster"),
+            ("{upstream_only: ['introspect?x']}", "at a cluster"),
+            ("{unlogged: [two]}", "at a cluster"),
+            ("{calls: {idp: []}}", "calls to cluster `idp`"),
+            ("{calls: {other: [{}]}}", "calls to cluster `other`"),
+            ("{calls: {idp: [{method: GET}]}}", "method of call 1 to cluster `idp`"),
+            ("{calls: {idp: [{path: /}]}}", "path of call 1"),
+            ("{calls: {idp: [{host: x}]}}", "host of call 1"),
+            ("{calls: {idp: [{headers: {x-a: '2'}}]}}", "header `x-a` of call 1"),
+            ("{calls: {idp: [{absent: [x-a]}]}}", "header `x-a` of call 1"),
+            ("{calls: {idp: [{body: {json: {}}}]}}", "body of call 1"),
+            ("{calls: {idp: [{messages: [one]}]}}", "messages of call 1"),
+            ("{calls: {idp: [{messages: [one, three]}]}}", "message of call 1"),
         ] {
             let told = wrong(expect);
             assert_eq!(told.len(), 1, "{expect}: {told:?}");

@@ -6,7 +6,7 @@ use super::find::{Found, find};
 use super::process::{Line, Process};
 use super::upstream::Upstream;
 use super::wire::{self, Framing, Head};
-use crate::exchange::{Answer, EXCHANGE_TIMEOUT, Engine, Fault, Gateway, Outcome, Request, Setup};
+use crate::exchange::{Answer, Called, EXCHANGE_TIMEOUT, Engine, Fault, Gateway, Outcome, Request, Setup};
 use crate::render::{self, AccessLog, Bootstrap, Environment, Intake, LISTENER, Sink};
 use anyhow::Context;
 use saphyr::Yaml;
@@ -79,7 +79,7 @@ const KIND: &str = "harness";
 struct Running {
     process: Process,
     upstream: Upstream,
-    _clusters: Vec<cluster::Server>,
+    clusters: BTreeMap<String, cluster::Server>,
     listening: SocketAddr,
     refused: SocketAddr,
     barrier: BufReader<TcpStream>,
@@ -105,15 +105,19 @@ impl Running {
         bootstrap.routes = setup.routes.clone();
         bootstrap.virtual_host_metadata = setup.virtual_host_metadata.clone();
         bootstrap.buffer_limit = setup.buffer_limit;
-        let mut clusters = Vec::new();
+        let mut clusters = BTreeMap::new();
         for (name, script) in &setup.clusters {
             let server = cluster::Server::start(script).context("cannot start a cluster on the loopback")?;
             bootstrap.clusters.push(render::Cluster {
                 name: name.clone(),
                 server: server.address().into(),
+                protocol: match script.grpc.is_empty() {
+                    true => render::Protocol::Http1,
+                    false => render::Protocol::Http2,
+                },
                 tls: None,
             });
-            clusters.push(server);
+            clusters.insert(name.clone(), server);
         }
         bootstrap.environment = Environment {
             values: setup.environment.clone(),
@@ -138,7 +142,7 @@ impl Running {
         let mut running = Self {
             process,
             upstream,
-            _clusters: clusters,
+            clusters,
             listening,
             refused,
             barrier: BufReader::new(barrier),
@@ -146,7 +150,31 @@ impl Running {
         };
         // What was logged while configuring belongs to no exchange.
         running.settle(0)?;
+        running.take_calls();
         Ok(running)
+    }
+
+    /// Waits until the calls that somebody answers are over, as long as a client would.
+    fn await_calls(&self) -> anyhow::Result<()> {
+        if self.clusters.is_empty() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + EXCHANGE_TIMEOUT;
+        while Instant::now() < deadline {
+            let active = self.process.calls(self.clusters.keys())?;
+            let held: usize = self.clusters.values().map(cluster::Server::held).sum();
+            if active <= held as u64 {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// The calls that clusters got since this was asked last.
+    fn take_calls(&self) -> BTreeMap<String, Vec<Called>> {
+        let calls = self.clusters.iter().map(|(name, server)| (name.clone(), server.take_calls()));
+        calls.filter(|(_, calls)| !calls.is_empty()).collect()
     }
 
     /// Waits until `streams` exchanges are logged and Envoy has done with them.
@@ -156,6 +184,7 @@ impl Running {
         while written.streams.len() < streams {
             self.line(&mut written, deadline)?;
         }
+        self.await_calls()?;
         self.barrier
             .get_mut()
             .write_all(b"GET / HTTP/1.1\r\nhost: barrier\r\n\r\n")?;
@@ -211,6 +240,7 @@ impl Gateway for Running {
             client,
             logs: written.logs,
             filter_state: written.streams.pop().unwrap_or_default(),
+            calls: self.take_calls(),
         })
     }
 

@@ -9,7 +9,8 @@ use wasmtime::{Caller, Linker, Result, bail};
 
 use self::grpc::{grpc_call, grpc_cancel, grpc_close, grpc_send, grpc_stream};
 use super::abi::{BufferType, MapType, Status, Way, parse_pairs, serialize_pairs};
-use super::host::{Deferred, Host, LocalReply};
+use super::agenda::Awaited;
+use super::host::{Deferred, Host, LocalReply, Received};
 use super::world::Event;
 use super::{Call, foreign, property};
 
@@ -198,7 +199,7 @@ fn get_log_level(guest: &mut Guest<'_>, level: u32) -> Result<Status> {
 }
 
 fn get_status(guest: &mut Guest<'_>, code: u32, text: u32, text_size: u32) -> Result<Status> {
-    let (number, message) = guest.data().status;
+    let (number, message) = guest.data().status.clone();
     if !write(guest, code, &number.to_le_bytes()) {
         return Ok(Status::InvalidMemoryAccess);
     }
@@ -311,7 +312,11 @@ fn with_buffer<T>(host: &mut Host, buffer: BufferType, read: impl FnOnce(&[u8]) 
         BufferType::CallBody => read(&host.call_answer.as_ref()?.body),
         BufferType::PluginConfiguration if host.configuring => read(&host.configuration),
         BufferType::PluginConfiguration => return None,
-        BufferType::VmConfiguration | BufferType::CallData | BufferType::Grpc | BufferType::Network => read(&[]),
+        BufferType::Grpc => match &host.received {
+            Received::Message(message) => read(message),
+            _ => read(&[]),
+        },
+        BufferType::VmConfiguration | BufferType::CallData | BufferType::Network => read(&[]),
     })
 }
 
@@ -333,10 +338,9 @@ fn get_header_map_pairs(guest: &mut Guest<'_>, map: u32, data: u32, size: u32) -
         return Ok(Status::BadArgument);
     };
     let host = guest.data();
-    let bytes = match (map, &host.call_answer) {
-        (MapType::CallHeaders, Some(answer)) => serialize_headers(&answer.headers),
-        (MapType::CallTrailers, Some(answer)) => serialize_headers(&answer.trailers),
-        _ => match host.map(map) {
+    let bytes = match host.answer_map(map) {
+        Some(lines) => serialize_headers(lines),
+        None => match host.map(map) {
             Some(map) if map.len() > 0 => serialize_pairs(map.iter()),
             _ => Vec::new(),
         },
@@ -374,10 +378,9 @@ fn get_header_map_value(
     };
     let name = read!(guest, name, name_size);
     let host = guest.data();
-    let found = match (map, &host.call_answer) {
-        (MapType::CallHeaders, Some(answer)) => find(&answer.headers, &name),
-        (MapType::CallTrailers, Some(answer)) => find(&answer.trailers, &name),
-        _ => match host.map(map) {
+    let found = match host.answer_map(map) {
+        Some(lines) => find(lines, &name),
+        None => match host.map(map) {
             Some(map) => map.get(&name).map(<[u8]>::to_vec),
             // Envoy: a map that is not there just now is a mistake of the caller, except in the log phase.
             None if !host.context().is_some_and(|context| context.logging) => {
@@ -562,17 +565,21 @@ fn http_call(
         return Ok(Status::BadArgument);
     }
     let host = guest.data_mut();
-    let Some((answer, after)) = host.world.ask(&String::from_utf8_lossy(&cluster), &call) else {
+    let Some(reply) = host.world.ask(&String::from_utf8_lossy(&cluster), &call) else {
         return Ok(Status::BadArgument);
     };
-    host.next_call += 1;
+    // Tokens of calls are multiples of four; those of gRPC have the two low bits.
+    host.next_call += 4;
     let (filter, number) = (host.filter, host.next_call);
-    host.world.events.push_back(Event::CallAnswered {
-        filter,
-        token: number,
-        answer,
-        after,
-    });
+    if let Some(after) = reply.after {
+        let due = host.world.uptime() + after;
+        let event = Event::CallAnswered {
+            filter,
+            token: number,
+            answer: reply.answer,
+        };
+        host.world.events.put(due, reply.awaited, event);
+    }
     Ok(write_number(guest, token, number))
 }
 
@@ -638,7 +645,8 @@ fn enqueue_shared_queue(guest: &mut Guest<'_>, token: u32, data: u32, size: u32)
     let Some(filter) = world.queues.enqueue(token, &data) else {
         return Ok(Status::NotFound);
     };
-    world.events.push_back(Event::QueueReady { filter, token });
+    let now = world.uptime();
+    world.events.put(now, Awaited::Yes, Event::QueueReady { filter, token });
     Ok(Status::Ok)
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 
 use super::abi::Way;
 use super::headers::HeaderMap;
+use super::rpc;
 use super::stream::Stream;
 use super::vm::Vm;
 use super::world::{Event, StreamData, World};
@@ -89,7 +90,9 @@ impl Chain {
         for at in 0..chain.vms.len() {
             chain.vms[at].store.data_mut().deferred.clear();
         }
-        chain.deliver_events()?;
+        chain.deliver_due()?;
+        // What is called while configuring belongs to no exchange.
+        chain.world.take_calls();
         Ok(chain)
     }
 
@@ -154,16 +157,42 @@ impl Chain {
         }
     }
 
-    /// Outside a stream.
+    /// Outside a stream: what is due, and what an exchange waits for at its end, as long as a client would.
     fn deliver_events(&mut self) -> anyhow::Result<()> {
+        let deadline = self.world.uptime() + EXCHANGE_TIMEOUT;
         for _ in 0..EVENTS_MAX {
-            let Some(event) = self.world.events.pop_front() else {
+            let now = self.world.uptime();
+            if let Some(event) = self.world.events.take_due(now) {
+                self.deliver_one(event);
+                continue;
+            }
+            let awaited = self.world.events.next_awaited().filter(|due| *due <= deadline);
+            let Some(awaited) = awaited else {
                 return Ok(());
             };
-            let filter = deliver(&mut self.vms, &mut self.world, event);
-            self.vms[filter].store.data_mut().deferred.clear();
+            let next = self.world.events.next_due().map_or(awaited, |due| due.min(awaited));
+            let next = next_timer(&self.vms, &self.ticked).map_or(next, |(_, due)| due.min(next));
+            self.world.pass(next.saturating_sub(now));
+            self.tick_if_due();
         }
         bail!("calls and queues set each other off without end")
+    }
+
+    /// What is due, without waiting for anything.
+    fn deliver_due(&mut self) -> anyhow::Result<()> {
+        for _ in 0..EVENTS_MAX {
+            let now = self.world.uptime();
+            let Some(event) = self.world.events.take_due(now) else {
+                return Ok(());
+            };
+            self.deliver_one(event);
+        }
+        bail!("calls and queues set each other off without end")
+    }
+
+    fn deliver_one(&mut self, event: Event) {
+        let filter = deliver(&mut self.vms, &mut self.world, event);
+        self.vms[filter].store.data_mut().deferred.clear();
     }
 }
 
@@ -176,12 +205,13 @@ impl Gateway for Chain {
         let end = self.world.uptime() + time;
         loop {
             self.tick_if_due();
-            self.deliver_events()?;
+            self.deliver_due()?;
             let now = self.world.uptime();
             if now >= end {
                 return Ok(());
             }
             let next = next_timer(&self.vms, &self.ticked).map_or(end, |(_, due)| due.min(end));
+            let next = self.world.events.next_due().map_or(next, |due| due.min(next));
             self.world.pass(next.saturating_sub(now));
         }
     }
@@ -199,7 +229,7 @@ impl Chain {
         upstream: &mut dyn FnMut(&Seen) -> Answer,
     ) -> anyhow::Result<Outcome> {
         self.tick_if_due();
-        self.deliver_events()?;
+        self.deliver_due()?;
         self.world.logs.clear();
         self.exchanges += 1;
         let mut data = StreamData::empty();
@@ -220,6 +250,7 @@ impl Chain {
             .map(|stream| stream.filter_state)
             .unwrap_or_default();
         let logs = self.take_logs();
+        let calls = self.world.take_calls();
         if let Some(way) = hung? {
             let filter = holder.map(|(filter, _)| self.names[filter].clone());
             return Err(Hung {
@@ -239,6 +270,7 @@ impl Chain {
             client,
             logs,
             filter_state,
+            calls,
         })
     }
 }
@@ -350,16 +382,22 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
         }
         let is_held = stream.holder().is_some();
         let (vms, world) = stream.parts();
-        if let Some(event) = world.events.pop_front() {
+        let now = world.uptime();
+        if let Some(event) = world.events.take_due(now) {
             let filter = deliver(vms, world, event);
             stream.after_root_call(filter);
             continue;
         }
+        let event = world.events.next_due().filter(|due| is_held && *due <= deadline);
         let timer = next_timer(vms, ticked).filter(|(_, due)| is_held && *due <= deadline);
+        let timer = timer.filter(|(_, due)| event.is_none_or(|event| *due <= event));
         let Some((filter, due)) = timer else {
-            return Ok(());
+            let Some(due) = event else {
+                return Ok(());
+            };
+            world.pass(due.saturating_sub(now));
+            continue;
         };
-        let now = world.uptime();
         // A period that began before this stream may be over already.
         world.pass(due.saturating_sub(now));
         ticked[filter] = world.uptime();
@@ -372,13 +410,13 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
 /// The filter that got it.
 fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
     match event {
-        Event::CallAnswered {
-            filter,
-            token,
-            answer,
-            after,
-        } => {
-            world.pass(after);
+        Event::Rpc { filter, token, step } => {
+            if let Some(vm) = vms.get_mut(filter) {
+                rpc::deliver(vm, world, filter, token, step);
+            }
+            filter
+        }
+        Event::CallAnswered { filter, token, answer } => {
             vms[filter].on_http_call_response(world, token, answer);
             filter
         }

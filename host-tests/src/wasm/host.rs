@@ -8,6 +8,7 @@ use super::CallAnswer;
 use super::abi::{MapType, Way};
 use super::headers::HeaderMap;
 use super::world::{Frame, StreamData, World};
+use crate::exchange::Headers;
 
 /// The data of a VM's store.
 pub(crate) struct Host {
@@ -32,8 +33,13 @@ pub(crate) struct Host {
     /// The plugin's configuration can be read.
     pub(crate) configuring: bool,
     pub(crate) call_answer: Option<CallAnswer>,
-    pub(crate) status: (u32, &'static str),
+    /// What came over gRPC, while the callback for it runs.
+    pub(crate) received: Received,
+    pub(crate) status: (u32, String),
+    /// The last token of `proxy_http_call`; the two low bits of tokens say what they are.
     pub(crate) next_call: u32,
+    /// The last tokens of gRPC calls and streams.
+    pub(crate) next_grpc: [u32; 2],
     /// The timer's period in milliseconds; 0: none.
     pub(crate) tick_period: u32,
     /// Metric ids to names; the two low bits of an id are its type.
@@ -68,6 +74,16 @@ pub(crate) struct Context {
     pub(crate) stream_failed: bool,
     /// A 503 was sent for that; the guest is not called any more.
     pub(crate) failure_reply_sent: bool,
+}
+
+/// What came over gRPC.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Received {
+    #[default]
+    Nothing,
+    InitialMetadata(Headers),
+    Message(Vec<u8>),
+    TrailingMetadata(Headers),
 }
 
 /// What happens after a callback has returned.
@@ -132,6 +148,17 @@ impl Host {
             {
                 self.stream()?.trailers[way.at()].as_ref()
             }
+            _ => None,
+        }
+    }
+
+    /// What a call was answered, while the callback for it runs.
+    pub(crate) fn answer_map(&self, map: MapType) -> Option<&Headers> {
+        match (map, &self.received) {
+            (MapType::CallHeaders, _) => Some(&self.call_answer.as_ref()?.headers),
+            (MapType::CallTrailers, _) => Some(&self.call_answer.as_ref()?.trailers),
+            (MapType::GrpcInitialMetadata, Received::InitialMetadata(lines))
+            | (MapType::GrpcTrailingMetadata, Received::TrailingMetadata(lines)) => Some(lines),
             _ => None,
         }
     }
