@@ -21,6 +21,7 @@ use scrim_policy::document::{Key, Node, Problem, Problems, Severity, Span, Value
 const STAND_IN: &str = "c2NyaW0gY2hlY2tzIHdpdGggYSBzdGFuZC1pbiBrZXksIGxvbmcgZW5vdWdoIGZvciBhbnkgb2YgdGhlIEhNQUNzLg";
 
 /// A policy file that was read.
+#[derive(Clone)]
 pub struct PolicyFile {
     /// Where it is.
     pub path: PathBuf,
@@ -160,6 +161,16 @@ impl PolicyFile {
         }
         let told = told.with(&problems);
         ((!told.has_errors()).then_some(compiled), told)
+    }
+
+    /// The document, with files made inline.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The same file with another document; paths in it have been resolved.
+    pub(crate) fn with_node(&self, node: Node) -> PolicyFile {
+        PolicyFile { node, ..self.clone() }
     }
 
     /// The document as a module's plugin configuration.

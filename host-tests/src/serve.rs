@@ -4,6 +4,10 @@
 //! 2. Bodies are taken whole, up to [`BODY_LIMIT`], and given to the filters in pieces of [`PIECE`], as a proxy would.
 //! 3. What is reset, the client sees as a connection that breaks off, or as a 502 while nothing has reached it.
 //! 4. An access log gets one JSON line a request: the log-safe path and the audit record, never the URL.
+//! 5. A [`Reloader`] puts another setup in place: requests under way end with the old one, and a setup that does not start changes nothing.
+
+pub mod record;
+pub mod table;
 
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -46,15 +50,62 @@ type Response = hyper::Response<http_body_util::combinators::BoxBody<Bytes, std:
 pub struct Server {
     listener: std::net::TcpListener,
     jobs: std::sync::mpsc::Sender<Job>,
+    reloader: Reloader,
 }
 
 struct Job {
     request: Request,
-    reply: oneshot::Sender<anyhow::Result<Outcome>>,
+    reply: oneshot::Sender<anyhow::Result<Carried>>,
 }
 
-/// Where access log lines go.
-pub type AccessLog = Arc<Mutex<Box<dyn Write + Send>>>;
+/// What came of one request.
+struct Carried {
+    outcome: Outcome,
+    /// The upstream's answer, if it was asked.
+    answer: Option<Answer>,
+}
+
+/// One exchange, for those who look on; see [`Server::run`].
+pub struct Exchange<'a> {
+    /// What the client sent.
+    pub request: &'a Request,
+    /// What the upstream answered, if it was asked.
+    pub answer: Option<&'a Answer>,
+    /// What everybody saw.
+    pub outcome: &'a Outcome,
+    /// When the request's head had come.
+    pub time: SystemTime,
+    /// How long it took until the answer was there.
+    pub duration: Duration,
+}
+
+/// Somebody who is told of each exchange.
+pub type Onlooker = Box<dyn Fn(&Exchange<'_>) + Send + Sync>;
+
+/// Puts another setup into a running gateway.
+#[derive(Clone)]
+pub struct Reloader {
+    engine: Arc<Wasmtime>,
+    /// What to run, and how often that has changed.
+    current: Arc<Mutex<(u64, Arc<Setup>)>>,
+}
+
+impl Reloader {
+    /// From the next request on each worker runs this setup.
+    ///
+    /// # Errors
+    /// When it does not start; then everything stays as it is.
+    pub fn replace(&self, setup: Setup) -> anyhow::Result<()> {
+        self.engine.start_chain(&setup)?;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = (current.0 + 1, Arc::new(setup));
+        Ok(())
+    }
+
+    fn current(&self) -> (u64, Arc<Setup>) {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 impl Server {
     /// Starts the workers and listens.
@@ -73,11 +124,16 @@ impl Server {
         let (jobs, queue) = std::sync::mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let (ready, started) = std::sync::mpsc::channel();
+        let reloader = Reloader {
+            engine: Arc::clone(engine),
+            current: Arc::new(Mutex::new((0, Arc::new(setup.clone())))),
+        };
         for number in 0..WORKERS {
-            let (engine, setup, upstream) = (Arc::clone(engine), setup.clone(), upstream.clone());
+            let (reloader, upstream) = (reloader.clone(), upstream.clone());
             let (queue, ready) = (Arc::clone(&queue), ready.clone());
             let work = move || {
-                let mut chain = match engine.start_chain(&setup) {
+                let (mut version, setup) = reloader.current();
+                let mut chain = match reloader.engine.start_chain(&setup) {
                     Ok(chain) => chain,
                     Err(error) => {
                         let _ = ready.send(Err(error));
@@ -89,8 +145,16 @@ impl Server {
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(job) = job else { return };
-                    let outcome = carry(&mut chain, &job.request, &upstream);
-                    let _ = job.reply.send(outcome);
+                    let (now, setup) = reloader.current();
+                    if now != version {
+                        version = now;
+                        match reloader.engine.start_chain(&setup) {
+                            Ok(started) => chain = started,
+                            // It did start when it was put in place.
+                            Err(error) => eprintln!("scrim: a worker goes on with the policy before: {error:#}"),
+                        }
+                    }
+                    let _ = job.reply.send(carry(&mut chain, &job.request, &upstream));
                 }
             };
             std::thread::Builder::new()
@@ -101,7 +165,11 @@ impl Server {
         for result in started {
             result?;
         }
-        Ok(Server { listener, jobs })
+        Ok(Server {
+            listener,
+            jobs,
+            reloader,
+        })
     }
 
     /// The address it listens on.
@@ -112,11 +180,16 @@ impl Server {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Serves until `stop` resolves, then lets requests under way end.
+    /// What puts another setup in place while this one runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
+    /// Serves until `stop` resolves, then lets requests under way end. Each exchange is told to the onlookers before its answer goes out.
     ///
     /// # Errors
     /// When the runtime can't be started.
-    pub fn run(self, stop: impl Future<Output = ()>, access_log: Option<AccessLog>) -> anyhow::Result<()> {
+    pub fn run(self, stop: impl Future<Output = ()>, onlookers: Vec<Onlooker>) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -124,6 +197,7 @@ impl Server {
         runtime.block_on(async {
             let listener = TcpListener::from_std(self.listener)?;
             let under_way = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+            let onlookers = Arc::new(onlookers);
             let mut stop = std::pin::pin!(stop);
             loop {
                 let accepted = tokio::select! {
@@ -131,13 +205,14 @@ impl Server {
                     () = &mut stop => break,
                 };
                 let Ok((stream, _)) = accepted else { continue };
-                let (jobs, log, under_way) = (self.jobs.clone(), access_log.clone(), Arc::clone(&under_way));
+                let (jobs, onlookers, under_way) = (self.jobs.clone(), Arc::clone(&onlookers), Arc::clone(&under_way));
                 tokio::spawn(async move {
                     let service = service_fn(move |request| {
-                        let (jobs, log, under_way) = (jobs.clone(), log.clone(), Arc::clone(&under_way));
+                        let (jobs, onlookers, under_way) =
+                            (jobs.clone(), Arc::clone(&onlookers), Arc::clone(&under_way));
                         async move {
                             let _permit = under_way.acquire().await;
-                            handle(request, jobs, log).await
+                            handle(request, jobs, &onlookers).await
                         }
                     });
                     let mut http = hyper::server::conn::http1::Builder::new();
@@ -153,8 +228,10 @@ impl Server {
 }
 
 /// One exchange: the chain asks the upstream when, and if, the request has passed.
-fn carry(chain: &mut Chain, request: &Request, upstream: &Upstream) -> anyhow::Result<Outcome> {
-    chain.exchange_with(request, &mut |seen| ask(upstream, seen))
+fn carry(chain: &mut Chain, request: &Request, upstream: &Upstream) -> anyhow::Result<Carried> {
+    let mut answer = None;
+    let outcome = chain.exchange_with(request, &mut |seen| answer.insert(ask(upstream, seen)).clone())?;
+    Ok(Carried { outcome, answer })
 }
 
 fn ask(upstream: &Upstream, seen: &Seen) -> Answer {
@@ -249,7 +326,7 @@ fn pieces(body: Vec<u8>) -> Vec<Vec<u8>> {
 async fn handle(
     request: hyper::Request<Incoming>,
     jobs: std::sync::mpsc::Sender<Job>,
-    log: Option<AccessLog>,
+    onlookers: &[Onlooker],
 ) -> Result<Response, std::io::Error> {
     let begun = (Instant::now(), SystemTime::now());
     let (head, body) = request.into_parts();
@@ -261,24 +338,37 @@ async fn handle(
     };
     let request = incoming(&head, &method, &body);
     let (reply, answer) = oneshot::channel();
-    if jobs.send(Job { request, reply }).is_err() {
+    let job = Job {
+        request: request.clone(),
+        reply,
+    };
+    if jobs.send(job).is_err() {
         return Ok(plain(503, "the gateway is stopping\n"));
     }
-    let mut outcome = match answer.await {
-        Ok(Ok(outcome)) => outcome,
+    let nothing = || Carried {
+        outcome: Outcome::default(),
+        answer: None,
+    };
+    let Carried { mut outcome, answer } = match answer.await {
+        Ok(Ok(carried)) => carried,
         Ok(Err(error)) => {
             eprintln!("scrim: {error:#}");
-            Outcome::default()
+            nothing()
         }
-        Err(_) => Outcome::default(),
+        Err(_) => nothing(),
     };
     for (level, line) in &outcome.logs {
         eprintln!("[{level}] {line}");
     }
     let got = outcome.client.get_or_insert_with(broken_off).clone();
-    if let Some(log) = log {
-        write_line(&log, &method, &outcome, begun);
-    }
+    let exchange = Exchange {
+        request: &request,
+        answer: answer.as_ref(),
+        outcome: &outcome,
+        time: begun.1,
+        duration: begun.0.elapsed(),
+    };
+    onlookers.iter().for_each(|told| told(&exchange));
     outgoing(got)
 }
 
@@ -362,21 +452,26 @@ fn plain(status: u16, text: &'static str) -> Response {
     response
 }
 
-fn write_line(log: &AccessLog, method: &str, outcome: &Outcome, begun: (Instant, SystemTime)) {
-    let since = begun.1.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let line = json!({
-        "time": Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)).rfc3339(),
-        "method": method,
-        "path": outcome.filter_state.get("scrim.path"),
-        "status": outcome.client.as_ref().map(|got| got.status),
-        "complete": outcome.client.as_ref().is_some_and(|got| got.complete),
-        "duration_ms": u64::try_from(begun.0.elapsed().as_millis()).unwrap_or(u64::MAX),
-        // As text, as Envoy's JSON format prints it too.
-        "audit": outcome.filter_state.get("scrim.audit"),
-    });
-    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-    // A log that can't be written must not stop the gateway; it is said once a line.
-    if let Err(error) = writeln!(log, "{line}").and_then(|()| log.flush()) {
-        eprintln!("scrim: the access log can't be written: {error}");
-    }
+/// Writes one JSON line a request.
+pub fn access_log(to: impl Write + Send + 'static) -> Onlooker {
+    let to = Mutex::new(to);
+    Box::new(move |exchange| {
+        let since = exchange.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let outcome = exchange.outcome;
+        let line = json!({
+            "time": Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)).rfc3339(),
+            "method": exchange.request.method,
+            "path": outcome.filter_state.get("scrim.path"),
+            "status": outcome.client.as_ref().map(|got| got.status),
+            "complete": outcome.client.as_ref().is_some_and(|got| got.complete),
+            "duration_ms": u64::try_from(exchange.duration.as_millis()).unwrap_or(u64::MAX),
+            // As text, as Envoy's JSON format prints it too.
+            "audit": outcome.filter_state.get("scrim.audit"),
+        });
+        let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+        // A log that can't be written must not stop the gateway; it is said once a line.
+        if let Err(error) = writeln!(to, "{line}").and_then(|()| to.flush()) {
+            eprintln!("scrim: the access log can't be written: {error}");
+        }
+    })
 }

@@ -165,6 +165,70 @@ fn requests_at_the_same_time_are_all_answered() {
 }
 
 #[test]
+fn a_changed_policy_is_taken_over_and_a_broken_one_is_not() {
+    let folder = Folder::new("reload");
+    let gateway = Gateway::start(&folder, None, &upstream().to_string(), &[]);
+    assert_eq!(gateway.get("/admin", None).status, 403);
+    let file = folder.0.join("policy.yaml");
+    let policy = fs::read_to_string(&file).unwrap();
+    let open = policy.replace("\ndefault: deny", "\ndefault: allow");
+    assert_ne!(open, policy);
+
+    fs::write(&file, &open).unwrap();
+    gateway.get_until("/admin", |status| status != 403);
+    // What does not compile leaves everything as it is.
+    fs::write(&file, open.replace("\ndefault: allow", "\ndefault: nowhere")).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_ne!(gateway.get("/admin", None).status, 403);
+    fs::write(&file, &policy).unwrap();
+    gateway.get_until("/admin", |status| status == 403);
+}
+
+#[test]
+fn what_is_recorded_runs_as_cases() {
+    let folder = Folder::new("record");
+    let file = folder.0.join("recorded.cases.yaml");
+    let key = example("keys/rs256.synthetic.jwk.json");
+    let arguments = [
+        "--record",
+        file.to_str().unwrap(),
+        "--record-key",
+        key.to_str().unwrap(),
+    ];
+    let gateway = Gateway::start(&folder, None, &upstream().to_string(), &arguments);
+    let token = token("user/Patient.rs");
+    assert_eq!(gateway.get("/fhir/Patient/pat-0001", Some(&token)).status, 200);
+    assert_eq!(gateway.get("/fhir/Patient/pat-0001", None).status, 401);
+    assert_eq!(gateway.get("/fhir/metadata", None).status, 200);
+    drop(gateway);
+
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains(token.rsplit('.').next().unwrap()), "{text}");
+    fs::write(&file, text.replace("FILL-IN", KEY)).unwrap();
+    let mut test = Command::new(env!("CARGO_BIN_EXE_scrim"));
+    let output = test.arg("test").arg(&file).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}{text}");
+    assert!(told.contains("3: GET /fhir/metadata gives 200"), "{told}");
+
+    // They tell when another policy trims less.
+    let policy = folder.0.join("policy.yaml");
+    fs::write(
+        &policy,
+        fs::read_to_string(&policy).unwrap().replace("\"$..photo\", ", ""),
+    )
+    .unwrap();
+    let mut test = Command::new(env!("CARGO_BIN_EXE_scrim"));
+    let output = test.arg("test").arg(&file).output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
+
+#[test]
 fn a_port_in_use_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -348,6 +412,15 @@ impl Gateway {
             bytes.extend_from_slice(&buffer[..count]);
         }
         Answer::parse(&bytes)
+    }
+
+    /// Asks again and again until the status is as wanted.
+    fn get_until(&self, target: &str, wanted: impl Fn(u16) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !wanted(self.get(target, None).status) {
+            assert!(Instant::now() < deadline, "{target} keeps its status");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn exit_code(&mut self, patience: Duration) -> i32 {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use schemars::JsonSchema;
 
-use super::Loaded;
 use super::format::{
     BodyMatch, BodySpec, ClusterAnswerSpec, ClusterFaultSpec, ClusterSpec, HeaderLines, HeaderMatch, TextMatch, TextOr, Wait,
 };
+use super::load::Loaded;
 use super::matching::Wrong;
 use super::render;
 use crate::exchange::{Called, Cluster, ClusterAnswer, ClusterFault, GrpcAnswer, Headers, Piece, Rule, When};

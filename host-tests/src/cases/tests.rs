@@ -3,8 +3,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use anyhow::bail;
+use serde_json::Value;
+
+use super::load::Loaded;
 use super::*;
-use crate::exchange::{Got, Seen};
+use crate::exchange::{Answer, Gateway, Got, Outcome, Request, Seen, Setup};
 
 /// What a [`Double`] does other than carry.
 #[derive(Clone, Copy, Default)]

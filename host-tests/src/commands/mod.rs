@@ -6,6 +6,7 @@ mod explain;
 mod inspect;
 mod inventory;
 mod lint;
+mod mutate;
 mod render;
 mod schema;
 mod serve;
@@ -56,6 +57,8 @@ enum Command {
     Lint(lint::Lint),
     /// Run declarative case files
     Test(test::Test),
+    /// Take away or weaken one rule of a policy at a time, and name what no case notices
+    Mutate(mutate::Mutate),
     /// Run a local gateway
     Serve(serve::Serve),
     /// Print the configuration to deploy
@@ -130,6 +133,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Inventory(inventory) => inventory.run(),
         Command::Lint(lint) => lint.run(),
         Command::Test(test) => test.run(),
+        Command::Mutate(mutate) => mutate.run(),
         Command::Serve(serve) => serve.run(),
         Command::Render(render) => render.run(),
         Command::Inspect(inspect) => inspect.run(),
