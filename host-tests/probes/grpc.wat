@@ -4,7 +4,7 @@
 ;;   c  proxy_grpc_call to the cluster `grpc`          s  proxy_grpc_stream to it; its token is kept
 ;;   u  a call to a cluster that is not there          w  a stream to it
 ;;   n  a call with the cluster's name as it is        z  a call with a service that is no protobuf
-;;   y  a call with an empty service                   t  a call whose time is up after 100 ms
+;;   y  a call with an empty service                   t  a call whose time is up after 400 ms
 ;;   o  a call without initial metadata                a  a call with an authority, a header and a timeout in the service
 ;;   h  a call to a cluster that speaks HTTP/1 (`http`)
 ;;   m  proxy_grpc_send "ping"                         e  the same, as the last message
@@ -78,6 +78,12 @@
   (call $put (i32.const 32))
   (memory.copy (global.get $line) (local.get $at) (local.get $size))
   (global.set $line (i32.add (global.get $line) (local.get $size))))
+ (func $quoted (param $at i32) (param $size i32)
+  (call $put (i32.const 32))
+  (call $put (i32.const 96))
+  (memory.copy (global.get $line) (local.get $at) (local.get $size))
+  (global.set $line (i32.add (global.get $line) (local.get $size)))
+  (call $put (i32.const 96)))
  (func $say
   (drop (call $log (i32.const 2) (i32.const 4096) (i32.sub (global.get $line) (i32.const 4096))))
   (global.set $line (i32.const 4096)))
@@ -111,7 +117,7 @@
  (func $view
   (call $put (i32.const 118))
   (call $number (call $buffer (i32.const 5) (i32.const 0) (i32.const 100) (i32.const 16) (i32.const 20)))
-  (call $text (i32.load (i32.const 16)) (i32.load (i32.const 20)))
+  (call $quoted (i32.load (i32.const 16)) (i32.load (i32.const 20)))
   (call $number (call $value (i32.const 4) (i32.const 1280) (i32.const 8) (i32.const 16) (i32.const 20)))
   (call $number (call $value (i32.const 5) (i32.const 1280) (i32.const 8) (i32.const 16) (i32.const 20)))
   (call $number (call $map_size (i32.const 4) (i32.const 28)))
@@ -121,7 +127,7 @@
  (func $step (param $letter i32)
   (if (i32.eq (local.get $letter) (i32.const 99)) (then (call $ask (i32.const 99) (i32.const 1024) (i32.const 8) (i32.const 41) (i32.const 2000))))
   (if (i32.eq (local.get $letter) (i32.const 111)) (then (call $ask (i32.const 111) (i32.const 1024) (i32.const 8) (i32.const 0) (i32.const 2000))))
-  (if (i32.eq (local.get $letter) (i32.const 116)) (then (call $ask (i32.const 116) (i32.const 1024) (i32.const 8) (i32.const 41) (i32.const 100))))
+  (if (i32.eq (local.get $letter) (i32.const 116)) (then (call $ask (i32.const 116) (i32.const 1024) (i32.const 8) (i32.const 41) (i32.const 400))))
   (if (i32.eq (local.get $letter) (i32.const 117)) (then (call $ask (i32.const 117) (i32.const 1040) (i32.const 11) (i32.const 41) (i32.const 2000))))
   (if (i32.eq (local.get $letter) (i32.const 110)) (then (call $ask (i32.const 110) (i32.const 1028) (i32.const 4) (i32.const 41) (i32.const 2000))))
   (if (i32.eq (local.get $letter) (i32.const 122)) (then (call $ask (i32.const 122) (i32.const 1072) (i32.const 2) (i32.const 41) (i32.const 2000))))
@@ -222,7 +228,7 @@
  (func (export "proxy_on_grpc_receive") (param $id i32) (param $token i32) (param $size i32)
   (call $came (i32.const 82) (local.get $id) (local.get $token) (local.get $size))
   (call $number (call $buffer (i32.const 5) (i32.const 0) (i32.const 1000) (i32.const 16) (i32.const 20)))
-  (call $text (i32.load (i32.const 16)) (i32.load (i32.const 20)))
+  (call $quoted (i32.load (i32.const 16)) (i32.load (i32.const 20)))
   (call $say)
   (call $inside)
   (if (i32.and (local.get $token) (i32.const 1)) (then (call $resume))))
@@ -235,7 +241,7 @@
   (call $came (i32.const 67) (local.get $id) (local.get $token) (local.get $status))
   (call $number (call $status (i32.const 28) (i32.const 16) (i32.const 20)))
   (call $number (i32.load (i32.const 28)))
-  (call $text (i32.load (i32.const 16)) (i32.load (i32.const 20)))
+  (call $quoted (i32.load (i32.const 16)) (i32.load (i32.const 20)))
   (call $say)
   (call $inside)
   (call $resume))

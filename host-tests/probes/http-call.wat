@@ -1,6 +1,6 @@
 ;; proxy_http_call, driven by the request's path. Each letter of the path is one step, in order, in the request headers callback.
 ;;
-;;   0..9  POST /DIGIT "hello" to the cluster `service`, for 300 ms    s  the same to /slow, for 5 s
+;;   0..9  POST /DIGIT "hello" to the cluster `service`, for 1 s    s  the same to /slow, for 5 s
 ;;   g  GET /get without a body                                        t  POST /trailers with the trailer x-end
 ;;   f  POST /forever without a time limit                             u  a cluster that is not there
 ;;   b  no :path, no :method, no :authority                            n  a time limit of -1
@@ -56,6 +56,12 @@
   (call $put (i32.const 32))
   (memory.copy (global.get $line) (local.get $at) (local.get $size))
   (global.set $line (i32.add (global.get $line) (local.get $size))))
+ (func $quoted (param $at i32) (param $size i32)
+  (call $put (i32.const 32))
+  (call $put (i32.const 96))
+  (memory.copy (global.get $line) (local.get $at) (local.get $size))
+  (global.set $line (i32.add (global.get $line) (local.get $size)))
+  (call $put (i32.const 96)))
  (func $say
   (drop (call $log (i32.const 2) (i32.const 4096) (i32.sub (global.get $line) (i32.const 4096))))
   (global.set $line (i32.const 4096)))
@@ -74,19 +80,19 @@
  (func $step (param $letter i32)
   (if (i32.and (i32.ge_u (local.get $letter) (i32.const 48)) (i32.le_u (local.get $letter) (i32.const 57))) (then
    (i32.store8 (i32.const 1208) (local.get $letter))
-   (call $ask (local.get $letter) (i32.const 1024) (i32.const 1152) (i32.const 97) (i32.const 5) (i32.const 0) (i32.const 300))))
+   (call $ask (local.get $letter) (i32.const 1024) (i32.const 1152) (i32.const 97) (i32.const 5) (i32.const 0) (i32.const 1000))))
   (if (i32.eq (local.get $letter) (i32.const 115)) (then
    (call $ask (local.get $letter) (i32.const 1024) (i32.const 1280) (i32.const 80) (i32.const 5) (i32.const 0) (i32.const 5000))))
   (if (i32.eq (local.get $letter) (i32.const 103)) (then
-   (call $ask (local.get $letter) (i32.const 1024) (i32.const 1408) (i32.const 78) (i32.const 0) (i32.const 0) (i32.const 300))))
+   (call $ask (local.get $letter) (i32.const 1024) (i32.const 1408) (i32.const 78) (i32.const 0) (i32.const 0) (i32.const 1000))))
   (if (i32.eq (local.get $letter) (i32.const 116)) (then
-   (call $ask (local.get $letter) (i32.const 1024) (i32.const 1536) (i32.const 84) (i32.const 5) (i32.const 22) (i32.const 300))))
+   (call $ask (local.get $letter) (i32.const 1024) (i32.const 1536) (i32.const 84) (i32.const 5) (i32.const 22) (i32.const 1000))))
   (if (i32.eq (local.get $letter) (i32.const 102)) (then
    (call $ask (local.get $letter) (i32.const 1024) (i32.const 1664) (i32.const 83) (i32.const 5) (i32.const 0) (i32.const 0))))
   (if (i32.eq (local.get $letter) (i32.const 117)) (then
-   (call $ask (local.get $letter) (i32.const 1040) (i32.const 1408) (i32.const 78) (i32.const 0) (i32.const 0) (i32.const 300))))
+   (call $ask (local.get $letter) (i32.const 1040) (i32.const 1408) (i32.const 78) (i32.const 0) (i32.const 0) (i32.const 1000))))
   (if (i32.eq (local.get $letter) (i32.const 98)) (then
-   (call $ask (local.get $letter) (i32.const 1024) (i32.const 1088) (i32.const 22) (i32.const 0) (i32.const 0) (i32.const 300))))
+   (call $ask (local.get $letter) (i32.const 1024) (i32.const 1088) (i32.const 22) (i32.const 0) (i32.const 0) (i32.const 1000))))
   (if (i32.eq (local.get $letter) (i32.const 110)) (then
    (call $ask (local.get $letter) (i32.const 1024) (i32.const 1408) (i32.const 78) (i32.const 0) (i32.const 0) (i32.const -1))))
   (if (i32.eq (local.get $letter) (i32.const 112)) (then (global.set $paused (i32.const 1)))))
@@ -144,7 +150,7 @@
   (call $say)
   (call $put (i32.const 66))
   (call $number (call $buffer (i32.const 4) (i32.const 0) (i32.const 1000) (i32.const 16) (i32.const 20)))
-  (call $text (i32.load (i32.const 16)) (i32.load (i32.const 20)))
+  (call $quoted (i32.load (i32.const 16)) (i32.load (i32.const 20)))
   (call $say)
   (call $put (i32.const 84))
   (call $map (i32.const 7))
@@ -152,7 +158,7 @@
   (call $put (i32.const 83))
   (call $number (call $status (i32.const 28) (i32.const 16) (i32.const 20)))
   (call $number (i32.load (i32.const 28)))
-  (call $text (i32.load (i32.const 16)) (i32.load (i32.const 20)))
+  (call $quoted (i32.load (i32.const 16)) (i32.load (i32.const 20)))
   (call $say)
   (global.set $open (i32.sub (global.get $open) (i32.const 1)))
   (if (i32.and (global.get $paused) (i32.eqz (global.get $open))) (then

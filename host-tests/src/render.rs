@@ -470,10 +470,7 @@ fn cluster_of(name: &str, upstream: &Upstream, protocol: Protocol) -> Yaml<'stat
     let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
     let http = match protocol {
         Protocol::Http1 => map([("http_protocol_options", map([("enable_trailers", truth(true))]))]),
-        Protocol::Http2 => map([(
-            "http2_protocol_options",
-            map([("max_concurrent_streams", number(100))]),
-        )]),
+        Protocol::Http2 => map([("http2_protocol_options", map([("max_concurrent_streams", number(100))]))]),
     };
     let typed = map([("@type", type_url(options)), ("explicit_http_config", http)]);
     map([

@@ -3,6 +3,7 @@
 //! Each file of cases runs on wasmtime and in a real Envoy, with the same expectations.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use scrim::cases::{Compiled, Options, Runner};
 use scrim::envoy::Envoy;
@@ -13,9 +14,11 @@ use scrim::wasm::Wasmtime;
 struct Folder(PathBuf);
 
 impl Folder {
-    fn with(name: &str, engine: &str) -> (Self, PathBuf) {
+    fn with(name: &str) -> (Self, PathBuf) {
         let probes = Path::new(env!("CARGO_MANIFEST_DIR")).join("probes");
-        let folder = std::env::temp_dir().join(format!("scrim-network-{}-{name}-{engine}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("scrim-network-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let mut cases = std::fs::read_to_string(probes.join(format!("{name}.cases.yaml"))).unwrap();
         for entry in std::fs::read_dir(&probes).unwrap() {
@@ -40,7 +43,7 @@ impl Drop for Folder {
 }
 
 fn run(name: &str, engine: Box<dyn Engine>) {
-    let (_folder, file) = Folder::with(name, engine.name());
+    let (_folder, file) = Folder::with(name);
     let runner = Runner {
         engines: vec![engine],
         compile: Box::new(|_| Ok(Compiled::default())),
@@ -57,9 +60,21 @@ fn run(name: &str, engine: Box<dyn Engine>) {
 macro_rules! on_both_engines {
     ($($test:ident: $name:literal;)*) => {$(
         mod $test {
+            use std::time::Duration;
+
+            use scrim::wasm::Clock;
+
             #[test]
             fn on_wasmtime() {
                 super::run($name, Box::new(super::Wasmtime::new().unwrap()));
+            }
+
+            /// What takes time takes it on the engine's clock alone.
+            #[test]
+            fn with_a_clock_that_stands_still() {
+                let clock = Clock::Fixed(Duration::from_secs(1_700_000_000));
+                let engine = super::Wasmtime::builder().clock(clock).build().unwrap();
+                super::run($name, Box::new(engine));
             }
 
             #[test]
@@ -73,6 +88,7 @@ macro_rules! on_both_engines {
 
 on_both_engines! {
     http_calls: "http-call";
+    http_calls_over_http2: "http-call-http2";
     grpc: "grpc";
     answers_to_grpc: "grpc-answers";
 }

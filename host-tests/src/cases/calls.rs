@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use schemars::JsonSchema;
 
 use super::format::{
-    BodyMatch, BodySpec, ClusterAnswerSpec, ClusterFaultSpec, ClusterSpec, HeaderLines, HeaderMatch, TextMatch, TextOr, Wait,
+    BodyMatch, BodySpec, ClusterAnswerSpec, ClusterFaultSpec, ClusterSpec, HeaderLines, HeaderMatch, TextMatch, TextOr,
+    Wait,
 };
 use super::load::Loaded;
 use super::matching::Wrong;
@@ -135,11 +136,7 @@ impl CallSpec {
         }
         if let Some(messages) = &self.messages {
             if messages.len() != call.messages.len() {
-                wrong.add(
-                    &format!("messages {place}"),
-                    messages.len(),
-                    call.messages.len(),
-                );
+                wrong.add(&format!("messages {place}"), messages.len(), call.messages.len());
             }
             for (TextOr(wanted), message) in messages.iter().zip(&call.messages) {
                 wrong.body(&format!("message {place}"), wanted, message, b"", folder)?;

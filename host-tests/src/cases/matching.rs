@@ -307,7 +307,14 @@ impl Wrong {
         }
     }
 
-    pub(super) fn body(&mut self, what: &str, wanted: &BodyMatch, actual: &[u8], other_side: &[u8], folder: &Path) -> Result<()> {
+    pub(super) fn body(
+        &mut self,
+        what: &str,
+        wanted: &BodyMatch,
+        actual: &[u8],
+        other_side: &[u8],
+        folder: &Path,
+    ) -> Result<()> {
         let shown = || render::body(actual);
         if let Some(text) = wanted.text.as_ref().filter(|text| text.as_bytes() != actual) {
             self.add(what, text, shown());

@@ -176,11 +176,7 @@ fn serve(mut stream: TcpStream, stage: &Stage, number: usize) -> io::Result<()> 
 }
 
 /// Reads a call when it is this connection's turn, and finds its answer.
-fn read(
-    from: &mut BufReader<TcpStream>,
-    stage: &Stage,
-    number: usize,
-) -> io::Result<Option<(Called, ClusterAnswer)>> {
+fn read(from: &mut BufReader<TcpStream>, stage: &Stage, number: usize) -> io::Result<Option<(Called, ClusterAnswer)>> {
     let waiting = stage.scene();
     let waited = stage
         .turn

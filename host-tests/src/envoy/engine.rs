@@ -173,7 +173,10 @@ impl Running {
 
     /// The calls that clusters got since this was asked last.
     fn take_calls(&self) -> BTreeMap<String, Vec<Called>> {
-        let calls = self.clusters.iter().map(|(name, server)| (name.clone(), server.take_calls()));
+        let calls = self
+            .clusters
+            .iter()
+            .map(|(name, server)| (name.clone(), server.take_calls()));
         calls.filter(|(_, calls)| !calls.is_empty()).collect()
     }
 

@@ -220,7 +220,9 @@ impl Process {
             for kind in ["upstream_rq_active", "upstream_rq_pending_active"] {
                 let name = format!("cluster.{cluster}.{kind}: ");
                 let value = stats.lines().find_map(|line| line.strip_prefix(name.as_str()));
-                open += value.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or_default();
+                open += value
+                    .and_then(|value| value.trim().parse::<u64>().ok())
+                    .unwrap_or_default();
             }
         }
         Ok(open)

@@ -9,7 +9,8 @@
 //! 3. The close's message is `grpc-message` as it came, still percent-encoded, with the router's details in braces behind it; the
 //!    details alone where there is none.
 //! 4. Another HTTP status than 200 becomes the gRPC status that gRPC's `http-grpc-status-mapping` gives it. No `grpc-status` in the
-//!    trailers, or no trailers, is 2. What is no gRPC, or compressed, is 13. A connection that breaks after the headers is 2.
+//!    trailers, or no trailers, is 2. What is no gRPC, or compressed, is 13. What breaks after the
+//!    headers, or is not over in time, is 13.
 //! 5. Tokens: calls 5, 9, 13 ..; streams 6, 10, 14 ..; each VM counts its own. A call that was refused has used one.
 //! 6. A cluster that is not there is 10 (InternalFailure), and `on_grpc_close` with 14 follows.
 //! 7. A stream's token lives until both sides have closed it, so one that the guest never closes stays.
@@ -58,7 +59,10 @@ enum Plan {
 /// What comes over HTTP.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Head { lines: Headers, end: bool },
+    Head {
+        lines: Headers,
+        end: bool,
+    },
     Data(Vec<u8>),
     End,
     Tail(Headers),
@@ -101,7 +105,10 @@ pub(crate) fn open(world: &mut World, filter: usize, token: u32, opening: Openin
         (":path".to_owned(), opening.path.clone().into_bytes()),
         (
             ":authority".to_owned(),
-            opening.authority.unwrap_or_else(|| opening.cluster.clone()).into_bytes(),
+            opening
+                .authority
+                .unwrap_or_else(|| opening.cluster.clone())
+                .into_bytes(),
         ),
         ("te".to_owned(), b"trailers".to_vec()),
     ];
@@ -369,20 +376,18 @@ pub(crate) fn deliver(vm: &mut Vm, world: &mut Box<World>, filter: usize, token:
         Step::End => guest.fail(2),
         Step::Tail(lines) => guest.trailing(lines),
         Step::Broken(reason) => {
+            let short = reason.replace(' ', "_");
             if guest.rpc().is_some_and(|rpc| rpc.started) {
-                guest.fail(2);
+                guest.fail_for(13, &format!("upstream_reset_after_response_started{{{short}}}"));
                 return;
             }
             let text = format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
-            let details = format!(
-                "upstream_reset_before_response_started{{{}}}",
-                reason.replace(' ', "_")
-            );
+            let details = format!("upstream_reset_before_response_started{{{short}}}");
             guest.refuse(&text, &details);
         }
         Step::Expire => {
             if guest.rpc().is_some_and(|rpc| rpc.started) {
-                guest.fail(2);
+                guest.fail_for(13, "response_timeout");
             } else {
                 guest.refuse("upstream request timeout", "response_timeout");
             }
@@ -440,7 +445,11 @@ impl Guest<'_> {
     }
 
     fn fail(&mut self, status: u32) {
-        self.end(Headers::new(), status, "", "via_upstream");
+        self.fail_for(status, "via_upstream");
+    }
+
+    fn fail_for(&mut self, status: u32, details: &str) {
+        self.end(Headers::new(), status, "", details);
     }
 
     /// The router itself answers.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use wasmtime::{Instance, InstancePre, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults};
 
-use super::abi::Way;
 use self::grpc::GrpcExports;
+use super::abi::Way;
 use super::host::{Context, Host, Received};
 use super::world::World;
 use super::{CallAnswer, EPOCH, Limits, plain};

@@ -233,7 +233,11 @@ impl World {
                 headers.push(("x-envoy-upstream-service-time".to_owned(), b"0".to_vec()));
                 let bodyless = answer.is_bodyless() || called.method == "HEAD";
                 let body = if bodyless { Vec::new() } else { answer.whole() };
-                let trailers = if bodyless { Headers::new() } else { answer.trailers.clone() };
+                let trailers = if bodyless {
+                    Headers::new()
+                } else {
+                    answer.trailers.clone()
+                };
                 let answered = CallAnswer {
                     headers,
                     body,

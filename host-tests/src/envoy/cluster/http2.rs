@@ -217,7 +217,10 @@ type Sender = UnboundedSender<Result<Frame<Bytes>, Broken>>;
 
 fn begin(status: u16, lines: &Headers) -> Result<(Sender, Response<Frames>), Broken> {
     let (frames, receiver) = unbounded_channel();
-    let mut response = Response::builder().status(status).body(Frames(receiver)).map_err(|_| Broken)?;
+    let mut response = Response::builder()
+        .status(status)
+        .body(Frames(receiver))
+        .map_err(|_| Broken)?;
     *response.headers_mut() = map(lines);
     Ok((frames, response))
 }

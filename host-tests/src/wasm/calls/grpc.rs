@@ -107,7 +107,9 @@ fn opening(
         Some(Target::Google) => bail!(
             "the GrpcService asks for `google_grpc`, which dials by itself and can't be scripted; use `envoy_grpc` with a cluster"
         ),
-        None => bail!("the GrpcService names no target, at which Envoy crashes (`panic: unset oneof`); set `envoy_grpc`"),
+        None => {
+            bail!("the GrpcService names no target, at which Envoy crashes (`panic: unset oneof`); set `envoy_grpc`")
+        }
     };
     let mut lines = service.initial_metadata;
     let named = |(name, value): (Vec<u8>, Vec<u8>)| (text(&name).to_lowercase(), value);
