@@ -569,8 +569,11 @@ impl Service {
     }
 }
 
-/// A message's fields: number, and the bytes of those that have a length. Source: protobuf's encoding guide.
-fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Option<&[u8]>)>> {
+/// A field's number, and its bytes if it has a length.
+type Field<'a> = (u64, Option<&'a [u8]>);
+
+/// A message's fields. Source: protobuf's encoding guide.
+fn fields(mut bytes: &[u8]) -> Option<Vec<Field<'_>>> {
     fn varint(bytes: &mut &[u8]) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
