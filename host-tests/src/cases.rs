@@ -36,6 +36,7 @@
 //! The JSON Schema of the format is [`Suite::schema`]; its types are in [`format`](mod@format).
 
 mod assemble;
+mod calls;
 mod capture;
 pub mod delivery;
 pub mod exchanges;

@@ -31,10 +31,14 @@
 
 mod build;
 
+mod cluster;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::cluster::{Called, Cluster, ClusterAnswer, ClusterFault, GrpcAnswer, Piece, Rule, Script, When};
+pub(crate) use self::cluster::{framed, unframed};
 use crate::failure::Failure;
 
 /// Header lines in order, names lowercase.
@@ -167,70 +171,6 @@ pub enum FailurePolicy {
     Reload,
 }
 
-/// A scripted cluster that filters may call.
-#[derive(Clone, Debug, Default)]
-pub struct Cluster {
-    /// What it answers, by path with query; `*` stands for every other path. Each list is used in turn, its last one again and again;
-    /// where there is none, the answer is 404.
-    pub answers: BTreeMap<String, Vec<ClusterAnswer>>,
-}
-
-/// What a cluster answers to one call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClusterAnswer {
-    /// The status.
-    pub status: u16,
-    /// Header lines.
-    pub headers: Headers,
-    /// The body.
-    pub body: Vec<u8>,
-    /// What goes wrong instead, if anything.
-    pub fault: Option<ClusterFault>,
-}
-
-/// How a call to a cluster can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClusterFault {
-    /// The connection breaks before any answer.
-    Reset,
-    /// No answer comes before the caller gives up.
-    Timeout,
-}
-
-/// A [`Cluster`] at work: which answer is next.
-#[derive(Clone, Debug, Default)]
-pub struct Script {
-    cluster: Cluster,
-    told: BTreeMap<String, usize>,
-}
-
-impl Script {
-    /// The script from its beginning.
-    pub fn new(cluster: Cluster) -> Self {
-        Self {
-            cluster,
-            told: BTreeMap::new(),
-        }
-    }
-
-    /// The answer to a call for this path.
-    pub fn answer(&mut self, path: &str) -> ClusterAnswer {
-        let path = if self.cluster.answers.contains_key(path) {
-            path
-        } else {
-            "*"
-        };
-        let answers = self.cluster.answers.get(path).map_or(&[][..], Vec::as_slice);
-        let told = self.told.entry(path.to_owned()).or_default();
-        let answer = answers.get(*told).or(answers.last());
-        *told += 1;
-        answer.cloned().unwrap_or(ClusterAnswer {
-            status: 404,
-            ..ClusterAnswer::default()
-        })
-    }
-}
-
 /// One route of the proxy.
 #[derive(Clone, Debug, Default)]
 pub struct Route {
@@ -313,6 +253,8 @@ pub struct Outcome {
     pub logs: Vec<(String, String)>,
     /// Filter state that [`Setup::report`] names, when the stream ended.
     pub filter_state: BTreeMap<String, String>,
+    /// The calls that clusters got since the exchange before, in order; a cluster that got none is not there.
+    pub calls: BTreeMap<String, Vec<Called>>,
     /// By how much each metric of the filters changed since the exchange before, those that did not left out: the values of counters and
     /// gauges, the number of a histogram's samples.
     pub metrics: BTreeMap<String, i64>,

@@ -10,7 +10,7 @@ use crate::cases::{self, Modules, PolicySource};
 use crate::exchange::Filter;
 use crate::modules::{CHAIN, Module, SUITE};
 use crate::policy_file::PolicyFile;
-use crate::render::{Cluster, Tls, Upstream};
+use crate::render::{Cluster, Protocol, Tls, Upstream};
 
 /// The filter state that the modules publish.
 pub const PUBLISHED: [&str; 2] = ["scrim.path", "scrim.audit"];
@@ -89,6 +89,7 @@ pub fn clusters(compiled: &Compiled, servers: &[(String, Upstream)], ca_file: &P
         let made = Cluster {
             name: spec.cluster.clone(),
             server: given.map_or(own, |(_, server)| server.clone()),
+            protocol: Protocol::Http1,
             tls: origin.is_secure().then(|| Tls {
                 host: host.to_owned(),
                 ca_file: ca_file.to_owned(),

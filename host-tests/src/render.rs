@@ -73,8 +73,20 @@ pub struct Cluster {
     pub name: String,
     /// Where it is.
     pub server: Upstream,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// How the connection is protected; none: it is not.
     pub tls: Option<Tls>,
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, as gRPC does.
+    Http2,
 }
 
 /// TLS to a server whose certificate is checked.
@@ -388,7 +400,7 @@ impl Bootstrap {
 
 impl Cluster {
     fn entry(&self) -> Yaml<'static> {
-        let mut entry = cluster(&self.name, &self.server);
+        let mut entry = cluster_of(&self.name, &self.server, self.protocol);
         if let (Some(tls), Yaml::Mapping(entries)) = (&self.tls, &mut entry) {
             entries.insert(text("transport_socket"), tls.entry());
         }
@@ -448,6 +460,10 @@ const BUFFER_LIMIT: u32 = 1 << 20;
 
 /// A cluster of one server.
 pub(crate) fn cluster(name: &str, upstream: &Upstream) -> Yaml<'static> {
+    cluster_of(name, upstream, Protocol::Http1)
+}
+
+fn cluster_of(name: &str, upstream: &Upstream, protocol: Protocol) -> Yaml<'static> {
     let address = map([
         ("address", text(&upstream.host)),
         ("port_value", number(upstream.port.into())),
@@ -460,7 +476,10 @@ pub(crate) fn cluster(name: &str, upstream: &Upstream) -> Yaml<'static> {
         "STRICT_DNS"
     };
     let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-    let http = map([("http_protocol_options", map([("enable_trailers", truth(true))]))]);
+    let http = match protocol {
+        Protocol::Http1 => map([("http_protocol_options", map([("enable_trailers", truth(true))]))]),
+        Protocol::Http2 => map([("http2_protocol_options", map([("max_concurrent_streams", number(100))]))]),
+    };
     let typed = map([("@type", type_url(options)), ("explicit_http_config", http)]);
     map([
         ("name", text(name)),
@@ -682,6 +701,7 @@ mod tests {
         bootstrap.clusters = vec![Cluster {
             name: "idp".to_owned(),
             server: "idp.internal:8443".parse().unwrap(),
+            protocol: Protocol::Http1,
             tls: Some(Tls {
                 host: "idp.example.org".to_owned(),
                 ca_file: PathBuf::from(CA_FILE),

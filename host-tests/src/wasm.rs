@@ -37,6 +37,7 @@
 //! ```
 
 mod abi;
+mod agenda;
 mod calls;
 mod foreign;
 mod gateway;
@@ -44,6 +45,7 @@ mod headers;
 mod host;
 pub mod phases;
 mod property;
+mod rpc;
 mod signature;
 mod stream;
 #[cfg(test)]

@@ -120,6 +120,7 @@ fn a_proxy_that_holds_all_callbacks_lets_requests_wait_too() {
     };
     let cluster = |answers: &[&ClusterAnswer]| Cluster {
         answers: [("*".to_owned(), answers.iter().map(|answer| (*answer).clone()).collect())].into(),
+        ..Cluster::default()
     };
     let setup = Setup {
         filters,

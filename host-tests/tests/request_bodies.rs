@@ -47,6 +47,7 @@ fn setup(modules: Modules) -> Setup {
     };
     let idp = Cluster {
         answers: [("*".to_owned(), vec![keys])].into(),
+        ..Cluster::default()
     };
     Setup {
         filters: gateway::filters(&PolicyFile::read(&file).unwrap(), modules, folder).unwrap(),

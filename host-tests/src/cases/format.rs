@@ -11,6 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use super::calls::{CallSpec, GrpcAnswerSpec, PieceSpec, RuleSpec};
 use super::delivery::Deliveries;
 use super::expand::Scope;
 pub use super::matchers::{HeaderMatch, NumberMatch, StatusMatch};
@@ -219,6 +220,13 @@ pub struct ClusterSpec {
     /// The same by path, with query.
     #[serde(default)]
     pub paths: BTreeMap<String, Vec<ClusterAnswerSpec>>,
+    /// The same by what is called; looked at before `paths` and `answers`, top down.
+    #[serde(default)]
+    pub rules: Vec<RuleSpec>,
+    /// What it answers to gRPC, by `/package.Service/Method`: used in turn. A cluster that has any speaks HTTP/2, and answers other
+    /// gRPC calls with status 12.
+    #[serde(default)]
+    pub grpc: BTreeMap<String, Vec<GrpcAnswerSpec>>,
 }
 
 /// What a cluster answers to one call.
@@ -234,6 +242,14 @@ pub struct ClusterAnswerSpec {
     pub body: Option<BodySpec>,
     /// The body as JSON.
     pub json: Option<Value>,
+    /// More of the body, piece by piece.
+    #[serde(default)]
+    pub stream: Vec<TextOr<PieceSpec>>,
+    /// Trailers.
+    #[serde(default)]
+    pub trailers: HeaderLines,
+    /// How long it takes until the headers come: so the answers of two calls can come in another order than the calls. Default: no time.
+    pub delay: Option<Wait>,
     /// What goes wrong instead of an answer.
     pub fault: Option<ClusterFaultSpec>,
 }
@@ -244,8 +260,10 @@ pub struct ClusterAnswerSpec {
 pub enum ClusterFaultSpec {
     /// Nobody is there; a filter sees the same as with `reset`.
     Refuse,
-    /// The connection breaks before any answer.
+    /// The connection breaks before any answer; over HTTP/2 the stream is reset.
     Reset,
+    /// It breaks behind the headers, and what there is of `body` and `stream`.
+    ResetAfterHeaders,
     /// No answer comes before the caller gives up.
     Timeout,
 }
@@ -526,13 +544,16 @@ pub struct Expect {
     /// By how much metrics of the filters changed since the exchange before, by name; what didn't change is 0.
     #[serde(default)]
     pub metrics: BTreeMap<String, NumberMatch>,
-    /// Values that must be nowhere: not upstream, nor at the client, nor in logs or filter state, in whatever case.
+    /// The calls that clusters got since the case before, by cluster: as many, in this order.
+    #[serde(default)]
+    pub calls: BTreeMap<String, Vec<CallSpec>>,
+    /// Values that must be nowhere: not upstream, nor at clusters, nor at the client, nor in logs or filter state, in whatever case.
     #[serde(default)]
     pub nowhere: Vec<String>,
-    /// Values that may reach the upstream, but neither the client nor logs nor filter state.
+    /// Values that may reach the upstream, but neither clusters nor the client nor logs nor filter state.
     #[serde(default)]
     pub upstream_only: Vec<String>,
-    /// Values that must be neither in logs nor in filter state.
+    /// Values that must be neither in logs nor in filter state nor at clusters.
     #[serde(default)]
     pub unlogged: Vec<String>,
     /// Compares everything that was seen with the `.snap` file beside the case file; `--bless` writes it.
@@ -881,11 +902,12 @@ impl Expect {
             headers.extend(seen.headers.values().chain(seen.trailers.values()));
             bodies.extend(seen.body.iter().map(|body| &body.0));
         }
+        let calls = self.calls.values().flatten().flat_map(CallSpec::patterns);
         texts.extend(headers.into_iter().filter_map(|header| match header {
             HeaderMatch::Match(text) => Some(text),
             HeaderMatch::Lines(_) => None,
         }));
-        let mut patterns = Vec::new();
+        let mut patterns: Vec<&str> = calls.collect();
         while let Some(text) = texts.pop() {
             patterns.extend(text.regex.as_deref());
             texts.extend(text.not.as_ref().map(|not| &not.0));

@@ -9,13 +9,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::delivery::Delivery;
-use super::format::{
-    self, BodySpec, ClusterAnswerSpec, ClusterFaultSpec, Expectations, FaultSpec, Modules, Step, Suite, TextOr,
-};
+use super::format::{self, BodySpec, Expectations, FaultSpec, Modules, Step, Suite, TextOr};
 use super::matching::{self, Sent};
 use super::problem::Problems;
 use super::{assemble, fixture, known, problem};
-use crate::exchange::{Answer, Body, Cluster, ClusterAnswer, ClusterFault, End, Fault, Filter, Outcome, Request};
+use crate::exchange::{Answer, Body, End, Fault, Filter, Outcome, Request};
 use crate::tokens;
 
 /// A case file with all that it names.
@@ -341,47 +339,6 @@ impl Loaded {
         }
         out.push_str(rest);
         Ok(out)
-    }
-
-    pub(super) fn clusters(&self) -> Result<BTreeMap<String, Cluster>> {
-        let clusters = self.suite.proxy.clusters.iter().map(|(name, spec)| {
-            let everywhere = spec.answers.iter().map(|answer| ("*", answer));
-            let somewhere = spec
-                .paths
-                .iter()
-                .flat_map(|(path, answers)| answers.iter().map(move |answer| (path.as_str(), answer)));
-            let mut cluster = Cluster::default();
-            for (path, answer) in everywhere.chain(somewhere) {
-                let made = self
-                    .cluster_answer(answer)
-                    .with_context(|| format!("cluster `{name}`"))?;
-                cluster.answers.entry(path.to_owned()).or_default().push(made);
-            }
-            Ok((name.clone(), cluster))
-        });
-        clusters.collect()
-    }
-
-    pub(super) fn cluster_answer(&self, spec: &ClusterAnswerSpec) -> Result<ClusterAnswer> {
-        let body = self.body(spec.body.as_ref(), spec.json.as_ref(), &mut BTreeSet::new())?;
-        let mut headers: Vec<_> = spec
-            .headers
-            .0
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
-            .collect();
-        if body.is_some() && !headers.iter().any(|(name, _)| name == "content-type") {
-            headers.push(("content-type".to_owned(), b"application/json".to_vec()));
-        }
-        Ok(ClusterAnswer {
-            status: spec.status.unwrap_or(200),
-            headers,
-            body: body.unwrap_or_default(),
-            fault: spec.fault.map(|fault| match fault {
-                ClusterFaultSpec::Refuse | ClusterFaultSpec::Reset => ClusterFault::Reset,
-                ClusterFaultSpec::Timeout => ClusterFault::Timeout,
-            }),
-        })
     }
 
     pub(super) fn filters(&self) -> Result<Vec<Filter>> {

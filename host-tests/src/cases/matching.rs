@@ -7,7 +7,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::format::{BodyMatch, Expect, HeaderMatch, NumberMatch, SeenSpec, TextMatch, TextOr};
-use super::render;
+use super::{calls, render};
 use crate::exchange::{Headers, Outcome};
 
 /// What was sent, against which an outcome is held.
@@ -64,14 +64,16 @@ pub(super) fn mismatches(expect: &Expect, sent: &Sent<'_>, outcome: &Outcome) ->
             wrong.add(&format!("change of the metric `{name}`"), wanted, change);
         }
     }
+    calls::compare(&expect.calls, &outcome.calls, sent.folder, &mut wrong)?;
     for value in sent.nowhere.iter().chain(&expect.nowhere) {
-        wrong.leak(value, outcome, &[Sink::Upstream, Sink::Client, Sink::Logs, Sink::State]);
+        let everywhere = [Sink::Upstream, Sink::Calls, Sink::Client, Sink::Logs, Sink::State];
+        wrong.leak(value, outcome, &everywhere);
     }
     for value in sent.secrets.iter().chain(&expect.upstream_only) {
-        wrong.leak(value, outcome, &[Sink::Client, Sink::Logs, Sink::State]);
+        wrong.leak(value, outcome, &[Sink::Calls, Sink::Client, Sink::Logs, Sink::State]);
     }
     for value in &expect.unlogged {
-        wrong.leak(value, outcome, &[Sink::Logs, Sink::State]);
+        wrong.leak(value, outcome, &[Sink::Calls, Sink::Logs, Sink::State]);
     }
     Ok(wrong.0)
 }
@@ -158,6 +160,7 @@ fn client(expect: &Expect, sent: &Sent<'_>, outcome: &Outcome, wrong: &mut Wrong
 #[derive(Clone, Copy)]
 enum Sink {
     Upstream,
+    Calls,
     Client,
     Logs,
     State,
@@ -167,6 +170,7 @@ impl Sink {
     fn name(self) -> &'static str {
         match self {
             Self::Upstream => "upstream",
+            Self::Calls => "at a cluster",
             Self::Client => "at the client",
             Self::Logs => "in the logs",
             Self::State => "in filter state",
@@ -191,6 +195,18 @@ impl Sink {
                     lines(&mut all, &seen.trailers);
                 }
             }
+            Self::Calls => {
+                for call in outcome.calls.values().flatten() {
+                    all.extend([&call.path, b"\n".as_slice(), call.authority.as_bytes(), b"\n"].concat());
+                    lines(&mut all, &call.headers);
+                    all.extend(&call.body);
+                    for message in &call.messages {
+                        all.push(b'\n');
+                        all.extend(message);
+                    }
+                    all.push(b'\n');
+                }
+            }
             Self::Client => {
                 if let Some(got) = &outcome.client {
                     lines(&mut all, &got.headers);
@@ -212,10 +228,17 @@ impl Sink {
     }
 }
 
-struct Wrong(Vec<String>);
+/// What doesn't match, in words.
+#[derive(Default)]
+pub(super) struct Wrong(Vec<String>);
 
 impl Wrong {
-    fn add(&mut self, what: &str, expected: impl ToString, actual: impl ToString) {
+    /// Whether everything does.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn add(&mut self, what: &str, expected: impl ToString, actual: impl ToString) {
         let block = |text: String| text.replace('\n', "\n            ");
         self.0.push(format!(
             "{what}\n  expected: {}\n    actual: {}",
@@ -277,7 +300,7 @@ impl Wrong {
         }
     }
 
-    fn text(&mut self, what: &str, wanted: &TextMatch, actual: Option<&str>) {
+    pub(super) fn text(&mut self, what: &str, wanted: &TextMatch, actual: Option<&str>) {
         let Some(actual) = actual else {
             if !wanted.absent {
                 self.add(what, describe(wanted), "absent");
@@ -333,7 +356,7 @@ impl Wrong {
         }
     }
 
-    fn header(&mut self, place: &str, name: &str, wanted: &HeaderMatch, headers: &Headers) {
+    pub(super) fn header(&mut self, place: &str, name: &str, wanted: &HeaderMatch, headers: &Headers) {
         let name = name.to_ascii_lowercase();
         let lines: Vec<String> = headers
             .iter()
@@ -351,7 +374,7 @@ impl Wrong {
         }
     }
 
-    fn absent(&mut self, place: &str, names: &[String], headers: &Headers) {
+    pub(super) fn absent(&mut self, place: &str, names: &[String], headers: &Headers) {
         for name in names {
             if let Some((_, value)) = headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)) {
                 self.add(&format!("header `{name}` {place}"), "absent", render::text(value));
@@ -359,7 +382,14 @@ impl Wrong {
         }
     }
 
-    fn body(&mut self, what: &str, wanted: &BodyMatch, actual: &[u8], other_side: &[u8], folder: &Path) -> Result<()> {
+    pub(super) fn body(
+        &mut self,
+        what: &str,
+        wanted: &BodyMatch,
+        actual: &[u8],
+        other_side: &[u8],
+        folder: &Path,
+    ) -> Result<()> {
         let shown = || render::body(actual);
         if let Some(text) = wanted.text.as_ref().filter(|text| text.as_bytes() != actual) {
             self.differs(what, text, &shown());
@@ -547,7 +577,7 @@ fn pretty(value: &Value) -> String {
 mod tests {
     use super::super::format::Suite;
     use super::*;
-    use crate::exchange::{Got, Seen};
+    use crate::exchange::{Called, Got, Seen};
 
     fn outcome() -> Outcome {
         Outcome {
@@ -573,7 +603,19 @@ mod tests {
             logs: vec![("info".into(), "Phone 555-0100".into())],
             filter_state: [("scrim.audit".to_owned(), r#"{"decision":"allow"}"#.to_owned())].into(),
             metrics: [("calls".to_owned(), 2)].into(),
+            calls: [("idp".to_owned(), vec![called()])].into(),
             ..Outcome::default()
+        }
+    }
+
+    fn called() -> Called {
+        Called {
+            method: "POST".into(),
+            path: b"/introspect?x=1".to_vec(),
+            authority: "idp".into(),
+            headers: vec![("x-a".into(), b"1".to_vec())],
+            body: b"token=abc".to_vec(),
+            messages: vec![b"one".to_vec(), b"two".to_vec()],
         }
     }
 
@@ -605,6 +647,7 @@ mod tests {
             "{body: {json_subset: {tag: {$size: 2}, id: {$not: '2'}, n: {$at_least: 7, }, name: {$has: {family: {$contains: Q}}}}}}",
             "{body: {json_subset: {n: {$at_most: 7}, id: {$any: ['2', {$regex: '1'}]}}}, metrics: {calls: {at_least: 2, at_most: 2}, other: 0}}",
             "{logs: {contains: Phone, not_contains: ssn}, nowhere: [secret]}",
+            "{calls: {idp: [{method: POST, path: {regex: '^/introspect'}, host: idp, headers: {x-a: '1'}, absent: [x-b], body: 'token=abc', messages: [one, two]}], other: []}}",
         ] {
             assert_eq!(wrong(expect), Vec::<String>::new(), "{expect}");
         }
@@ -671,6 +714,19 @@ mod tests {
             ("{nowhere: ['PHONE 555']}", "in the logs"),
             ("{upstream_only: [family]}", "at the client"),
             ("{nowhere: [patient/TOK]}", "isn't upstream"),
+            ("{nowhere: ['TOKEN=abc']}", "at a cluster"),
+            ("{upstream_only: ['introspect?x']}", "at a cluster"),
+            ("{unlogged: [two]}", "at a cluster"),
+            ("{calls: {idp: []}}", "calls to cluster `idp`"),
+            ("{calls: {other: [{}]}}", "calls to cluster `other`"),
+            ("{calls: {idp: [{method: GET}]}}", "method of call 1 to cluster `idp`"),
+            ("{calls: {idp: [{path: /}]}}", "path of call 1"),
+            ("{calls: {idp: [{host: x}]}}", "host of call 1"),
+            ("{calls: {idp: [{headers: {x-a: '2'}}]}}", "header `x-a` of call 1"),
+            ("{calls: {idp: [{absent: [x-a]}]}}", "header `x-a` of call 1"),
+            ("{calls: {idp: [{body: {json: {}}}]}}", "body of call 1"),
+            ("{calls: {idp: [{messages: [one]}]}}", "messages of call 1"),
+            ("{calls: {idp: [{messages: [one, three]}]}}", "message of call 1"),
         ] {
             let told = wrong(expect);
             assert_eq!(told.len(), 1, "{expect}: {told:?}");

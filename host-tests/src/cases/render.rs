@@ -39,6 +39,22 @@ pub(super) fn outcome(outcome: &Outcome, part: Part) -> String {
             trailers(&mut out, &seen.trailers);
         }
     }
+    for (cluster, calls) in &outcome.calls {
+        for call in calls {
+            let _ = writeln!(
+                out,
+                "call to {cluster}: {} {}\n  host: {}",
+                call.method,
+                text(&call.path),
+                call.authority
+            );
+            lines(&mut out, &call.headers);
+            indented(&mut out, &body(&call.body));
+            for message in &call.messages {
+                let _ = writeln!(out, "  message: {}", body(message));
+            }
+        }
+    }
     match &outcome.client {
         None => out.push_str("client: reset before any header\n"),
         Some(got) => {

@@ -6,7 +6,9 @@ use super::find::{Found, find};
 use super::process::{Line, Process};
 use super::upstream::Upstream;
 use super::wire::{self, Framing, Head};
-use crate::exchange::{Answer, EXCHANGE_TIMEOUT, Engine, Fault, Gateway, Outcome, Record, Request, Setup, changes};
+use crate::exchange::{
+    Answer, Called, EXCHANGE_TIMEOUT, Engine, Fault, Gateway, Outcome, Record, Request, Setup, changes,
+};
 use crate::render::{self, AccessLog, Bootstrap, Environment, Intake, LISTENER, Sink};
 use anyhow::Context;
 use saphyr::Yaml;
@@ -102,7 +104,7 @@ const RECORD: [(&str, &str); 4] = [
 struct Running {
     process: Process,
     upstream: Upstream,
-    _clusters: Vec<cluster::Server>,
+    clusters: BTreeMap<String, cluster::Server>,
     listening: SocketAddr,
     refused: SocketAddr,
     barrier: BufReader<TcpStream>,
@@ -130,15 +132,19 @@ impl Running {
         bootstrap.routes = setup.routes.clone();
         bootstrap.virtual_host_metadata = setup.virtual_host_metadata.clone();
         bootstrap.buffer_limit = setup.buffer_limit;
-        let mut clusters = Vec::new();
+        let mut clusters = BTreeMap::new();
         for (name, script) in &setup.clusters {
             let server = cluster::Server::start(script).context("cannot start a cluster on the loopback")?;
             bootstrap.clusters.push(render::Cluster {
                 name: name.clone(),
                 server: server.address().into(),
+                protocol: match script.grpc.is_empty() {
+                    true => render::Protocol::Http1,
+                    false => render::Protocol::Http2,
+                },
                 tls: None,
             });
-            clusters.push(server);
+            clusters.insert(name.clone(), server);
         }
         bootstrap.environment = Environment {
             values: setup.environment.clone(),
@@ -170,7 +176,7 @@ impl Running {
         let mut running = Self {
             process,
             upstream,
-            _clusters: clusters,
+            clusters,
             listening,
             refused,
             barrier: BufReader::new(barrier),
@@ -180,6 +186,7 @@ impl Running {
         // What was logged and counted while configuring belongs to no exchange.
         running.settle(0)?;
         running.metrics_changed()?;
+        running.take_calls();
         Ok(running)
     }
 
@@ -190,6 +197,32 @@ impl Running {
         Ok(changes(&before, &now))
     }
 
+    /// Waits until the calls that somebody answers are over, as long as a client would.
+    fn await_calls(&self) -> anyhow::Result<()> {
+        if self.clusters.is_empty() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + EXCHANGE_TIMEOUT;
+        while Instant::now() < deadline {
+            let active = self.process.calls(self.clusters.keys())?;
+            let held: usize = self.clusters.values().map(cluster::Server::held).sum();
+            if active <= held as u64 {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// The calls that clusters got since this was asked last.
+    fn take_calls(&self) -> BTreeMap<String, Vec<Called>> {
+        let calls = self
+            .clusters
+            .iter()
+            .map(|(name, server)| (name.clone(), server.take_calls()));
+        calls.filter(|(_, calls)| !calls.is_empty()).collect()
+    }
+
     /// Waits until `streams` exchanges are logged and Envoy has done with them.
     fn settle(&mut self, streams: usize) -> anyhow::Result<Written> {
         let mut written = Written::default();
@@ -197,6 +230,7 @@ impl Running {
         while written.streams.len() < streams {
             self.line(&mut written, deadline)?;
         }
+        self.await_calls()?;
         self.barrier
             .get_mut()
             .write_all(b"GET / HTTP/1.1\r\nhost: barrier\r\n\r\n")?;
@@ -266,6 +300,7 @@ impl Gateway for Running {
             filter_state,
             failures: Vec::new(),
             metrics: self.metrics_changed()?,
+            calls: self.take_calls(),
             record,
         })
     }

@@ -252,6 +252,22 @@ impl Process {
         Ok(statuses.into_iter().flatten().filter_map(parse).collect())
     }
 
+    /// How many calls to these clusters are open, or wait for a connection.
+    pub(super) fn calls<'a>(&self, clusters: impl Iterator<Item = &'a String>) -> anyhow::Result<u64> {
+        let stats = self.ask("/stats?usedonly&filter=upstream_rq.*_active")?;
+        let mut open = 0;
+        for cluster in clusters {
+            for kind in ["upstream_rq_active", "upstream_rq_pending_active"] {
+                let name = format!("cluster.{cluster}.{kind}: ");
+                let value = stats.lines().find_map(|line| line.strip_prefix(name.as_str()));
+                open += value
+                    .and_then(|value| value.trim().parse::<u64>().ok())
+                    .unwrap_or_default();
+            }
+        }
+        Ok(open)
+    }
+
     /// Asks the administration interface.
     fn ask(&self, path: &str) -> anyhow::Result<String> {
         let mut stream = UnixStream::connect(self.folder.socket())?;

@@ -53,6 +53,7 @@ pub(crate) enum Status {
     InvalidMemoryAccess = 6,
     Empty = 7,
     CasMismatch = 8,
+    InternalFailure = 10,
     BrokenConnection = 11,
     Unimplemented = 12,
 }
@@ -87,7 +88,8 @@ impl Way {
 pub(crate) enum MapType {
     Headers(Way),
     Trailers(Way),
-    Grpc,
+    GrpcInitialMetadata,
+    GrpcTrailingMetadata,
     CallHeaders,
     CallTrailers,
 }
@@ -99,7 +101,8 @@ impl MapType {
             1 => MapType::Trailers(Way::Request),
             2 => MapType::Headers(Way::Response),
             3 => MapType::Trailers(Way::Response),
-            4 | 5 => MapType::Grpc,
+            4 => MapType::GrpcInitialMetadata,
+            5 => MapType::GrpcTrailingMetadata,
             6 => MapType::CallHeaders,
             7 => MapType::CallTrailers,
             _ => return None,

@@ -7,10 +7,14 @@
 //! Each answers with the status that Envoy's host answers with; where Envoy differs from the ABI's text, Envoy is right
 //! here, since that is where the module will run.
 
+mod grpc;
+
 use wasmparser::FuncType;
 use wasmtime::{Caller, Linker, Result};
 
+use self::grpc::{grpc_call, grpc_cancel, grpc_close, grpc_send, grpc_stream};
 use super::abi::{Abi, Status, Way, parse_pairs};
+use super::agenda::Awaited;
 use super::host::{Deferred, Host, LocalReply, Phase};
 use super::world::Event;
 use super::{Call, signature};
@@ -250,7 +254,7 @@ fn get_log_level(guest: &mut Guest<'_>, level: u32) -> Result<Status> {
 }
 
 fn get_status(guest: &mut Guest<'_>, code: u32, text: u32, text_size: u32) -> Result<Status> {
-    let (number, message) = guest.data().status;
+    let (number, message) = guest.data().status.clone();
     if !write(guest, code, &number.to_le_bytes()) {
         return Ok(Status::InvalidMemoryAccess);
     }
@@ -440,68 +444,22 @@ fn http_call(
         return Ok(Status::BadArgument);
     }
     let host = guest.data_mut();
-    let Some((answer, after)) = host.world.ask(&String::from_utf8_lossy(&cluster), &call) else {
+    let Some(reply) = host.world.ask(&String::from_utf8_lossy(&cluster), &call) else {
         return Ok(Status::BadArgument);
     };
-    // The two low bits say what kind of call it is: 0 for this one.
+    // Tokens of calls are multiples of four; those of gRPC have the two low bits.
     host.next_call += 4;
     let (filter, number) = (host.filter_of(host.context_id()), host.next_call);
-    host.world.events.push_back(Event::CallAnswered {
-        filter,
-        token: number,
-        answer,
-        after,
-    });
+    if let Some(after) = reply.after {
+        let due = host.world.uptime() + after;
+        let event = Event::CallAnswered {
+            filter,
+            token: number,
+            answer: reply.answer,
+        };
+        host.world.events.put(due, reply.awaited, event);
+    }
     Ok(write_number(guest, token, number))
-}
-
-/// There are no gRPC services here: Envoy answers so for a cluster that it does not know.
-#[expect(clippy::too_many_arguments, reason = "the ABI's")]
-fn grpc_call(
-    _: &mut Guest<'_>,
-    _service: u32,
-    _service_size: u32,
-    _name: u32,
-    _name_size: u32,
-    _method: u32,
-    _method_size: u32,
-    _metadata: u32,
-    _metadata_size: u32,
-    _message: u32,
-    _message_size: u32,
-    _timeout: u32,
-    _token: u32,
-) -> Result<Status> {
-    Ok(Status::ParseFailure)
-}
-
-/// As [`grpc_call`].
-#[expect(clippy::too_many_arguments, reason = "the ABI's")]
-fn grpc_stream(
-    _: &mut Guest<'_>,
-    _service: u32,
-    _service_size: u32,
-    _name: u32,
-    _name_size: u32,
-    _method: u32,
-    _method_size: u32,
-    _metadata: u32,
-    _metadata_size: u32,
-    _token: u32,
-) -> Result<Status> {
-    Ok(Status::ParseFailure)
-}
-
-fn grpc_send(_: &mut Guest<'_>, _token: u32, _message: u32, _message_size: u32, _end: u32) -> Result<Status> {
-    Ok(Status::NotFound)
-}
-
-fn grpc_cancel(_: &mut Guest<'_>, _token: u32) -> Result<Status> {
-    Ok(Status::NotFound)
-}
-
-fn grpc_close(_: &mut Guest<'_>, _token: u32) -> Result<Status> {
-    Ok(Status::NotFound)
 }
 
 // Shared data and queues.
@@ -570,7 +528,8 @@ fn enqueue_shared_queue(guest: &mut Guest<'_>, token: u32, data: u32, size: u32)
     let Some(filter) = world.queues.enqueue(token, &data) else {
         return Ok(Status::NotFound);
     };
-    world.events.push_back(Event::QueueReady { filter, token });
+    let now = world.uptime();
+    world.events.put(now, Awaited::Yes, Event::QueueReady { filter, token });
     Ok(Status::Ok)
 }
 

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use super::abi::Way;
 use super::headers::HeaderMap;
+use super::rpc;
 use super::stream::Stream;
 use super::trace::Trace;
 use super::vms::{Reload, Vms};
@@ -104,7 +105,9 @@ impl Chain {
             exchanges: 0,
             metrics: BTreeMap::new(),
         };
-        chain.deliver_events()?;
+        chain.deliver_due()?;
+        // What is called while configuring belongs to no exchange.
+        chain.world.take_calls();
         chain.metrics = chain.metrics_now();
         Ok(chain)
     }
@@ -226,19 +229,48 @@ impl Chain {
         }
     }
 
-    /// Outside a stream.
+    /// Outside a stream: what is due, and what an exchange waits for at its end, as long as a client would.
     fn deliver_events(&mut self) -> anyhow::Result<()> {
         let mut last = None;
+        let deadline = self.world.uptime() + EXCHANGE_TIMEOUT;
         for _ in 0..EVENTS_MAX {
-            let Some(event) = self.world.events.pop_front() else {
+            let now = self.world.uptime();
+            if let Some(event) = self.world.events.take_due(now) {
+                last = Some((event.filter(), event.callback()));
+                self.deliver_one(event);
+                continue;
+            }
+            let awaited = self.world.events.next_awaited().filter(|due| *due <= deadline);
+            let Some(awaited) = awaited else {
                 return Ok(());
             };
-            last = Some((event.filter(), event.callback()));
-            let filter = deliver(&mut self.vms, &mut self.world, event);
-            self.vms[filter].store.data_mut().deferred.clear();
+            let next = self.world.events.next_due().map_or(awaited, |due| due.min(awaited));
+            let next = next_timer(&self.vms, &self.ticked).map_or(next, |(_, due)| due.min(next));
+            self.world.pass(next.saturating_sub(now));
+            self.tick_if_due();
         }
         let (filter, callback) = last.unwrap_or((0, "proxy_on_tick"));
         Err(endless(&self.vms, filter, callback).into())
+    }
+
+    /// What is due, without waiting for anything.
+    fn deliver_due(&mut self) -> anyhow::Result<()> {
+        let mut last = None;
+        for _ in 0..EVENTS_MAX {
+            let now = self.world.uptime();
+            let Some(event) = self.world.events.take_due(now) else {
+                return Ok(());
+            };
+            last = Some((event.filter(), event.callback()));
+            self.deliver_one(event);
+        }
+        let (filter, callback) = last.unwrap_or((0, "proxy_on_tick"));
+        Err(endless(&self.vms, filter, callback).into())
+    }
+
+    fn deliver_one(&mut self, event: Event) {
+        let filter = deliver(&mut self.vms, &mut self.world, event);
+        self.vms[filter].store.data_mut().deferred.clear();
     }
 }
 
@@ -264,13 +296,14 @@ impl Gateway for Chain {
         let end = self.world.uptime() + time;
         loop {
             self.tick_if_due();
-            self.deliver_events()?;
+            self.deliver_due()?;
             let now = self.world.uptime();
             if now >= end {
                 self.metrics = self.metrics_now();
                 return Ok(());
             }
             let next = next_timer(&self.vms, &self.ticked).map_or(end, |(_, due)| due.min(end));
+            let next = self.world.events.next_due().map_or(next, |due| due.min(next));
             self.world.pass(next.saturating_sub(now));
         }
     }
@@ -288,7 +321,7 @@ impl Chain {
         upstream: &mut dyn FnMut(&Seen) -> Answer,
     ) -> anyhow::Result<Outcome> {
         self.tick_if_due();
-        self.deliver_events()?;
+        self.deliver_due()?;
         self.reload();
         self.world.logs.clear();
         self.exchanges += 1;
@@ -308,6 +341,7 @@ impl Chain {
         let metrics = self.metrics_now();
         let before = std::mem::replace(&mut self.metrics, metrics.clone());
         let (logs, failures) = (self.take_logs(), self.take_failures());
+        let calls = self.world.take_calls();
         if let Some(what) = self.world.crash.take() {
             return Err(Crashed { what, logs }.into());
         }
@@ -331,6 +365,7 @@ impl Chain {
             client,
             logs,
             filter_state,
+            calls,
             failures,
             metrics: changes(&before, &metrics),
             record: Record {
@@ -453,17 +488,23 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
         }
         let is_held = stream.holder().is_some();
         let (vms, world) = stream.parts();
-        if let Some(event) = world.events.pop_front() {
+        let now = world.uptime();
+        if let Some(event) = world.events.take_due(now) {
             last = Some((event.filter(), event.callback()));
             let filter = deliver(vms, world, event);
             stream.after_root_call(filter);
             continue;
         }
+        let event = world.events.next_due().filter(|due| is_held && *due <= deadline);
         let timer = next_timer(vms, ticked).filter(|(_, due)| is_held && *due <= deadline);
+        let timer = timer.filter(|(_, due)| event.is_none_or(|event| *due <= event));
         let Some((filter, due)) = timer else {
-            return Ok(());
+            let Some(due) = event else {
+                return Ok(());
+            };
+            world.pass(due.saturating_sub(now));
+            continue;
         };
-        let now = world.uptime();
         // A period that began before this stream may be over already.
         world.pass(due.saturating_sub(now));
         ticked[filter] = world.uptime();
@@ -479,13 +520,12 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
 /// The filter that got it.
 fn deliver(vms: &mut Vms, world: &mut Box<World>, event: Event) -> usize {
     match event {
-        Event::CallAnswered {
-            filter,
-            token,
-            answer,
-            after,
-        } => {
-            world.pass(after);
+        Event::Rpc { filter, token, step } => {
+            let root = vms.root(filter);
+            rpc::deliver(&mut vms[filter], world, root, (filter, token), step);
+            filter
+        }
+        Event::CallAnswered { filter, token, answer } => {
             let root = vms.root(filter);
             vms[filter].on_http_call_response(world, root, token, answer);
             filter

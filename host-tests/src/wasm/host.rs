@@ -10,6 +10,7 @@ use super::headers::HeaderMap;
 use super::trace::Step;
 use super::world::{Frame, StreamData, World};
 use super::{CallAnswer, Semantics};
+use crate::exchange::Headers;
 use crate::failure::{HOST_CALLS, HostCall};
 
 /// The data of a VM's store.
@@ -39,8 +40,13 @@ pub(crate) struct Host {
     /// The root context whose plugin configuration can be read.
     pub(crate) configuring: Option<u32>,
     pub(crate) call_answer: Option<CallAnswer>,
-    pub(crate) status: (u32, &'static str),
+    /// What came over gRPC, while the callback for it runs.
+    pub(crate) received: Received,
+    pub(crate) status: (u32, String),
+    /// The last token of `proxy_http_call`; the two low bits of tokens say what they are.
     pub(crate) next_call: u32,
+    /// The last tokens of gRPC calls and streams.
+    pub(crate) next_grpc: [u32; 2],
     /// Properties declared by context and name, and whether they can be set once only.
     pub(crate) declared: BTreeMap<(u32, Vec<u8>), bool>,
     /// The timers' periods in milliseconds by root context; 0: none.
@@ -108,6 +114,16 @@ pub(crate) struct Context {
     pub(crate) stream_failed: bool,
     /// A 503 was sent for that; the guest is not called any more.
     pub(crate) failure_reply_sent: bool,
+}
+
+/// What came over gRPC.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Received {
+    #[default]
+    Nothing,
+    InitialMetadata(Headers),
+    Message(Vec<u8>),
+    TrailingMetadata(Headers),
 }
 
 /// What happens after a callback has returned.
@@ -279,6 +295,17 @@ impl Host {
             {
                 self.stream()?.trailers[way.at()].as_ref()
             }
+            _ => None,
+        }
+    }
+
+    /// What a call was answered, while the callback for it runs.
+    pub(crate) fn answer_map(&self, map: MapType) -> Option<&Headers> {
+        match (map, &self.received) {
+            (MapType::CallHeaders, _) => Some(&self.call_answer.as_ref()?.headers),
+            (MapType::CallTrailers, _) => Some(&self.call_answer.as_ref()?.trailers),
+            (MapType::GrpcInitialMetadata, Received::InitialMetadata(lines))
+            | (MapType::GrpcTrailingMetadata, Received::TrailingMetadata(lines)) => Some(lines),
             _ => None,
         }
     }

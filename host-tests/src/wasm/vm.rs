@@ -1,5 +1,7 @@
 //! One VM: an instance of a module with its own memory and contexts, and the calls into it.
 
+mod grpc;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::time::{Duration, Instant};
@@ -7,8 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use wasmtime::{Instance, Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
 
+use self::grpc::GrpcExports;
 use super::abi::{Abi, Way};
-use super::host::{Context, Host, MemoryLimit, Phase, Plugin};
+use super::host::{Context, Host, MemoryLimit, Phase, Plugin, Received};
 use super::trace::{Arguments, Returned, Step};
 use super::world::World;
 use super::{CallAnswer, Compiled, EPOCH, Limits, plain};
@@ -52,6 +55,7 @@ struct Exports {
     headers: [HeadersCall; 2],
     body: [Call<(u32, u32, u32), u32>; 2],
     trailers: [Call<(u32, u32), u32>; 2],
+    grpc: GrpcExports,
 }
 
 impl Vm {
@@ -85,8 +89,10 @@ impl Vm {
             phase: Phase::Initialise,
             configuring: None,
             call_answer: None,
-            status: (0, ""),
+            received: Received::Nothing,
+            status: (0, String::new()),
             next_call: 0,
+            next_grpc: [1, 2],
             declared: BTreeMap::new(),
             tick_periods: BTreeMap::new(),
             metric_names: BTreeMap::new(),
@@ -349,7 +355,7 @@ impl Vm {
             )
         });
         if answer.is_none() {
-            host.status = (super::abi::Status::BrokenConnection as u32, "reset");
+            host.status = (super::abi::Status::BrokenConnection as u32, "reset".to_owned());
         }
         host.call_answer = answer;
         let _ = self.call(
@@ -361,7 +367,7 @@ impl Vm {
         );
         let host = self.store.data_mut();
         host.call_answer = None;
-        host.status.1 = "";
+        host.status.1.clear();
     }
 
     /// One call into the guest. The world is lent to it; a trap fails the VM and is kept with the guest's backtrace.
@@ -484,25 +490,27 @@ fn trapped(world: &mut World) -> anyhow::Error {
 }
 
 impl Exports {
+    /// A callback; none: the module has none.
+    fn one<P: WasmParams, R: WasmResults>(
+        instance: &Instance,
+        store: &mut Store<Host>,
+        name: &str,
+    ) -> anyhow::Result<Call<P, R>> {
+        let Some(function) = instance.get_func(&mut *store, name) else {
+            return Ok(None);
+        };
+        let function = function
+            .typed(&*store)
+            .map_err(plain)
+            .with_context(|| format!("the export `{name}` has a wrong signature"))?;
+        Ok(Some(function))
+    }
+
     fn find(instance: &Instance, store: &mut Store<Host>, abi: Abi) -> anyhow::Result<Self> {
-        fn one<P: WasmParams, R: WasmResults>(
-            instance: &Instance,
-            store: &mut Store<Host>,
-            name: &str,
-        ) -> anyhow::Result<Call<P, R>> {
-            let Some(function) = instance.get_func(&mut *store, name) else {
-                return Ok(None);
-            };
-            let function = function
-                .typed(&*store)
-                .map_err(plain)
-                .with_context(|| format!("the export `{name}` has a wrong signature"))?;
-            Ok(Some(function))
-        }
         let mut headers = |name| -> anyhow::Result<HeadersCall> {
             Ok(match abi {
-                Abi::V0_1_0 => HeadersCall::V0_1(one(instance, store, name)?),
-                Abi::V0_2_0 | Abi::V0_2_1 => HeadersCall::V0_2(one(instance, store, name)?),
+                Abi::V0_1_0 => HeadersCall::V0_1(Self::one(instance, store, name)?),
+                Abi::V0_2_0 | Abi::V0_2_1 => HeadersCall::V0_2(Self::one(instance, store, name)?),
             })
         };
         Ok(Exports {
@@ -510,23 +518,24 @@ impl Exports {
                 headers("proxy_on_request_headers")?,
                 headers("proxy_on_response_headers")?,
             ],
-            context_create: one(instance, store, "proxy_on_context_create")?,
-            vm_start: one(instance, store, "proxy_on_vm_start")?,
-            configure: one(instance, store, "proxy_on_configure")?,
-            done: one(instance, store, "proxy_on_done")?,
-            log: one(instance, store, "proxy_on_log")?,
-            delete: one(instance, store, "proxy_on_delete")?,
-            tick: one(instance, store, "proxy_on_tick")?,
-            queue_ready: one(instance, store, "proxy_on_queue_ready")?,
-            http_call_response: one(instance, store, "proxy_on_http_call_response")?,
+            context_create: Self::one(instance, store, "proxy_on_context_create")?,
+            vm_start: Self::one(instance, store, "proxy_on_vm_start")?,
+            configure: Self::one(instance, store, "proxy_on_configure")?,
+            done: Self::one(instance, store, "proxy_on_done")?,
+            log: Self::one(instance, store, "proxy_on_log")?,
+            delete: Self::one(instance, store, "proxy_on_delete")?,
+            tick: Self::one(instance, store, "proxy_on_tick")?,
+            queue_ready: Self::one(instance, store, "proxy_on_queue_ready")?,
+            http_call_response: Self::one(instance, store, "proxy_on_http_call_response")?,
             body: [
-                one(instance, store, "proxy_on_request_body")?,
-                one(instance, store, "proxy_on_response_body")?,
+                Self::one(instance, store, "proxy_on_request_body")?,
+                Self::one(instance, store, "proxy_on_response_body")?,
             ],
             trailers: [
-                one(instance, store, "proxy_on_request_trailers")?,
-                one(instance, store, "proxy_on_response_trailers")?,
+                Self::one(instance, store, "proxy_on_request_trailers")?,
+                Self::one(instance, store, "proxy_on_response_trailers")?,
             ],
+            grpc: GrpcExports::find(instance, store)?,
         })
     }
 }

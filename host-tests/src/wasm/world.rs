@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::abi::Way;
+use super::agenda::{Agenda, Awaited};
 use super::headers::HeaderMap;
+use super::rpc::{self, Rpc};
 use super::trace::{Step, Trace};
 use super::{Call, CallAnswer, Clock, Cluster, Cost, Semantics};
-use crate::exchange::{ClusterFault, Metadata, Route, Script, Setup};
+use crate::exchange::{Called, ClusterAnswer, ClusterFault, Headers, Metadata, Route, Script, Setup};
 use crate::failure::Failure;
 
 /// See the module.
@@ -25,7 +28,12 @@ pub(crate) struct World {
     pub(crate) routes: Vec<Route>,
     pub(crate) virtual_host_metadata: Metadata,
     clusters: Arc<BTreeMap<String, Cluster>>,
-    scripts: BTreeMap<String, Script>,
+    pub(crate) scripts: BTreeMap<String, Script>,
+    /// What clusters got and nobody has asked for yet, and how many calls came before.
+    pub(crate) calls: BTreeMap<String, Vec<Called>>,
+    pub(crate) called_before: BTreeMap<String, usize>,
+    /// gRPC calls and streams that are open, by filter and token.
+    pub(crate) rpcs: BTreeMap<(usize, u32), Rpc>,
     pub(crate) stream: Option<StreamData>,
     /// The only properties that the stream has, by path with points; none: Envoy's.
     pub(crate) given_properties: Option<BTreeMap<String, Vec<u8>>>,
@@ -35,7 +43,7 @@ pub(crate) struct World {
     pub(crate) metrics: BTreeMap<(u32, String), u64>,
     /// How many values each histogram got.
     pub(crate) samples: BTreeMap<String, u64>,
-    pub(crate) events: VecDeque<Event>,
+    pub(crate) events: Agenda,
     /// What callbacks cost, by filter and callback.
     pub(crate) costs: BTreeMap<(usize, &'static str), Cost>,
     /// How guests failed.
@@ -57,9 +65,9 @@ pub(crate) enum Event {
         filter: usize,
         token: u32,
         answer: Option<CallAnswer>,
-        /// How long it takes.
-        after: Duration,
     },
+    /// Something of a gRPC call or stream.
+    Rpc { filter: usize, token: u32, step: rpc::Step },
     /// A queue that this filter registered got an item.
     QueueReady { filter: usize, token: u32 },
 }
@@ -69,6 +77,7 @@ impl Event {
     pub(crate) fn callback(&self) -> &'static str {
         match self {
             Event::CallAnswered { .. } => "proxy_on_http_call_response",
+            Event::Rpc { .. } => "proxy_on_grpc_receive",
             Event::QueueReady { .. } => "proxy_on_queue_ready",
         }
     }
@@ -76,9 +85,18 @@ impl Event {
     /// The filter that it is for.
     pub(crate) fn filter(&self) -> usize {
         match self {
-            Event::CallAnswered { filter, .. } | Event::QueueReady { filter, .. } => *filter,
+            Event::CallAnswered { filter, .. } | Event::Rpc { filter, .. } | Event::QueueReady { filter, .. } => *filter,
         }
     }
+}
+
+/// How a call ends.
+pub(crate) struct Reply {
+    /// None: it breaks after the headers.
+    pub(crate) answer: Option<CallAnswer>,
+    /// None: never.
+    pub(crate) after: Option<Duration>,
+    pub(crate) awaited: Awaited,
 }
 
 /// One stream, as far as guests can see or change it.
@@ -160,7 +178,10 @@ impl World {
             queues: Queues::default(),
             metrics: BTreeMap::new(),
             samples: BTreeMap::new(),
-            events: VecDeque::new(),
+            calls: BTreeMap::new(),
+            called_before: BTreeMap::new(),
+            rpcs: BTreeMap::new(),
+            events: Agenda::default(),
             costs: BTreeMap::new(),
             failures: Vec::new(),
             trace: None,
@@ -217,30 +238,75 @@ impl World {
         }
     }
 
-    /// Asks a cluster; none: there is no such cluster.
-    pub(crate) fn ask(&mut self, cluster: &str, call: &Call) -> Option<(Option<CallAnswer>, Duration)> {
+    /// Whether guests can call it.
+    pub(crate) fn has_cluster(&self, cluster: &str) -> bool {
+        self.scripts.contains_key(cluster) || self.clusters.contains_key(cluster)
+    }
+
+    /// Asks a cluster that is a function.
+    pub(crate) fn ask_function(&self, cluster: &str, call: &Call) -> Option<CallAnswer> {
+        (self.clusters.get(cluster)?.0)(call)
+    }
+
+    /// Asks a cluster over HTTP; none: there is no such cluster.
+    ///
+    /// What the router answers by itself was seen on Envoy 1.40: 503 where the connection breaks before any answer, 504 where
+    /// the headers don't come in time. Only what goes wrong after the headers is a failed call.
+    pub(crate) fn ask(&mut self, cluster: &str, call: &Call) -> Option<Reply> {
+        if !self.has_cluster(cluster) {
+            return None;
+        }
+        let called = Called::new(&call.headers, call.body.clone());
+        self.record(cluster, called.clone());
         let Some(script) = self.scripts.get_mut(cluster) else {
-            return self
-                .clusters
-                .get(cluster)
-                .map(|cluster| ((cluster.0)(call), Duration::ZERO));
+            return Some(Reply {
+                answer: self.ask_function(cluster, call),
+                after: Some(Duration::ZERO),
+                awaited: Awaited::Yes,
+            });
         };
-        let path = call.headers.iter().find(|(name, _)| name == ":path");
-        let path = path.map_or_else(Default::default, |(_, path)| String::from_utf8_lossy(path));
-        let answer = script.answer(&path);
-        Some(match answer.fault {
-            Some(ClusterFault::Reset) => (None, Duration::ZERO),
-            Some(ClusterFault::Timeout) => (None, Duration::from_millis(call.timeout_milliseconds.into())),
-            None => {
-                let mut headers = vec![(":status".to_owned(), answer.status.to_string().into_bytes())];
-                headers.extend(answer.headers);
-                let answer = CallAnswer {
-                    headers,
-                    body: answer.body,
-                    trailers: Vec::new(),
-                };
-                (Some(answer), Duration::ZERO)
+        let answer = script.answer(&called);
+        let (reason, framing) = match script.speaks_grpc() {
+            true => ("remote reset", Headers::new()),
+            false => ("connection termination", answer.framing()),
+        };
+        let limit = Some(Duration::from_millis(call.timeout_milliseconds.into())).filter(|limit| !limit.is_zero());
+        let late = |after: Duration| limit.filter(|limit| after >= *limit);
+        let whole = answer.delay + answer.pieces.iter().map(|piece| piece.after).sum();
+        let (answered, after) = match answer.fault {
+            Some(ClusterFault::Timeout) => (Some(own_answer(504, "upstream request timeout")), limit),
+            _ if late(answer.delay).is_some() => (Some(own_answer(504, "upstream request timeout")), limit),
+            Some(ClusterFault::Reset) => {
+                let text = format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
+                (Some(own_answer(503, &text)), Some(answer.delay))
             }
+            Some(ClusterFault::ResetAfterHeaders) => (None, late(whole).or(Some(whole))),
+            None if late(whole).is_some() => (None, limit),
+            None => {
+                let mut headers = answer_lines(&answer, framing);
+                headers.push(("x-envoy-upstream-service-time".to_owned(), b"0".to_vec()));
+                let bodyless = answer.is_bodyless() || called.method == "HEAD";
+                let body = if bodyless { Vec::new() } else { answer.whole() };
+                let trailers = if bodyless {
+                    Headers::new()
+                } else {
+                    answer.trailers.clone()
+                };
+                let answered = CallAnswer {
+                    headers,
+                    body,
+                    trailers,
+                };
+                (Some(answered), Some(whole))
+            }
+        };
+        Some(Reply {
+            answer: answered,
+            after,
+            awaited: match answer.fault {
+                Some(ClusterFault::Timeout) => Awaited::No,
+                _ => Awaited::Yes,
+            },
         })
     }
 
@@ -279,6 +345,32 @@ impl World {
     /// The route last matched.
     pub(crate) fn route(&self) -> Option<&Route> {
         self.routes.get(self.stream.as_ref()?.route?)
+    }
+}
+
+/// An answer's lines as a guest reads them: the status, the answer's own, the framing.
+pub(crate) fn answer_lines(answer: &ClusterAnswer, framing: Headers) -> Headers {
+    let mut map = HeaderMap::headers(Way::Response);
+    map.add(b":status", answer.status.to_string().as_bytes());
+    let map = map.with(&answer.headers).with(&framing);
+    map.iter()
+        .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.to_vec()))
+        .collect()
+}
+
+/// What the router answers by itself.
+fn own_answer(status: u16, text: &str) -> CallAnswer {
+    let lines = [
+        (":status", status.to_string()),
+        ("content-length", text.len().to_string()),
+        ("content-type", "text/plain".to_owned()),
+    ];
+    CallAnswer {
+        headers: lines
+            .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+            .to_vec(),
+        body: text.as_bytes().to_vec(),
+        trailers: Headers::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::exchange::Headers;
 use crate::wasm::Semantics;
 use crate::wasm::abi::{Abi, BufferType, MapType, Status, Way, parse_pairs, serialize_pairs};
 use crate::wasm::headers::HeaderMap;
-use crate::wasm::host::Host;
+use crate::wasm::host::{Host, Received};
 
 // Buffers.
 
@@ -91,7 +91,11 @@ fn with_buffer<T>(host: &mut Host, buffer: BufferType, read: impl FnOnce(&[u8]) 
         BufferType::CallBody => read(&host.call_answer.as_ref()?.body),
         BufferType::PluginConfiguration => read(host.plugin_configuration()?),
         BufferType::VmConfiguration => read(&host.vm_configuration),
-        BufferType::CallData | BufferType::Grpc | BufferType::Network => read(&[]),
+        BufferType::Grpc => match &host.received {
+            Received::Message(message) => read(message),
+            _ => read(&[]),
+        },
+        BufferType::CallData | BufferType::Network => read(&[]),
     })
 }
 
@@ -118,10 +122,9 @@ pub(super) fn get_header_map_pairs(guest: &mut Guest<'_>, map: u32, data: u32, s
         return Ok(Status::BadArgument);
     };
     let host = guest.data();
-    let bytes = match (map, &host.call_answer) {
-        (MapType::CallHeaders, Some(answer)) => serialize_headers(&answer.headers),
-        (MapType::CallTrailers, Some(answer)) => serialize_headers(&answer.trailers),
-        _ => match host.map(map) {
+    let bytes = match host.answer_map(map) {
+        Some(lines) => serialize_headers(lines),
+        None => match host.map(map) {
             Some(map) if map.len() > 0 => serialize_pairs(map.iter()),
             _ => Vec::new(),
         },
@@ -159,10 +162,9 @@ pub(super) fn get_header_map_value(
     };
     let name = read!(guest, name, name_size);
     let host = guest.data();
-    let found = match (map, &host.call_answer) {
-        (MapType::CallHeaders, Some(answer)) => find(&answer.headers, &name),
-        (MapType::CallTrailers, Some(answer)) => find(&answer.trailers, &name),
-        _ => match host.map(map) {
+    let found = match host.answer_map(map) {
+        Some(lines) => find(lines, &name),
+        None => match host.map(map) {
             Some(map) => map.get(&name).map(<[u8]>::to_vec),
             // Envoy: a map that is not there just now is a mistake of the caller, except in the log phase.
             None if !host.context().is_some_and(|context| context.logging) => {
