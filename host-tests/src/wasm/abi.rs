@@ -4,7 +4,6 @@
 
 /// A version of the ABI that Envoy 1.40 speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(clippy::enum_variant_names, reason = "the versions' names")]
 pub(crate) enum Abi {
     V0_1_0,
     V0_2_0,

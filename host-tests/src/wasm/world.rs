@@ -305,10 +305,13 @@ impl StreamData {
     }
 }
 
+/// By key: the value and its number.
+type Values = BTreeMap<Vec<u8>, (Vec<u8>, u32)>;
+
 /// Values that VMs of the same id share, with compare-and-swap numbers.
 #[derive(Default)]
 pub(crate) struct SharedData {
-    values: BTreeMap<String, BTreeMap<Vec<u8>, (Vec<u8>, u32)>>,
+    values: BTreeMap<String, Values>,
     last: u32,
 }
 
