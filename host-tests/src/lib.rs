@@ -8,6 +8,7 @@ pub mod exchange;
 pub mod gateway;
 pub mod inspect;
 pub mod inventory;
+pub mod line_coverage;
 pub mod lint;
 pub mod modules;
 pub mod mutate;

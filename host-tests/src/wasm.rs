@@ -56,12 +56,21 @@ pub use self::gateway::{Chain, Hung};
 use self::host::Host;
 use crate::exchange::{Engine, Gateway, Headers, Setup};
 use crate::inspect;
+use crate::line_coverage::{LineCoverage, Measured};
 
 /// The embedded engine. Cheap to share between threads; each gateway that it starts belongs to one.
 pub struct Wasmtime {
     linker: Linker<Host>,
-    modules: Mutex<BTreeMap<[u8; 32], InstancePre<Host>>>,
+    modules: Mutex<BTreeMap<[u8; 32], Compiled>>,
     settings: Builder,
+}
+
+/// A module, compiled and linked.
+#[derive(Clone)]
+struct Compiled {
+    pre: InstancePre<Host>,
+    /// Where its lines are counted.
+    lines: Option<Arc<Measured>>,
 }
 
 /// Settings of a [`Wasmtime`] engine.
@@ -71,6 +80,7 @@ pub struct Builder {
     limits: Limits,
     log_level: LogLevel,
     clusters: BTreeMap<String, Cluster>,
+    line_coverage: Option<Arc<LineCoverage>>,
 }
 
 /// Where guests' time comes from.
@@ -171,6 +181,7 @@ impl Wasmtime {
             },
             log_level: LogLevel::Info,
             clusters: BTreeMap::new(),
+            line_coverage: None,
         }
     }
 
@@ -185,7 +196,7 @@ impl Wasmtime {
     }
 
     /// The module of a file, compiled unless the same content was before.
-    fn module(&self, path: &Path) -> anyhow::Result<InstancePre<Host>> {
+    fn module(&self, path: &Path) -> anyhow::Result<Compiled> {
         let bytes = std::fs::read(path).with_context(|| format!("can't read the module `{}`", path.display()))?;
         let key: [u8; 32] = Sha256::digest(&bytes).into();
         // Locked until it is compiled: threads that want the same one wait, instead of compiling it as often as there are threads.
@@ -200,7 +211,7 @@ impl Wasmtime {
         Ok(module)
     }
 
-    fn compile(&self, bytes: &[u8]) -> anyhow::Result<InstancePre<Host>> {
+    fn compile(&self, bytes: &[u8]) -> anyhow::Result<Compiled> {
         let report = inspect::inspect(bytes)?;
         match report.abi_version.as_deref() {
             Some("0.2.0" | "0.2.1") => {}
@@ -214,10 +225,14 @@ impl Wasmtime {
         if !report.missing.is_empty() {
             anyhow::bail!("imports what Envoy does not have: {}", report.missing.join(", "));
         }
+        let collector = self.settings.line_coverage.as_ref();
+        let lines = collector.map(|collector| collector.measure(bytes)).transpose()?;
+        let bytes = lines.as_ref().map_or(bytes, |lines| lines.module());
         let module = Module::new(self.linker.engine(), bytes)
             .map_err(plain)
             .context("can't be compiled")?;
-        self.linker.instantiate_pre(&module).map_err(plain)
+        let pre = self.linker.instantiate_pre(&module).map_err(plain)?;
+        Ok(Compiled { pre, lines })
     }
 }
 
@@ -307,6 +322,14 @@ impl Builder {
         self
     }
 
+    /// Counts which source lines of the guests are run; see [`line_coverage`](crate::line_coverage). Guests run slower for it, and
+    /// burn more fuel. Their counters have to be within [`Builder::memory`], too: 8 bytes for each piece of a line.
+    #[must_use]
+    pub fn line_coverage(mut self, collector: Arc<LineCoverage>) -> Self {
+        self.line_coverage = Some(collector);
+        self
+    }
+
     /// The engine.
     ///
     /// # Errors
@@ -316,6 +339,9 @@ impl Builder {
         let mut config = Config::new();
         config.epoch_interruption(true);
         config.consume_fuel(self.limits.fuel.is_some());
+        if self.line_coverage.is_some() {
+            config.wasm_multi_memory(true);
+        }
         let engine = wasmtime::Engine::new(&config)
             .map_err(plain)
             .context("this machine can't run WebAssembly")?;

@@ -5,13 +5,14 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wasmtime::{Instance, InstancePre, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{Instance, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults};
 
 use super::abi::Way;
 use super::host::{Context, Host};
 use super::world::World;
-use super::{CallAnswer, EPOCH, Limits, plain};
+use super::{CallAnswer, Compiled, EPOCH, Limits, plain};
 use crate::exchange::Filter;
+use crate::line_coverage::Counters;
 
 /// See the module.
 pub(crate) struct Vm {
@@ -24,6 +25,16 @@ pub(crate) struct Vm {
     root: u32,
     time_limit: Duration,
     fuel_limit: Option<u64>,
+    /// Where the module's lines are counted.
+    counters: Option<Counters>,
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if let Some(counters) = &self.counters {
+            counters.collect(&mut self.store);
+        }
+    }
 }
 
 /// The guest has trapped; the VM is failed and the log says why.
@@ -51,7 +62,7 @@ struct Exports {
 impl Vm {
     /// Instantiates, initialises, starts and configures a filter.
     pub(crate) fn start(
-        module: &InstancePre<Host>,
+        module: &Compiled,
         world: &mut Box<World>,
         filter: &Filter,
         at: usize,
@@ -86,13 +97,14 @@ impl Vm {
             allocate: None,
             limits: StoreLimitsBuilder::new().memory_size(limits.memory).build(),
         };
-        let mut store = Store::new(module.module().engine(), host);
+        let mut store = Store::new(module.pre.module().engine(), host);
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(ticks(limits.callback_time));
         if let Some(fuel) = limits.fuel {
             store.set_fuel(fuel).map_err(plain)?;
         }
         let instance = module
+            .pre
             .instantiate(&mut store)
             .map_err(plain)
             .context("the module could not be instantiated")?;
@@ -113,7 +125,10 @@ impl Vm {
             bail!("the module exports neither `malloc` nor `proxy_on_memory_allocate`");
         }
         let exports = Exports::find(&instance, &mut store)?;
+        let lines = module.lines.as_ref();
+        let counters = lines.and_then(|lines| Counters::find(&instance, &mut store, lines));
         let mut vm = Vm {
+            counters,
             store,
             exports,
             failed: false,
