@@ -41,7 +41,7 @@ fn build() -> Result<(), String> {
         .ancestors()
         .nth(4)
         .ok_or("the build folder has no parent")?
-        .join(if with_debug { "guests-with-debug" } else { "guests" });
+        .join(if with_debug { "guests-with-lines" } else { "guests" });
     let mut cargo = Command::new(var("CARGO")?);
     cargo
         .current_dir(&root)

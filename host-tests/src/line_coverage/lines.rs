@@ -259,7 +259,10 @@ mod tests {
         assert_eq!(LineTable::read(b"\0asm\x01\0\0\0").unwrap(), None);
         assert_eq!(LineTable::read(&module(5, &[])).unwrap(), None);
         let mut broken = module(4, &[&[(10, Some(3), true), (20, None, false)]]);
-        let name = broken.windows(12).position(|window| window == b"\x0b.debug_line").unwrap();
+        let name = broken
+            .windows(12)
+            .position(|window| window == b"\x0b.debug_line")
+            .unwrap();
         broken[name + 12] = 0xff;
         let error = format!("{:#}", LineTable::read(&broken).unwrap_err());
         assert!(error.starts_with("its debug information can't be read: "), "{error}");
