@@ -3,7 +3,8 @@
 //! 1. The target is added by rustup where it is missing.
 //! 2. Both host profiles share one folder, `<target>/guests`, and so one build. Modules whose debug information the environment
 //!    asks for (`CARGO_PROFILE_GUEST_DEBUG`, `CARGO_PROFILE_GUEST_STRIP`) are not what ships: they are built in a folder of their own.
-//! 3. The modules' paths reach the harness as `SCRIM_MODULE_<NAME>`; it embeds their bytes.
+//! 3. Without the feature `policy` nothing is built.
+//! 4. The modules' paths reach the harness as `SCRIM_MODULE_<NAME>`; it embeds their bytes.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
 }
 
 fn build() -> Result<(), String> {
+    println!("cargo::rerun-if-changed=build.rs");
+    if env::var_os("CARGO_FEATURE_POLICY").is_none() {
+        return Ok(());
+    }
     let root = PathBuf::from(var("CARGO_MANIFEST_DIR")?).join("..");
     for watched in ["filters", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
         println!("cargo::rerun-if-changed={}", root.join(watched).display());

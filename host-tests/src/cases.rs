@@ -31,13 +31,15 @@
 //!
 //! The JSON Schema of the format is [`Suite::schema`]; its types are in [`format`](mod@format).
 
+mod assemble;
 pub mod delivery;
+pub mod exchanges;
 pub mod format;
 mod load;
 mod matching;
 pub mod problem;
 mod render;
-mod report;
+pub(crate) mod report;
 mod run;
 mod snapshot;
 
@@ -109,6 +111,8 @@ pub struct Summary {
     pub ignored: usize,
     /// Files that could not be read, or whose filters could not be started.
     pub broken: usize,
+    /// Cases in which the engines are known to differ (`differs`), in the files that ran.
+    pub differences: usize,
     /// Names and texts of what failed or was broken.
     pub failures: Vec<(String, String)>,
     /// How long it took.

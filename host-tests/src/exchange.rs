@@ -4,10 +4,38 @@
 //!    upstream and says what everybody saw, as an [`Outcome`].
 //! 2. Both engines must give equal outcomes for equal input; what can't be compared has no field here.
 //! 3. Header names are lowercase; values are bytes; every line is kept, in order.
+//!
+//! ```
+//! use scrim::exchange::{Answer, Body, Engine, Filter, Outcome, Request, Setup};
+//! use scrim::wasm::Wasmtime;
+//!
+//! /// The same test on any engine; [`Envoy`](crate::envoy::Envoy) is the other one.
+//! fn refused(engine: &dyn Engine, plugin: Filter) -> anyhow::Result<Outcome> {
+//!     let setup = Setup { buffer_limit: Some(1024), ..Setup::of([plugin]) };
+//!     let mut request = Request::post("/records").header("content-type", "text/plain");
+//!     request.body = Body::chunked(["in ", "three ", "pieces"]);
+//!     engine.start(&setup)?.exchange(&request, &Answer::of_status(503).header("retry-after", "1"))
+//! }
+//!
+//! // A module that does nothing lets everything pass.
+//! let nothing = Filter::from_wat(r#"(module
+//!     (memory (export "memory") 1)
+//!     (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+//!     (func (export "proxy_abi_version_0_2_1")))"#)?;
+//! let outcome = refused(&Wasmtime::new()?, nothing)?;
+//! assert_eq!(outcome.status(), Some(503));
+//! assert_eq!(outcome.upstream.unwrap().body, b"in three pieces");
+//! assert_eq!(outcome.client.unwrap().header("Retry-After"), ["1"]);
+//! # anyhow::Ok(())
+//! ```
+
+mod build;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::failure::Failure;
 
 /// Header lines in order, names lowercase.
 pub type Headers = Vec<(String, Vec<u8>)>;
@@ -49,6 +77,33 @@ pub struct Setup {
     pub clusters: BTreeMap<String, Cluster>,
     /// Filter state to report in [`Outcome::filter_state`], as the filters named it (`scrim.path`).
     pub report: Vec<String>,
+    /// What the filters may use up; none: what the engine was made with. A real Envoy has no such limits.
+    pub limits: Option<Limits>,
+}
+
+/// What guests may use up. A callback that goes over a limit traps, and the trap names the limit ([`Failure`](crate::failure::Failure)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What one call into a guest may burn, about one a WebAssembly instruction; the same in every run. None: fuel is not counted.
+    pub fuel: Option<u64>,
+    /// How long one call into a guest may run, host calls included; counted in steps of 10 ms.
+    pub time: Duration,
+    /// How many bytes of memory a VM may have. What is over it is refused, as Envoy does: `memory.grow` answers -1.
+    pub memory: usize,
+    /// How many bytes of stack a guest's calls may take; at most 1 MiB, since threads have little more.
+    pub stack: usize,
+}
+
+impl Default for Limits {
+    /// No fuel is counted, 5 s a callback, 1 GiB of memory (Envoy's own limit), 512 KiB of stack.
+    fn default() -> Self {
+        Limits {
+            fuel: None,
+            time: Duration::from_secs(5),
+            memory: 1 << 30,
+            stack: 512 << 10,
+        }
+    }
 }
 
 /// filter name -> key -> string.
@@ -67,7 +122,7 @@ pub struct Filter {
     pub configuration: Vec<u8>,
     /// Envoy's `PluginConfig.allow_on_headers_stop_iteration`.
     pub allow_on_headers_stop_iteration: bool,
-    /// Envoy's `VmConfig.vm_id`. Filters with equal ones, equal VM configuration and an equal module share a VM.
+    /// Envoy's `VmConfig.vm_id`; empty: `scrim`. Filters with equal ones, equal VM configuration and an equal module share a VM.
     pub vm_id: String,
     /// The VM configuration, as the module gets it.
     pub vm_configuration: Vec<u8>,
@@ -75,13 +130,28 @@ pub struct Filter {
     pub failure_policy: FailurePolicy,
 }
 
+impl Filter {
+    /// The VM's id as both engines take it.
+    #[must_use]
+    pub fn vm_id(&self) -> &str {
+        if self.vm_id.is_empty() { VM_ID } else { &self.vm_id }
+    }
+}
+
+/// The id of VMs for which none is given. Modules with the same VM id share data; the scope is one Envoy worker's modules of Scrim and
+/// nobody else's.
+pub const VM_ID: &str = "scrim";
+
 /// What becomes of a filter's streams when its VM has failed (Envoy's `PluginConfig.failure_policy`).
+///
+/// The stream in which it fails gets 503 under every policy, or is reset if the client has the response's headers already, as seen
+/// on Envoy 1.40. A filter that does not start is refused under every policy, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FailurePolicy {
     /// They get 503 (`FAIL_CLOSED`).
     #[default]
     Closed,
-    /// They pass by the filter (`FAIL_OPEN`).
+    /// Later ones pass by the filter (`FAIL_OPEN`).
     Open,
     /// The next stream gets a new VM, not sooner than after a pause; until then they get 503 (`FAIL_RELOAD`).
     Reload,
@@ -229,10 +299,40 @@ pub struct Outcome {
     pub upstream: Option<Seen>,
     /// What the client got; none when the stream was reset before any header.
     pub client: Option<Got>,
-    /// Lines that the filters logged during this exchange, level and text.
+    /// Lines that the filters logged during this exchange, in order: level (`trace`, `debug`, `info`, `warning`, `error`, `critical`) and text.
     pub logs: Vec<(String, String)>,
     /// Filter state that [`Setup::report`] names, when the stream ended.
     pub filter_state: BTreeMap<String, String>,
+    /// By how much each metric of the filters changed since the exchange before, those that did not left out: the values of counters and
+    /// gauges, the number of a histogram's samples.
+    pub metrics: BTreeMap<String, i64>,
+    /// What the access log says of the stream.
+    pub record: Record,
+    /// How guests failed during this exchange, or since the one before. Only the embedded engine knows, so engines are not
+    /// compared by it.
+    pub failures: Vec<Failure>,
+}
+
+/// What Envoy's access log says of a stream, beside what can be seen on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Why there was this response (`%RESPONSE_CODE_DETAILS%`), such as `via_upstream`; none: nobody said so.
+    pub details: Option<String>,
+    /// What went wrong on Envoy's side, in short (`%RESPONSE_FLAGS%`), such as `UF`; empty: nothing.
+    pub flags: String,
+    /// Bytes of the request's body (`%BYTES_RECEIVED%`).
+    pub received: u64,
+    /// Bytes of the response's body (`%BYTES_SENT%`).
+    pub sent: u64,
+}
+
+/// By how much metrics changed, those that did not left out.
+pub(crate) fn changes(before: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> BTreeMap<String, i64> {
+    let change = |(name, value): (&String, &u64)| {
+        let before = before.get(name).copied().unwrap_or_default();
+        (name.clone(), value.wrapping_sub(before).cast_signed())
+    };
+    now.iter().map(change).filter(|(_, change)| *change != 0).collect()
 }
 
 /// A request as the upstream saw it.
@@ -248,6 +348,8 @@ pub struct Seen {
     pub headers: Headers,
     /// The whole body.
     pub body: Vec<u8>,
+    /// Trailers.
+    pub trailers: Headers,
 }
 
 /// A response as the client got it.

@@ -41,6 +41,7 @@ use wasmtime::{AsContextMut, Instance, Memory};
 
 pub use self::lcov::{File, Report};
 use self::lines::LineTable;
+use crate::failure::demangle;
 
 /// What a module without line tables is refused with.
 const WITHOUT_LINES: &str = "has no line tables, so its lines can't be counted; build it with DWARF debug information: \
@@ -154,17 +155,5 @@ impl Counters {
 impl fmt::Debug for LineCoverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LineCoverage").finish_non_exhaustive()
-    }
-}
-
-/// A function's name for people.
-fn demangle(name: &str) -> String {
-    if let Ok(rust) = rustc_demangle::try_demangle(name) {
-        return format!("{rust:#}");
-    }
-    let symbol = name.starts_with("_Z").then(|| cpp_demangle::Symbol::new(name).ok());
-    match symbol.flatten().and_then(|symbol| symbol.demangle().ok()) {
-        Some(plain) => plain,
-        None => name.to_owned(),
     }
 }

@@ -15,16 +15,18 @@
 //! # anyhow::Ok(())
 //! ```
 
-use crate::exchange::{Filter, Metadata, Route};
+use crate::exchange::{FailurePolicy, Filter, Metadata, Route};
 use anyhow::Context;
 use base64::Engine as _;
 use saphyr::{Scalar, Yaml, YamlEmitter};
-use scrim_policy::cache_control::NO_STORE_PRIVATE;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+/// As the cache-control filter has it: what the proxy answers by itself is never kept either.
+const NO_STORE_PRIVATE: &str = "no-store, private";
 
 /// What an Envoy bootstrap is made of.
 #[derive(Clone, Debug)]
@@ -353,17 +355,25 @@ impl Bootstrap {
     fn wasm(&self, filter: &Filter) -> Yaml<'static> {
         let file = map([("local", map([("filename", text(filter.module.display()))]))]);
         let mut vm = vec![
-            ("vm_id", text(VM_ID)),
+            ("vm_id", text(filter.vm_id())),
             ("runtime", text("envoy.wasm.runtime.v8")),
             ("code", file),
         ];
+        if !filter.vm_configuration.is_empty() {
+            vm.push(("configuration", configuration(&filter.vm_configuration)));
+        }
         vm.extend(self.environment.entry());
+        let failure_policy = match filter.failure_policy {
+            FailurePolicy::Closed => "FAIL_CLOSED",
+            FailurePolicy::Open => "FAIL_OPEN",
+            FailurePolicy::Reload => "FAIL_RELOAD",
+        };
         let mut config = vec![
             ("name", text(&filter.name)),
             ("root_id", text(&filter.root_id)),
             ("vm_config", map(vm)),
             ("configuration", configuration(&filter.configuration)),
-            ("failure_policy", text("FAIL_CLOSED")),
+            ("failure_policy", text(failure_policy)),
         ];
         if filter.allow_on_headers_stop_iteration {
             config.push(("allow_on_headers_stop_iteration", truth(true)));
@@ -433,8 +443,6 @@ impl Environment {
 pub const LISTENER: &str = "scrim";
 /// The upstream's cluster.
 pub const CLUSTER: &str = "upstream";
-/// Modules with this VM id share data; the scope is one Envoy worker's modules of Scrim and nobody else's.
-pub(crate) const VM_ID: &str = "scrim";
 /// Envoy's own default, written out since a paused body has to fit.
 const BUFFER_LIMIT: u32 = 1 << 20;
 
@@ -580,7 +588,7 @@ pub(crate) fn access_log(log: &AccessLog) -> Yaml<'static> {
     ])
 }
 
-fn truth(value: bool) -> Yaml<'static> {
+pub(crate) fn truth(value: bool) -> Yaml<'static> {
     Yaml::Value(Scalar::Boolean(value))
 }
 
@@ -637,6 +645,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use saphyr::LoadableYamlNode as _;
+
+    #[cfg(feature = "policy")]
+    #[test]
+    fn the_proxys_own_answers_are_kept_no_more_than_the_filters() {
+        assert_eq!(NO_STORE_PRIVATE, scrim_policy::cache_control::NO_STORE_PRIVATE);
+    }
 
     fn full() -> Bootstrap {
         let mut bootstrap = Bootstrap::new("127.0.0.1:8000".parse().unwrap(), "fhir.internal:8080".parse().unwrap());

@@ -14,7 +14,7 @@ use serde_saphyr::Spanned;
 
 use super::delivery::Delivery;
 use super::problem::Problem;
-use crate::exchange::Metadata;
+use crate::exchange::{FailurePolicy, Limits, Metadata};
 use crate::tokens::TokenSpec;
 
 /// A case file: one chain of filters, and the cases that go through it.
@@ -44,13 +44,28 @@ pub struct Suite {
     /// The proxy in which the filters run: its routes, metadata and limits.
     #[serde(default)]
     pub proxy: ProxySpec,
+    /// What the filters may use up.
+    pub limits: Option<LimitsSpec>,
     /// How bodies are cut into chunks; every case runs under each. Default: whole, last_chunk_ends, bytes.
     pub deliver: Option<Vec<Delivery>>,
+    /// On what engines need not agree in this file, since it depends on when a timer goes off.
+    #[serde(default)]
+    pub uncompared: Vec<Uncompared>,
     /// Values that no case may let out anywhere, as `expect.nowhere`.
     #[serde(default)]
     pub nowhere: Vec<String>,
     /// The cases, run in this order through one gateway.
     pub cases: Vec<Case>,
+}
+
+/// On what engines need not agree.
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Uncompared {
+    /// Lines that the filters logged.
+    Logs,
+    /// The filters' metrics.
+    Metrics,
 }
 
 /// What an included file may hold.
@@ -91,7 +106,7 @@ impl fmt::Display for Modules {
 #[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilterSpec {
-    /// The `.wasm` file, relative to the case file.
+    /// The `.wasm` file, relative to the case file; or a `.wat` file, which is assembled.
     pub module: PathBuf,
     /// The filter's name in the chain; default: the module's file name without its ending.
     pub name: Option<String>,
@@ -103,6 +118,65 @@ pub struct FilterSpec {
     /// Envoy's `PluginConfig.allow_on_headers_stop_iteration`.
     #[serde(default)]
     pub allow_on_headers_stop_iteration: bool,
+    /// Envoy's `VmConfig.vm_id`. Filters with the same one share data and queues, and the VM if VM configuration and module are equal
+    /// too. Default: `scrim`.
+    #[serde(default)]
+    pub vm_id: String,
+    /// The VM configuration: a text as it is, anything else as JSON.
+    pub vm_configuration: Option<Value>,
+    /// What becomes of streams once the filter has trapped; the one in which it traps gets 503 in any case. Default: closed.
+    #[serde(default)]
+    pub failure_policy: FailurePolicySpec,
+}
+
+/// What becomes of a filter's streams once it has trapped (Envoy's `failure_policy`).
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum FailurePolicySpec {
+    /// They get 503 (`FAIL_CLOSED`).
+    #[default]
+    Closed,
+    /// They pass by the filter (`FAIL_OPEN`).
+    Open,
+    /// The next one gets a new VM, but not within a second of the last (`FAIL_RELOAD`).
+    Reload,
+}
+
+impl From<FailurePolicySpec> for FailurePolicy {
+    fn from(policy: FailurePolicySpec) -> Self {
+        match policy {
+            FailurePolicySpec::Closed => FailurePolicy::Closed,
+            FailurePolicySpec::Open => FailurePolicy::Open,
+            FailurePolicySpec::Reload => FailurePolicy::Reload,
+        }
+    }
+}
+
+/// What the filters may use up; a callback that goes over a limit traps, and the failed case says so. A real Envoy has no such limits,
+/// so there they do not count.
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsSpec {
+    /// What one callback may burn, about one a WebAssembly instruction: the same in every run. Default: no limit.
+    pub fuel: Option<u64>,
+    /// How long one callback may run, as `200ms`. Default: 5s.
+    pub time: Option<Wait>,
+    /// How many bytes of memory a VM may have. Default: 1 GiB, as in Envoy.
+    pub memory: Option<usize>,
+    /// How many bytes of stack the calls of a filter's functions may take, at most 1 MiB. Default: 512 KiB.
+    pub stack: Option<usize>,
+}
+
+impl From<LimitsSpec> for Limits {
+    fn from(limits: LimitsSpec) -> Self {
+        let default = Limits::default();
+        Limits {
+            fuel: limits.fuel,
+            time: limits.time.map_or(default.time, |Wait(time)| time),
+            memory: limits.memory.unwrap_or(default.memory),
+            stack: limits.stack.unwrap_or(default.stack),
+        }
+    }
 }
 
 /// The proxy in which the filters run.
@@ -229,6 +303,18 @@ pub struct Case {
     pub deliver: Option<Vec<Delivery>>,
     /// Runs on these engines only (`wasmtime`, `envoy`); default: all.
     pub engines: Option<Vec<String>>,
+    /// The engines differ here, and it is known why: they aren't compared, and each has a snapshot of its own.
+    pub differs: Option<Differs>,
+}
+
+/// A known difference between the engines.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Differs {
+    /// What Envoy does, and what the embedded engine does instead.
+    pub why: String,
+    /// Where Envoy's side of it is described.
+    pub link: String,
 }
 
 /// What the client sends.

@@ -1,5 +1,6 @@
 //! A case file with all that it names: included files, tokens, bodies.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,9 +9,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::delivery::Delivery;
-use super::format::{self, BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Shared, Suite, TextOr};
+use super::format::{
+    self, BodySpec, Case, ClusterAnswerSpec, ClusterFaultSpec, FaultSpec, Modules, Shared, Suite, TextOr,
+};
 use super::matching::{self, Sent};
-use super::{known, problem};
+use super::{assemble, known, problem};
 use crate::exchange::{Answer, Body, Cluster, ClusterAnswer, ClusterFault, Fault, Filter, Outcome, Request};
 use crate::tokens;
 
@@ -23,6 +26,8 @@ pub(super) struct Loaded {
     pub(super) suite: Suite,
     pub(super) tokens: BTreeMap<String, String>,
     pub(super) prepared: Vec<Prepared>,
+    /// The modules that were assembled for this file, as long as it runs.
+    assembled: OnceCell<assemble::Assembled>,
 }
 
 /// A case's exchange, with bodies still whole.
@@ -36,6 +41,14 @@ pub(super) struct Prepared {
 
 impl Loaded {
     pub(super) fn read(file: &Path) -> Result<Self> {
+        Self::read_at(
+            file,
+            i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?,
+        )
+    }
+
+    /// With tokens as of `now`, seconds since the Unix epoch.
+    pub(super) fn read_at(file: &Path, now: i64) -> Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
         let mut suite = Suite::parse(file, &text)?;
         let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
@@ -62,7 +75,6 @@ impl Loaded {
                 suite.bodies.entry(name).or_insert(body);
             }
         }
-        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
         let tokens =
             tokens::mint_all(&suite.tokens, &folder, now).with_context(|| format!("{}: error", file.display()))?;
         let name = file
@@ -81,6 +93,7 @@ impl Loaded {
             suite,
             tokens,
             prepared: Vec::new(),
+            assembled: OnceCell::new(),
         };
         for case in &loaded.suite.cases {
             let prepared = loaded
@@ -89,6 +102,15 @@ impl Loaded {
             loaded.prepared.push(prepared);
         }
         Ok(loaded)
+    }
+
+    /// Which of Scrim's modules the file runs under; none for anybody's own.
+    pub(super) fn variants(&self) -> Vec<Option<Modules>> {
+        match (&self.suite.policy, &self.suite.modules) {
+            (None, _) => vec![None],
+            (Some(_), None) => vec![Some(Modules::Suite)],
+            (Some(_), Some(modules)) => modules.iter().copied().map(Some).collect(),
+        }
     }
 
     pub(super) fn prepare(&self, case: &Case) -> Result<Prepared> {
@@ -291,7 +313,8 @@ impl Loaded {
         self.suite
             .filters
             .iter()
-            .map(|filter| {
+            .enumerate()
+            .map(|(number, filter)| {
                 let module = self.folder.join(&filter.module);
                 if !module.is_file() {
                     bail!("there is no module `{}`: build it first", module.display());
@@ -305,17 +328,25 @@ impl Loaded {
                 Ok(Filter {
                     name: filter.name.clone().unwrap_or_else(stem),
                     root_id: filter.root_id.clone(),
-                    configuration: match &filter.configuration {
-                        None => Vec::new(),
-                        Some(Value::String(text)) => text.clone().into_bytes(),
-                        Some(json) => serde_json::to_vec(json)?,
-                    },
+                    configuration: as_bytes(filter.configuration.as_ref())?,
                     allow_on_headers_stop_iteration: filter.allow_on_headers_stop_iteration,
-                    module,
-                    ..Filter::default()
+                    vm_id: filter.vm_id.clone(),
+                    vm_configuration: as_bytes(filter.vm_configuration.as_ref())?,
+                    failure_policy: filter.failure_policy.into(),
+                    module: match module.extension() {
+                        Some(ending) if ending == "wat" => self.assembled()?.module(number, &module)?,
+                        _ => module,
+                    },
                 })
             })
             .collect()
+    }
+
+    fn assembled(&self) -> Result<&assemble::Assembled> {
+        if self.assembled.get().is_none() {
+            let _ = self.assembled.set(assemble::Assembled::new()?);
+        }
+        self.assembled.get().context("the folder of assembled modules is gone")
     }
 
     /// The exchanges of a case under a delivery: one, or one for each split.
@@ -381,4 +412,13 @@ impl Loaded {
             text.replace(token.as_str(), &format!("<token {name}>"))
         })
     }
+}
+
+/// A configuration as the module gets it: a text as it is, anything else as JSON.
+fn as_bytes(configuration: Option<&Value>) -> Result<Vec<u8>> {
+    Ok(match configuration {
+        None => Vec::new(),
+        Some(Value::String(text)) => text.clone().into_bytes(),
+        Some(json) => serde_json::to_vec(json)?,
+    })
 }

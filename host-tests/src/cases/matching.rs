@@ -173,6 +173,8 @@ impl Sink {
                     all.extend([&seen.target, b"\n".as_slice(), seen.authority.as_bytes(), b"\n"].concat());
                     lines(&mut all, &seen.headers);
                     all.extend(&seen.body);
+                    all.push(b'\n');
+                    lines(&mut all, &seen.trailers);
                 }
             }
             Self::Client => {
@@ -410,12 +412,14 @@ mod tests {
 
     fn outcome() -> Outcome {
         Outcome {
+            failures: Vec::new(),
             upstream: Some(Seen {
                 method: "GET".into(),
                 target: b"/fhir/Patient/tok".to_vec(),
                 authority: "h".into(),
                 headers: vec![("via".into(), b"1".to_vec()), ("via".into(), b"2".to_vec())],
                 body: Vec::new(),
+                trailers: Vec::new(),
             }),
             client: Some(Got {
                 status: 200,
@@ -426,6 +430,7 @@ mod tests {
             }),
             logs: vec![("info".into(), "Phone 555-0100".into())],
             filter_state: [("scrim.audit".to_owned(), r#"{"decision":"allow"}"#.to_owned())].into(),
+            ..Outcome::default()
         }
     }
 

@@ -86,7 +86,7 @@ fn suggest(word: &str, known: &[&str]) -> String {
 }
 
 /// The nearest of `known` to `word`, if any is near enough to be meant.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|name| (distance(word, name), name))
         .filter(|(far, name)| *far <= 1 + name.len().min(word.len()) / 3)

@@ -3,22 +3,25 @@
 use std::fmt::Write;
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
-use crate::exchange::{Headers, Outcome};
+use crate::exchange::{Headers, Outcome, Record};
 
 /// Members of the audit record that differ from run to run.
 const VOLATILE: [&str; 2] = ["time", "request_id"];
 
 /// Which part of an outcome is compared.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
-    /// What the upstream and the client saw.
+    /// What the upstream and the client saw: equal however the filters are loaded.
     Wire,
-    /// That, and filter state.
+    /// That, and filter state: equal however bodies are cut.
+    State,
+    /// That, logs, metrics and the access log: equal on every engine.
     All,
 }
 
-/// An outcome as text: headers sorted by name, the lines of one name in order; without what differs from run to run.
+/// An outcome as text, without what differs from run to run. Header lines are in the order in which they came.
 pub(super) fn outcome(outcome: &Outcome, part: Part) -> String {
     let mut out = String::new();
     match &outcome.upstream {
@@ -32,7 +35,8 @@ pub(super) fn outcome(outcome: &Outcome, part: Part) -> String {
                 seen.authority
             );
             lines(&mut out, &seen.headers);
-            indented(&mut out, &body(&seen.body));
+            whole_body(&mut out, &seen.body);
+            trailers(&mut out, &seen.trailers);
         }
     }
     match &outcome.client {
@@ -41,14 +45,11 @@ pub(super) fn outcome(outcome: &Outcome, part: Part) -> String {
             let end = if got.complete { "" } else { ", then reset" };
             let _ = writeln!(out, "client: {}{end}", got.status);
             lines(&mut out, &got.headers);
-            indented(&mut out, &body(&got.body));
-            if !got.trailers.is_empty() {
-                out.push_str("  trailers:\n");
-                lines(&mut out, &got.trailers);
-            }
+            whole_body(&mut out, &got.body);
+            trailers(&mut out, &got.trailers);
         }
     }
-    if part == Part::All {
+    if part >= Part::State {
         for (name, value) in &outcome.filter_state {
             let value = match serde_json::from_str::<Value>(value) {
                 Ok(Value::Object(mut map)) => {
@@ -61,15 +62,79 @@ pub(super) fn outcome(outcome: &Outcome, part: Part) -> String {
             indented(&mut out, &value);
         }
     }
+    if part == Part::All {
+        for (level, line) in &outcome.logs {
+            let _ = writeln!(out, "log {level}: {}", undated(line).escape_debug());
+        }
+        for (name, change) in &outcome.metrics {
+            let _ = writeln!(out, "metric {name}: {change:+}");
+        }
+        let Record {
+            details,
+            flags,
+            received,
+            sent,
+        } = &outcome.record;
+        let details = details.as_deref().unwrap_or("-");
+        let flags = if flags.is_empty() { "-" } else { flags };
+        // How much of a request comes in that is answered before its end depends on how fast it comes.
+        let received = match outcome.upstream {
+            Some(_) => format!(", received {received}"),
+            None => String::new(),
+        };
+        let _ = writeln!(out, "record: details {details}, flags {flags}{received}, sent {sent}");
+    }
     out
 }
 
+/// A line without dates of HTTP (RFC 9110, section 5.6.7): they differ from run to run.
+fn undated(line: &str) -> String {
+    const LENGTH: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some(end) = rest.find(" GMT").map(|at| at + 4) {
+        let date = end.checked_sub(LENGTH).filter(|at| rest.is_char_boundary(*at));
+        let (before, date) = rest[..end].split_at(date.unwrap_or(0));
+        let is_date = date.len() == LENGTH
+            && date
+                .bytes()
+                .zip(b"Aaa, 00 Aaa 0000 00:00:00 GMT")
+                .all(|(there, like)| match like {
+                    b'A' | b'a' => there.is_ascii_alphabetic(),
+                    b'0' => there.is_ascii_digit(),
+                    _ => there == *like,
+                });
+        out.push_str(before);
+        out.push_str(if is_date { "<date>" } else { date });
+        rest = &rest[end..];
+    }
+    out + rest
+}
+
+fn trailers(out: &mut String, trailers: &Headers) {
+    if !trailers.is_empty() {
+        out.push_str("  trailers:\n");
+        lines(out, trailers);
+    }
+}
+
 fn lines(out: &mut String, headers: &Headers) {
-    let mut sorted: Vec<_> = headers.iter().collect();
-    // Stable: the lines of one name keep their order.
-    sorted.sort_by_key(|(name, _)| name);
-    for (name, value) in sorted {
+    for (name, value) in headers {
         let _ = writeln!(out, "  {name}: {}", text(value));
+    }
+}
+
+/// A body so that bodies that differ look different, to the last line break.
+fn whole_body(out: &mut String, bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
+    }
+    for line in body(bytes).split('\n') {
+        let _ = writeln!(out, "  {line}");
+    }
+    if bytes.len() > HEX_MAX && std::str::from_utf8(bytes).is_err() {
+        let digest = Sha256::digest(bytes);
+        let _ = writeln!(out, "  sha256 {}", hex(&digest).replace(' ', ""));
     }
 }
 
@@ -84,15 +149,21 @@ pub(super) fn body(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => {
-            let hex: Vec<String> = bytes.iter().take(64).map(|byte| format!("{byte:02x}")).collect();
-            format!(
-                "{} bytes: {}{}",
-                bytes.len(),
-                hex.join(" "),
-                if bytes.len() > 64 { " .." } else { "" }
-            )
+            let (first, more) = match bytes.get(..HEX_MAX) {
+                Some(first) => (first, if bytes.len() > HEX_MAX { " .." } else { "" }),
+                None => (bytes, ""),
+            };
+            format!("{} bytes: {}{more}", bytes.len(), hex(first))
         }
     }
+}
+
+/// How many bytes of a body that is no text are shown.
+const HEX_MAX: usize = 64;
+
+fn hex(bytes: &[u8]) -> String {
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.join(" ")
 }
 
 /// A line of bytes as text; what is no printable ASCII is escaped.
@@ -179,7 +250,7 @@ fn steps<'a>(a: &[&'a str], b: &[&'a str]) -> Vec<(char, &'a str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::Got;
+    use crate::exchange::{Got, Seen};
 
     #[test]
     fn a_diff_shows_what_changed_with_its_surroundings() {
@@ -194,28 +265,78 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_names_does_not_count_but_that_of_one_name_does() {
-        let with = |headers: &[(&str, &str)]| {
-            let headers = headers
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
-                .collect();
-            let client = Some(Got {
+    fn everything_that_an_engine_can_see_counts() {
+        let some = || Outcome {
+            upstream: Some(Seen {
+                body: vec![0xff; 81],
+                ..Seen::default()
+            }),
+            client: Some(Got {
                 status: 200,
-                headers,
+                headers: vec![("a".into(), b"1".to_vec()), ("b".into(), b"2".to_vec())],
                 complete: true,
                 ..Got::default()
-            });
-            outcome(
-                &Outcome {
-                    client,
-                    ..Outcome::default()
-                },
-                Part::All,
-            )
+            }),
+            logs: vec![("info".into(), "one".into()), ("info".into(), "two".into())],
+            metrics: [("m".into(), 1)].into(),
+            record: Record {
+                details: Some("via_upstream".into()),
+                ..Record::default()
+            },
+            ..Outcome::default()
         };
-        assert_eq!(with(&[("b", "1"), ("a", "1")]), with(&[("a", "1"), ("b", "1")]));
-        assert_ne!(with(&[("a", "1"), ("a", "2")]), with(&[("a", "2"), ("a", "1")]));
+        let changes: [fn(&mut Outcome); 12] = [
+            |other| other.client.as_mut().unwrap().headers.swap(0, 1),
+            |other| other.client.as_mut().unwrap().body.push(b'\n'),
+            |other| other.upstream.as_mut().unwrap().body = [&[0xff; 80][..], b"x"].concat(),
+            |other| {
+                other
+                    .client
+                    .as_mut()
+                    .unwrap()
+                    .trailers
+                    .push(("t".into(), b"1".to_vec()))
+            },
+            |other| {
+                other
+                    .upstream
+                    .as_mut()
+                    .unwrap()
+                    .trailers
+                    .push(("t".into(), b"1".to_vec()))
+            },
+            |other| other.logs.swap(0, 1),
+            |other| other.logs[0].0 = "warning".into(),
+            |other| {
+                other.metrics.insert("m".into(), 2);
+            },
+            |other| other.record.details = None,
+            |other| other.record.flags = "UF".into(),
+            |other| other.record.received = 1,
+            |other| other.record.sent = 1,
+        ];
+        for (at, change) in changes.iter().enumerate() {
+            let mut other = some();
+            change(&mut other);
+            assert_ne!(outcome(&some(), Part::All), outcome(&other, Part::All), "{at}");
+            let on_the_wire = at < 5;
+            assert_eq!(
+                outcome(&some(), Part::State) != outcome(&other, Part::State),
+                on_the_wire,
+                "{at}"
+            );
+        }
+    }
+
+    #[test]
+    fn dates_in_logs_do_not_count() {
+        assert_eq!(
+            undated("\u{e9} date=Sun, 22 Nov 2026 11:11:14 GMT, x GMT, Sun, 22 Nov 2026 11:11:14 GMT."),
+            "\u{e9} date=<date>, x GMT, <date>."
+        );
+        for plain in [" GMT", "Sun, 22 Nov 2026 11:1x:14 GMT", "11:11:14 GMT", ""] {
+            assert_eq!(undated(plain), plain);
+        }
     }
 
     #[test]
@@ -226,7 +347,7 @@ mod tests {
                     filter_state: [("scrim.audit".into(), record.into())].into(),
                     ..Outcome::default()
                 },
-                Part::All,
+                Part::State,
             )
         };
         assert_eq!(

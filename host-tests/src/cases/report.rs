@@ -9,37 +9,40 @@ use anyhow::Result;
 use super::Summary;
 
 /// One test's end.
-pub(super) struct Test {
-    pub(super) file: String,
-    pub(super) label: String,
-    pub(super) verdict: Verdict,
-    pub(super) time: Duration,
+pub(crate) struct Test {
+    pub(crate) file: String,
+    pub(crate) label: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) time: Duration,
 }
 
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Ok,
     Ignored,
     Failed(String),
 }
 
-pub(super) struct Report<'a> {
+pub(crate) struct Report<'a> {
     out: &'a mut dyn Write,
     color: bool,
     tests: Vec<Test>,
     broken: Vec<(String, String)>,
+    /// Cases in which the engines are known to differ.
+    pub(super) differences: usize,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(out: &'a mut dyn Write, color: bool) -> Self {
+    pub(crate) fn new(out: &'a mut dyn Write, color: bool) -> Self {
         Self {
             out,
             color,
             tests: Vec::new(),
             broken: Vec::new(),
+            differences: 0,
         }
     }
 
-    pub(super) fn begin(&mut self, files: usize, engines: &[&str]) -> Result<()> {
+    pub(crate) fn begin(&mut self, files: usize, engines: &[&str]) -> Result<()> {
         let plural = if files == 1 { "" } else { "s" };
         writeln!(
             self.out,
@@ -49,7 +52,7 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    pub(super) fn test(&mut self, test: Test) -> Result<()> {
+    pub(crate) fn test(&mut self, test: Test) -> Result<()> {
         let end = match test.verdict {
             Verdict::Ok => self.paint("ok", GREEN),
             Verdict::Ignored => self.paint("ignored", YELLOW),
@@ -61,17 +64,18 @@ impl<'a> Report<'a> {
     }
 
     /// Something that could not be run at all.
-    pub(super) fn broken(&mut self, what: &str, why: &str) -> Result<()> {
+    pub(crate) fn broken(&mut self, what: &str, why: &str) -> Result<()> {
         let end = self.paint("BROKEN", RED);
         writeln!(self.out, "test {what} ... {end}")?;
         self.broken.push((what.to_owned(), why.to_owned()));
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, duration: Duration) -> Result<Summary> {
+    pub(crate) fn finish(&mut self, duration: Duration) -> Result<Summary> {
         let mut summary = Summary {
             duration,
             broken: self.broken.len(),
+            differences: self.differences,
             failures: self.broken.clone(),
             ..Summary::default()
         };
@@ -113,6 +117,7 @@ impl<'a> Report<'a> {
             failed,
             ignored,
             broken,
+            differences,
             ..
         } = &summary;
         let broken = if *broken > 0 {
@@ -120,17 +125,22 @@ impl<'a> Report<'a> {
         } else {
             String::new()
         };
+        let differences = match differences {
+            0 => String::new(),
+            1 => "; 1 known difference between the engines".to_owned(),
+            more => format!("; {more} known differences between the engines"),
+        };
         let seconds = summary.duration.as_secs_f64();
         writeln!(
             self.out,
-            "\ntest result: {end}. {passed} passed; {failed} failed; {ignored} ignored{broken}; finished in {seconds:.2}s\n"
+            "\ntest result: {end}. {passed} passed; {failed} failed; {ignored} ignored{broken}{differences}; finished in {seconds:.2}s\n"
         )?;
         self.out.flush()?;
         Ok(summary)
     }
 
     /// The run as JUnit XML, in the form that CI systems read: one `testsuite` a file.
-    pub(super) fn junit(&self) -> String {
+    pub(crate) fn junit(&self) -> String {
         let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
         let mut files: Vec<&str> = self.tests.iter().map(|test| test.file.as_str()).collect();
         files.sort_unstable();

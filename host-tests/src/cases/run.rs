@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::delivery::Delivery;
-use super::format::{Case, Modules, Wait};
+use super::format::{Case, Modules, Uncompared, Wait};
 use super::load::Loaded;
 use super::render::{self, Part};
 use super::report::{Report, Test, Verdict};
@@ -49,18 +49,14 @@ impl Runner<'_> {
     }
 
     fn run_file(&self, loaded: &Loaded, options: &Options, report: &mut Report<'_>) -> Result<()> {
-        let variants: Vec<Option<Modules>> = match (&loaded.suite.policy, &loaded.suite.modules) {
-            (None, _) => vec![None],
-            (Some(_), None) => vec![Some(Modules::Suite)],
-            (Some(_), Some(modules)) => modules.iter().copied().map(Some).collect(),
-        };
         let mut snapshots = match Snapshots::read(&loaded.file, options.bless) {
             Ok(snapshots) => snapshots,
             Err(error) => return report.broken(&loaded.name, &format!("{error:#}")),
         };
-        // What came out for one case and delivery, by engine and modules: equal on the wire wherever it ran.
-        let mut seen: BTreeMap<(usize, String), Vec<Ran>> = BTreeMap::new();
-        for modules in variants {
+        report.differences += loaded.suite.cases.iter().filter(|case| case.differs.is_some()).count();
+        // What came out for one case, delivery and split, by engine and modules: equal on the wire wherever it ran.
+        let mut seen: BTreeMap<(usize, String, usize), Vec<Ran>> = BTreeMap::new();
+        for modules in loaded.variants() {
             for engine in &self.engines {
                 let place = Place {
                     engine: engine.name(),
@@ -116,7 +112,7 @@ impl Runner<'_> {
         options: &Options,
         start: &dyn Fn() -> Result<Box<dyn Gateway>>,
         gateway: &mut Option<Box<dyn Gateway>>,
-        seen: &mut BTreeMap<(usize, String), Vec<Ran>>,
+        seen: &mut BTreeMap<(usize, String, usize), Vec<Ran>>,
         snapshots: &mut Snapshots,
         report: &mut Report<'_>,
     ) -> Result<Run> {
@@ -162,7 +158,7 @@ impl Runner<'_> {
             }
             let begin = Instant::now();
             let mut wrong = Vec::new();
-            for (request, answer) in &exchanges {
+            for (split, (request, answer)) in exchanges.iter().enumerate() {
                 let running = match gateway {
                     Some(running) => running,
                     None => match start() {
@@ -193,27 +189,34 @@ impl Runner<'_> {
                 let whole = loaded.redact(&render::outcome(&outcome, Part::All));
                 if wrong.is_empty() && !case.expect.listed {
                     let wire = loaded.redact(&render::outcome(&outcome, Part::Wire));
-                    wrong.extend(differs(first.as_ref(), (&delivery.to_string(), &whole)));
+                    let state = loaded.redact(&render::outcome(&outcome, Part::State));
+                    wrong.extend(differs(first.as_ref(), (&delivery.to_string(), &state)));
                     if first.is_none() {
                         if case.expect.any.iter().any(|expect| expect.snapshot) {
-                            wrong.extend(snapshots.compare(&case.name.value, &whole));
-                        }
-                        first = Some((delivery.to_string(), whole.clone()));
-                    }
-                    let others = seen.entry((index, delivery.to_string())).or_default();
-                    if wrong.is_empty() {
-                        wrong.extend(others.iter().find_map(|other| other.differs(place, &wire, &whole)));
-                        if !others.iter().any(|other| other.place == place) {
-                            others.push(Ran {
-                                place,
-                                wire,
-                                whole: whole.clone(),
+                            let name = &case.name.value;
+                            wrong.extend(match &case.differs {
+                                None => snapshots.compare(name, &whole),
+                                Some(_) => snapshots.compare(&format!("{name} [{}]", place.engine), &whole),
                             });
+                        }
+                        first = Some((delivery.to_string(), state));
+                    }
+                    let others = seen.entry((index, delivery.to_string(), split)).or_default();
+                    if wrong.is_empty() && case.differs.is_none() {
+                        let ran = Ran {
+                            place,
+                            wire,
+                            whole: loaded.redact(&compared(&outcome, &loaded.suite.uncompared)),
+                        };
+                        wrong.extend(others.iter().find_map(|other| other.differs(&ran)));
+                        if !others.iter().any(|other| other.place == place) {
+                            others.push(ran);
                         }
                     }
                 }
                 if !wrong.is_empty() {
-                    wrong.push(format!("what was seen\n{whole}{}", logged(&outcome)));
+                    wrong.push(format!("what was seen\n{whole}"));
+                    wrong.extend(outcome.failures.iter().map(ToString::to_string));
                     break;
                 }
             }
@@ -234,7 +237,7 @@ impl Runner<'_> {
         Ok(Run::On)
     }
 
-    fn setup(&self, loaded: &Loaded, modules: Option<Modules>) -> Result<Setup> {
+    pub(super) fn setup(&self, loaded: &Loaded, modules: Option<Modules>) -> Result<Setup> {
         let suite = &loaded.suite;
         let mut compiled = match (&suite.policy, modules) {
             (Some(policy), Some(modules)) => {
@@ -276,6 +279,7 @@ impl Runner<'_> {
             environment: compiled.environment,
             clusters: loaded.clusters()?,
             report: report.into_iter().collect(),
+            limits: suite.limits.map(Into::into),
         })
     }
 }
@@ -312,29 +316,33 @@ struct Ran {
 
 impl Ran {
     /// Engines must agree on everything, loading the filters otherwise on what is on the wire.
-    fn differs(&self, place: Place, wire: &str, whole: &str) -> Option<String> {
-        let (mine, other) = if self.place.modules == place.modules {
-            (&self.whole, whole)
+    fn differs(&self, other: &Self) -> Option<String> {
+        let (mine, its) = if self.place.modules == other.place.modules {
+            (&self.whole, &other.whole)
         } else {
-            (&self.wire, wire)
+            (&self.wire, &other.wire)
         };
-        let diff = render::diff(&self.place.to_string(), mine, &place.to_string(), other);
-        (!diff.is_empty()).then(|| format!("{} and {place} differ\n{diff}", self.place))
+        let diff = render::diff(&self.place.to_string(), mine, &other.place.to_string(), its);
+        (!diff.is_empty()).then(|| format!("{} and {} differ\n{diff}", self.place, other.place))
     }
+}
+
+/// What engines have to agree on.
+fn compared(outcome: &Outcome, uncompared: &[Uncompared]) -> String {
+    let mut outcome = outcome.clone();
+    for part in uncompared {
+        match part {
+            Uncompared::Logs => outcome.logs.clear(),
+            Uncompared::Metrics => outcome.metrics.clear(),
+        }
+    }
+    render::outcome(&outcome, Part::All)
 }
 
 fn differs(first: Option<&(String, String)>, now: (&str, &str)) -> Option<String> {
     let (name, text) = first?;
     let diff = render::diff(name, text, now.0, now.1);
     (!diff.is_empty()).then(|| format!("deliveries differ: {name} and {}\n{diff}", now.0))
-}
-
-fn logged(outcome: &Outcome) -> String {
-    outcome
-        .logs
-        .iter()
-        .map(|(level, line)| format!("log {level}: {line}\n"))
-        .collect()
 }
 
 /// How a body is cut, to tell deliveries apart.

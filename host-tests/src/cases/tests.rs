@@ -87,6 +87,7 @@ impl Gateway for Running {
             authority: request.authority.clone(),
             headers: request.headers.clone(),
             body: request.body.chunks.concat(),
+            trailers: request.body.trailers.clone(),
         });
         let mut headers = answer.headers.clone();
         headers.extend(

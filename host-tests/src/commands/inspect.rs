@@ -26,6 +26,6 @@ impl Inspect {
         } else {
             writeln!(std::io::stdout(), "{}\n{report}", self.module.display())?;
         }
-        Ok(u8::from(!report.missing.is_empty() || report.abi_version.is_none()))
+        Ok(u8::from(report.refused() || report.abi_version.is_none()))
     }
 }

@@ -1,5 +1,6 @@
 //! The commands and their arguments.
 
+mod bench;
 mod check;
 mod demo;
 mod explain;
@@ -57,6 +58,8 @@ enum Command {
     Lint(lint::Lint),
     /// Run declarative case files
     Test(test::Test),
+    /// Measure what cases cost: fuel, time, memory, leaks; and compare with a baseline
+    Bench(bench::Bench),
     /// Take away or weaken one rule of a policy at a time, and name what no case notices
     Mutate(mutate::Mutate),
     /// Run a local gateway
@@ -133,6 +136,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Inventory(inventory) => inventory.run(),
         Command::Lint(lint) => lint.run(),
         Command::Test(test) => test.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Mutate(mutate) => mutate.run(),
         Command::Serve(serve) => serve.run(),
         Command::Render(render) => render.run(),

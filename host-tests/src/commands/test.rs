@@ -4,18 +4,20 @@ use std::io::{IsTerminal as _, stdout};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
 use scrim::cases::{Delivery, Options, Runner};
 use scrim::envoy::Envoy;
 use scrim::exchange::Engine;
 use scrim::line_coverage::LineCoverage;
-use scrim::wasm::Wasmtime;
+use scrim::textproto;
+use scrim::wasm::{Semantics, Wasmtime};
 
 #[derive(Args)]
 #[command(after_help = "\
 In a folder, `*.cases.yaml` and the YAML files of folders named `cases` are case files.
+A `.textpb`, `.textproto`, `.txtpb` or `.pbtxt` file is one of Google's service-extensions plugins: name the plugin with --module.
 Exit codes: 0 all passed, 1 a case failed, 2 a file or an engine could not be run.")]
 pub(crate) struct Test {
     /// Case files, or folders that are searched for them
@@ -24,6 +26,9 @@ pub(crate) struct Test {
     /// What runs them; with `both`, their outcomes are compared
     #[arg(long, value_enum, default_value_t = Engines::Wasmtime)]
     engine: Engines,
+    /// Whose rules hold where Envoy differs from the ABI's text
+    #[arg(long, value_enum, default_value_t = Rules::Envoy)]
+    semantics: Rules,
     /// Only tests whose name contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -42,6 +47,12 @@ pub(crate) struct Test {
     /// Write snapshots instead of comparing them
     #[arg(long)]
     bless: bool,
+    /// The plugin that text-format test files (`*.textpb`) test, instead of their `env.wasm_path`
+    #[arg(long, value_name = "FILE")]
+    module: Option<PathBuf>,
+    /// The plugin's configuration, instead of their `env.config_path`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -54,19 +65,40 @@ enum Engines {
     Both,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Rules {
+    /// Envoy's, as modules will meet them
+    Envoy,
+    /// The text's, as other hosts may have them
+    Spec,
+}
+
 impl Test {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
+        if self.paths.iter().any(|path| textproto::is_textproto(path)) {
+            return self.run_textproto();
+        }
+        if self.module.is_some() || self.config.is_some() {
+            bail!("`--module` and `--config` are for `.textpb` files; a case file names its modules under `filters`");
+        }
+        let semantics = match self.semantics {
+            Rules::Envoy => Semantics::Envoy,
+            Rules::Spec if matches!(self.engine, Engines::Wasmtime) => Semantics::Spec,
+            Rules::Spec => anyhow::bail!(
+                "`--semantics spec` needs `--engine wasmtime`: a real Envoy has its own rules and no others"
+            ),
+        };
         if self.lcov.is_some() && matches!(self.engine, Engines::Envoy) {
-            anyhow::bail!("lines can't be counted in Envoy; use --engine wasmtime or both");
+            bail!("lines can't be counted in Envoy; use `--engine wasmtime` or `both`");
         }
         let lines = self.lcov.as_ref().map(|_| Arc::new(LineCoverage::default()));
         let mut engines: Vec<Box<dyn Engine>> = Vec::new();
         if !matches!(self.engine, Engines::Envoy) {
-            let engine = match &lines {
-                Some(lines) => Wasmtime::builder().line_coverage(Arc::clone(lines)).build()?,
-                None => Wasmtime::new()?,
-            };
-            engines.push(Box::new(engine));
+            let mut engine = Wasmtime::builder().semantics(semantics);
+            if let Some(lines) = &lines {
+                engine = engine.line_coverage(Arc::clone(lines));
+            }
+            engines.push(Box::new(engine.build()?));
         }
         if !matches!(self.engine, Engines::Wasmtime) {
             engines.push(Box::new(Envoy::find()?));
@@ -87,6 +119,33 @@ impl Test {
         if let (Some(file), Some(lines)) = (&self.lcov, &lines) {
             write_lcov(file, lines, self.lcov_all)?;
         }
+        Ok(summary.exit_code())
+    }
+
+    /// Test files of Google's service-extensions plugins.
+    fn run_textproto(self) -> anyhow::Result<u8> {
+        if let Some(path) = self.paths.iter().find(|path| !textproto::is_textproto(path)) {
+            bail!(
+                "`{}` is no text-format test file: run it apart from them",
+                path.display()
+            );
+        }
+        if !matches!(self.engine, Engines::Wasmtime) || !self.deliver.is_empty() || self.bless || self.lcov.is_some() {
+            bail!(
+                "text-format tests call one callback at a time, on the embedded engine: leave `--engine`, `--deliver`, `--lcov` and `--bless` away"
+            );
+        }
+        let plugin = textproto::Plugin {
+            module: self.module,
+            configuration: self.config,
+        };
+        let options = Options {
+            filter: self.filter,
+            junit: self.junit,
+            color: stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            ..Options::default()
+        };
+        let summary = textproto::run(&self.paths, &plugin, &options, &mut stdout().lock())?;
         Ok(summary.exit_code())
     }
 }

@@ -6,10 +6,11 @@ use super::find::{Found, find};
 use super::process::{Line, Process};
 use super::upstream::Upstream;
 use super::wire::{self, Framing, Head};
-use crate::exchange::{Answer, EXCHANGE_TIMEOUT, Engine, Fault, Gateway, Outcome, Request, Setup};
+use crate::exchange::{Answer, EXCHANGE_TIMEOUT, Engine, Fault, Gateway, Outcome, Record, Request, Setup, changes};
 use crate::render::{self, AccessLog, Bootstrap, Environment, Intake, LISTENER, Sink};
 use anyhow::Context;
 use saphyr::Yaml;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -74,6 +75,13 @@ const REFUSED: &str = "refused";
 const BARRIER: &str = "barrier";
 /// The key by which the harness knows its own access log lines.
 const KIND: &str = "harness";
+/// What else the harness wants of the access log, by its own keys.
+const RECORD: [(&str, &str); 4] = [
+    ("harness.details", "%RESPONSE_CODE_DETAILS%"),
+    ("harness.flags", "%RESPONSE_FLAGS%"),
+    ("harness.received", "%BYTES_RECEIVED%"),
+    ("harness.sent", "%BYTES_SENT%"),
+];
 
 /// A gateway. The process comes first: it is dropped before its upstream.
 struct Running {
@@ -83,6 +91,8 @@ struct Running {
     listening: SocketAddr,
     refused: SocketAddr,
     barrier: BufReader<TcpStream>,
+    /// The metrics of the filters after the exchange before.
+    metrics: BTreeMap<String, u64>,
     /// Keeps a port taken on which nobody listens.
     _nobody: Nobody,
 }
@@ -91,8 +101,8 @@ struct Running {
 #[derive(Default)]
 struct Written {
     logs: Vec<(String, String)>,
-    /// The filter state of each finished exchange.
-    streams: Vec<BTreeMap<String, String>>,
+    /// The filter state of each finished exchange, and what else the log says of it.
+    streams: Vec<(BTreeMap<String, String>, Record)>,
 }
 
 impl Running {
@@ -123,12 +133,19 @@ impl Running {
         bootstrap.intake = Intake::Raw;
         let mut log = AccessLog::filter_state(Sink::Stdout, &setup.report);
         log.fields.push((KIND.to_owned(), "exchange".to_owned()));
+        log.fields
+            .extend(RECORD.map(|(name, format)| (name.to_owned(), format.to_owned())));
         bootstrap.access_log = Some(log);
 
         let process = Process::start_with(found, &bootstrap, |bootstrap| {
             let refused = bootstrap.listener(REFUSED, anywhere, REFUSED);
             let refused = (refused, Some(render::cluster(REFUSED, &nobody.address().into())));
-            render::emit(&bootstrap.document(vec![refused, (barrier(anywhere), None)]))
+            let mut document = bootstrap.document(vec![refused, (barrier(anywhere), None)]);
+            // Histograms are merged when somebody asks, not every few seconds.
+            if let Yaml::Mapping(entries) = &mut document {
+                entries.insert(render::text("stats_flush_on_admin"), render::truth(true));
+            }
+            render::emit(&document)
         })?;
         let barrier = TcpStream::connect(process.listener(BARRIER)?)?;
         barrier.set_nodelay(true)?;
@@ -142,11 +159,20 @@ impl Running {
             listening,
             refused,
             barrier: BufReader::new(barrier),
+            metrics: BTreeMap::new(),
             _nobody: nobody,
         };
-        // What was logged while configuring belongs to no exchange.
+        // What was logged and counted while configuring belongs to no exchange.
         running.settle(0)?;
+        running.metrics_changed()?;
         Ok(running)
+    }
+
+    /// By how much metrics changed since this was asked last.
+    fn metrics_changed(&mut self) -> anyhow::Result<BTreeMap<String, i64>> {
+        let now = self.process.metrics()?;
+        let before = std::mem::replace(&mut self.metrics, now.clone());
+        Ok(changes(&before, &now))
     }
 
     /// Waits until `streams` exchanges are logged and Envoy has done with them.
@@ -175,19 +201,27 @@ impl Running {
             .next_line(left)?
             .context("Envoy did not log the exchange in time")?
         {
-            Line::Plugin { level, text } => written.logs.push((level, text)),
+            Line::Plugin { level, text } => {
+                let level = if level == "warn" { "warning".to_owned() } else { level };
+                written.logs.push((level, text));
+            }
             Line::Log { .. } => {}
             Line::Access(line) => {
-                let line: BTreeMap<String, Option<String>> =
+                let line: BTreeMap<String, Option<Value>> =
                     serde_json::from_str(&line).context("an access log line that is no JSON")?;
                 let mut state: BTreeMap<String, String> = line
                     .into_iter()
-                    .filter_map(|(name, value)| Some((name, value?)))
+                    .filter_map(|(name, value)| match value? {
+                        Value::String(text) => Some((name, text)),
+                        // Envoy writes a lone number as one.
+                        other => Some((name, other.to_string())),
+                    })
                     .collect();
                 if state.remove(KIND).is_some_and(|kind| kind == BARRIER) {
                     return Ok(true);
                 }
-                written.streams.push(state);
+                let record = record(&mut state);
+                written.streams.push((state, record));
             }
         }
         Ok(false)
@@ -206,18 +240,35 @@ impl Gateway for Running {
         // Also after a failure: what it wrote must not be taken for the next exchange's.
         let written = self.settle(1);
         let (client, mut written) = (sent?, written?);
+        let (filter_state, record) = written.streams.pop().unwrap_or_default();
         Ok(Outcome {
             upstream: self.upstream.seen(),
             client,
             logs: written.logs,
-            filter_state: written.streams.pop().unwrap_or_default(),
+            filter_state,
+            failures: Vec::new(),
+            metrics: self.metrics_changed()?,
+            record,
         })
     }
 
     fn wait(&mut self, time: Duration) -> anyhow::Result<()> {
         std::thread::sleep(time);
         // What was logged meanwhile belongs to no exchange.
-        self.settle(0).map(drop)
+        self.settle(0)?;
+        self.metrics_changed().map(drop)
+    }
+}
+
+/// Takes what is the harness's own out of an access log line.
+fn record(line: &mut BTreeMap<String, String>) -> Record {
+    let [details, flags, received, sent] = RECORD.map(|(name, _)| line.remove(name).filter(|value| value != "-"));
+    let number = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or_default();
+    Record {
+        details,
+        flags: flags.unwrap_or_default(),
+        received: number(received),
+        sent: number(sent),
     }
 }
 

@@ -3,9 +3,10 @@
 use super::find::Found;
 use super::wire::{self, Framing, Head};
 use crate::exchange::EXCHANGE_TIMEOUT;
-use crate::render::{Admin, Bootstrap, VM_ID};
+use crate::render::{Admin, Bootstrap};
 use anyhow::{Context, bail};
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::{self, DirBuilder};
 use std::io::{self, BufRead, BufReader, PipeReader, Write};
@@ -102,6 +103,11 @@ impl Process {
             .spawn()
             .with_context(|| format!("cannot run `{}`", envoy.path.display()))?;
         let (sender, lines) = mpsc::channel();
+        let vm_ids = bootstrap
+            .filters
+            .iter()
+            .map(|filter| filter.vm_id().to_owned())
+            .collect();
         let mut process = Self {
             child,
             lines,
@@ -110,7 +116,7 @@ impl Process {
         };
         std::thread::Builder::new()
             .name("envoy-output".to_owned())
-            .spawn(move || read(reader, &sender))?;
+            .spawn(move || read(reader, &sender, &vm_ids))?;
         process.await_ready()?;
         process.listeners = process.ask_listeners()?;
         Ok(process)
@@ -155,6 +161,29 @@ impl Process {
         }
         self.child.kill()?;
         Ok(self.child.wait()?)
+    }
+
+    /// The metrics that filters defined: the values of counters and gauges, the number of samples of histograms. Envoy's own
+    /// are left out.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub fn metrics(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let ask = || {
+            let answer = self.ask(&format!(
+                "/stats?format=json&histogram_buckets=disjoint&filter=^{METRICS}"
+            ))?;
+            metrics(&answer).context("the administration interface's metrics are no JSON")
+        };
+        let mut metrics = ask()?;
+        // Asking makes Envoy merge histograms, on its own time: a later answer has what an earlier one set off.
+        if metrics.has_histograms {
+            for _ in 0..2 {
+                std::thread::sleep(Duration::from_millis(10));
+                metrics = ask()?;
+            }
+        }
+        Ok(metrics.values)
     }
 
     fn await_ready(&mut self) -> anyhow::Result<()> {
@@ -235,8 +264,8 @@ impl Drop for Process {
 }
 
 impl Line {
-    /// Reads what `--log-format '%l %v' --log-format-escaped` and the access logs print.
-    fn parse(line: &str) -> Self {
+    /// Reads what `--log-format '%l %v' --log-format-escaped` and the access logs print; what plugins log is marked by their VM ids.
+    fn parse(line: &str, vm_ids: &BTreeSet<String>) -> Self {
         if line.starts_with('{') {
             return Self::Access(line.to_owned());
         }
@@ -247,17 +276,52 @@ impl Line {
             .split_once("wasm log ")
             .filter(|(before, _)| before.is_empty() || before.ends_with("] "));
         // `wasm log NAME ROOT VM: TEXT`; a root context has no name.
-        match said.and_then(|(_, said)| said.split_once(&format!("{VM_ID}: "))) {
-            Some((_, text)) => Self::Plugin {
-                level,
-                text: text.to_owned(),
-            },
+        let text_of = |(_, said): (_, &str)| {
+            let said = format!(" {said}");
+            let behind = |id: &String| said.find(&format!(" {id}: ")).map(|at| at + id.len() + 3);
+            let start = vm_ids.iter().filter_map(behind).min()?;
+            said.get(start..).map(str::to_owned)
+        };
+        match said.and_then(text_of) {
+            Some(text) => Self::Plugin { level, text },
             None => Self::Log {
                 level,
                 text: text.to_owned(),
             },
         }
     }
+}
+
+/// What Envoy puts before the names of filters' metrics (a dot in a regular expression is any character).
+const METRICS: &str = "wasmcustom.";
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Metrics {
+    values: BTreeMap<String, u64>,
+    has_histograms: bool,
+}
+
+/// Reads `/stats?format=json&histogram_buckets=disjoint`.
+fn metrics(answer: &str) -> anyhow::Result<Metrics> {
+    let answer: Value = serde_json::from_str(answer)?;
+    let mut metrics = Metrics::default();
+    let name = |of: &Value| Some(of.get("name")?.as_str()?.strip_prefix(METRICS)?.to_owned());
+    for stat in answer.get("stats").and_then(Value::as_array).into_iter().flatten() {
+        if let (Some(name), Some(value)) = (name(stat), stat.get("value").and_then(Value::as_u64)) {
+            metrics.values.insert(name, value);
+        }
+        for histogram in stat.get("histograms").and_then(Value::as_array).into_iter().flatten() {
+            let Some(name) = name(histogram) else { continue };
+            let buckets = histogram.get("buckets").and_then(Value::as_array);
+            let counts = buckets
+                .into_iter()
+                .flatten()
+                .filter_map(|bucket| bucket.get("cumulative")?.as_u64());
+            metrics.values.insert(name, counts.sum());
+            metrics.has_histograms = true;
+        }
+    }
+    Ok(metrics)
 }
 
 /// A private folder, removed when dropped.
@@ -291,13 +355,13 @@ impl Drop for Folder {
     }
 }
 
-fn read(from: PipeReader, to: &mpsc::Sender<Line>) {
+fn read(from: PipeReader, to: &mpsc::Sender<Line>, vm_ids: &BTreeSet<String>) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while let Ok(1..) = from.read_until(b'\n', &mut line) {
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
-        if !text.is_empty() && to.send(Line::parse(text)).is_err() {
+        if !text.is_empty() && to.send(Line::parse(text, vm_ids)).is_err() {
             return;
         }
         line.clear();
@@ -351,6 +415,7 @@ mod tests {
                 "info [source/x.cc:1] wasm log scrim scrim scrim: x",
                 plugin("info", "x"),
             ),
+            ("info wasm log a own: b scrim: c", plugin("info", "b scrim: c")),
             (r#"{"a":"\n"}"#, Line::Access(r#"{"a":"\n"}"#.to_owned())),
             (
                 "error Unable",
@@ -360,8 +425,9 @@ mod tests {
                 },
             ),
         ];
+        let vm_ids = ["own", "scrim"].map(str::to_owned).into();
         for (text, wanted) in cases {
-            assert_eq!(Line::parse(text), wanted);
+            assert_eq!(Line::parse(text, &vm_ids), wanted);
         }
     }
 

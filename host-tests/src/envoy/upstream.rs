@@ -1,6 +1,6 @@
 //! The scripted upstream: a server on the loopback that records what arrives and answers as told.
 
-use super::wire::{self, Added, Framing, Head, Until};
+use super::wire::{self, Added, Framing, Head, Received, Until};
 use crate::exchange::{Answer, Fault, PROXY_HEADERS, Seen};
 use std::io::{self, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -100,7 +100,7 @@ fn serve(mut stream: TcpStream, stage: &Stage) -> io::Result<()> {
         if !received.complete {
             return Ok(());
         }
-        let seen = Seen::new(&head, received.body);
+        let seen = Seen::new(&head, received);
         let to_head = seen.method == "HEAD";
         let answer = {
             let mut scene = stage.scene();
@@ -122,7 +122,7 @@ fn serve(mut stream: TcpStream, stage: &Stage) -> io::Result<()> {
 }
 
 impl Seen {
-    fn new(head: &Head, body: Vec<u8>) -> Self {
+    fn new(head: &Head, received: Received) -> Self {
         let (method, target, _) = head.parts();
         let authority = wire::value(&head.headers, "host").unwrap_or_default();
         let reported = |name: &str| name != "host" && !PROXY_HEADERS.contains(&name);
@@ -136,7 +136,8 @@ impl Seen {
                 .filter(|(name, _)| reported(name))
                 .cloned()
                 .collect(),
-            body,
+            body: received.body,
+            trailers: received.trailers,
         }
     }
 }

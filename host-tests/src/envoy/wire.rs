@@ -183,7 +183,8 @@ impl Added {
 /// Writes the pieces with a pause between any two, so that the peer reads them one by one.
 pub fn write_apart(to: &mut impl Write, pieces: &[Vec<u8>]) -> io::Result<()> {
     let pause = match pieces.len() {
-        0..=32 => Duration::from_millis(1),
+        0..=8 => Duration::from_millis(3),
+        9..=32 => Duration::from_millis(1),
         33..=512 => Duration::from_micros(150),
         _ => Duration::ZERO,
     };

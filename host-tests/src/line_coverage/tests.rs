@@ -438,13 +438,6 @@ fn instrumented_modules_of_any_shape_are_valid() {
     }
 }
 
-#[test]
-fn names_of_rust_and_of_c_plus_plus_are_demangled() {
-    assert_eq!(demangle("_ZN4core3fmt5write17h0123456789abcdefE"), "core::fmt::write");
-    assert_eq!(demangle("_Z3addii"), "add(int, int)");
-    assert_eq!(demangle("proxy_on_tick"), "proxy_on_tick");
-}
-
 /// Programs that a model runs beside the engine.
 #[derive(Clone, Debug)]
 enum Statement {

@@ -1,6 +1,45 @@
-//! The numbers and encodings of the proxy-wasm ABI 0.2.x, as Envoy's host understands them.
+//! The numbers and encodings of the proxy-wasm ABI, versions 0.1.0, 0.2.0 and 0.2.1, as Envoy's host understands them.
 //!
-//! Source: <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>, and Envoy's host where the two differ.
+//! Source: <https://github.com/proxy-wasm/spec/tree/main/abi-versions>, and Envoy's host where the two differ.
+
+/// A version of the ABI that Envoy 1.40 speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "the versions' names")]
+pub(crate) enum Abi {
+    V0_1_0,
+    V0_2_0,
+    V0_2_1,
+}
+
+impl Abi {
+    pub(crate) const ALL: [Abi; 3] = [Abi::V0_1_0, Abi::V0_2_0, Abi::V0_2_1];
+
+    /// Such as `0.2.1`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Abi::V0_1_0 => "0.1.0",
+            Abi::V0_2_0 => "0.2.0",
+            Abi::V0_2_1 => "0.2.1",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Abi::ALL.into_iter().find(|abi| abi.name() == name)
+    }
+
+    /// Whether a function of module `env` is there for modules of this version; most are for all.
+    pub(crate) fn has(self, function: &str) -> bool {
+        match function {
+            "proxy_get_log_level" => self == Abi::V0_2_1,
+            "proxy_continue_stream" | "proxy_close_stream" => self != Abi::V0_1_0,
+            "proxy_get_configuration"
+            | "proxy_continue_request"
+            | "proxy_continue_response"
+            | "proxy_clear_route_cache" => self == Abi::V0_1_0,
+            _ => true,
+        }
+    }
+}
 
 /// What a host call returns to the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +48,8 @@ pub(crate) enum Status {
     Ok = 0,
     NotFound = 1,
     BadArgument = 2,
+    /// What one of Envoy's libraries could not encode or decode.
+    SerializationFailure = 3,
     ParseFailure = 4,
     InvalidMemoryAccess = 6,
     Empty = 7,

@@ -1,131 +1,171 @@
 //! The host calls: module `env`, names beginning with `proxy_`.
 //!
+//! 1. Which there are depends on the module's ABI version ([`Abi::has`]).
+//! 2. While a module initialises, and while it allocates memory for the host, few may be called; any other one traps
+//!    ([`Host::allow`]).
+//!
 //! Each answers with the status that Envoy's host answers with; where Envoy differs from the ABI's text, Envoy is right
 //! here, since that is where the module will run.
 
-use wasmtime::{Caller, Linker, Result, bail};
+use wasmparser::FuncType;
+use wasmtime::{Caller, Linker, Result};
 
-use super::abi::{BufferType, MapType, Status, Way, parse_pairs, serialize_pairs};
-use super::host::{Deferred, Host, LocalReply};
+use super::abi::{Abi, Status, Way, parse_pairs};
+use super::host::{Deferred, Host, LocalReply, Phase};
 use super::world::Event;
-use super::{Call, foreign, property};
+use super::{Call, signature};
+
+/// The bytes at an address, or the call's answer.
+macro_rules! read {
+    ($guest:ident, $address:expr, $size:expr) => {
+        match read($guest, $address, $size) {
+            Some(bytes) => bytes,
+            None => return Ok(Status::InvalidMemoryAccess),
+        }
+    };
+}
+
+mod data;
+mod metrics;
+mod properties;
+
+use data::{
+    add_header_map_value, get_buffer_bytes, get_buffer_status, get_header_map_pairs, get_header_map_size,
+    get_header_map_value, remove_header_map_value, replace_header_map_value, set_buffer_bytes, set_header_map_pairs,
+};
+use metrics::{define_metric, get_metric, increment_metric, record_metric};
+use properties::{call_foreign_function, get_property, set_property};
 
 /// What a host call works on: the guest that made it.
 pub(crate) type Guest<'a> = Caller<'a, Host>;
 
-macro_rules! link {
-    ($linker:ident, $($name:ident($($argument:ident: $type:ty),*);)*) => {
-        $($linker.func_wrap(
-            "env",
-            concat!("proxy_", stringify!($name)),
-            |mut guest: Guest<'_>, $($argument: $type),*| -> Result<u32> {
-                if guest.data().initialising && stringify!($name) != "log" {
-                    bail!("proxy_{} was called while the module initialises; only proxy_log may be", stringify!($name));
-                }
-                Ok($name(&mut guest, $($argument),*)? as u32)
-            },
-        )?;)*
+/// Name and value of a call's first argument, where that is a number of 32 bits.
+macro_rules! first {
+    ($argument:ident: u32 $(, $rest:ident: $type:ident)*) => {
+        Some((stringify!($argument), $argument))
+    };
+    ($($rest:tt)*) => {
+        None
     };
 }
 
-/// Adds every host call of ABI 0.2.1 to a linker.
-pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
-    link! { linker,
-        log(level: u32, text: u32, text_size: u32);
-        get_log_level(level: u32);
-        get_status(code: u32, text: u32, text_size: u32);
-        done();
-        set_effective_context(id: u32);
-        get_current_time_nanoseconds(time: u32);
-        set_tick_period_milliseconds(period: u32);
-        get_buffer_bytes(buffer: u32, start: u32, length: u32, data: u32, size: u32);
-        set_buffer_bytes(buffer: u32, start: u32, length: u32, data: u32, size: u32);
-        get_buffer_status(buffer: u32, length: u32, flags: u32);
-        get_header_map_size(map: u32, size: u32);
-        get_header_map_pairs(map: u32, data: u32, size: u32);
-        set_header_map_pairs(map: u32, data: u32, size: u32);
-        get_header_map_value(map: u32, name: u32, name_size: u32, value: u32, value_size: u32);
-        add_header_map_value(map: u32, name: u32, name_size: u32, value: u32, value_size: u32);
-        replace_header_map_value(map: u32, name: u32, name_size: u32, value: u32, value_size: u32);
-        remove_header_map_value(map: u32, name: u32, name_size: u32);
-        continue_stream(stream: u32);
-        close_stream(stream: u32);
-        send_local_response(status: u32, details: u32, details_size: u32, body: u32, body_size: u32,
-            headers: u32, headers_size: u32, grpc_status: u32);
-        http_call(cluster: u32, cluster_size: u32, headers: u32, headers_size: u32, body: u32, body_size: u32,
-            trailers: u32, trailers_size: u32, timeout: u32, token: u32);
-        grpc_call(service: u32, service_size: u32, name: u32, name_size: u32, method: u32, method_size: u32,
-            metadata: u32, metadata_size: u32, message: u32, message_size: u32, timeout: u32, token: u32);
-        grpc_stream(service: u32, service_size: u32, name: u32, name_size: u32, method: u32, method_size: u32,
-            metadata: u32, metadata_size: u32, token: u32);
-        grpc_send(token: u32, message: u32, message_size: u32, end: u32);
-        grpc_cancel(token: u32);
-        grpc_close(token: u32);
-        get_shared_data(key: u32, key_size: u32, value: u32, value_size: u32, cas: u32);
-        set_shared_data(key: u32, key_size: u32, value: u32, value_size: u32, cas: u32);
-        register_shared_queue(name: u32, name_size: u32, token: u32);
-        resolve_shared_queue(vm: u32, vm_size: u32, name: u32, name_size: u32, token: u32);
-        enqueue_shared_queue(token: u32, data: u32, size: u32);
-        dequeue_shared_queue(token: u32, data: u32, size: u32);
-        define_metric(kind: u32, name: u32, name_size: u32, id: u32);
-        increment_metric(id: u32, offset: i64);
-        record_metric(id: u32, value: u64);
-        get_metric(id: u32, value: u32);
-        get_property(path: u32, path_size: u32, value: u32, value_size: u32);
-        set_property(path: u32, path_size: u32, value: u32, value_size: u32);
-        call_foreign_function(name: u32, name_size: u32, argument: u32, argument_size: u32, result: u32, result_size: u32);
-    }
+macro_rules! host_calls {
+    ($($name:ident($($argument:ident: $type:ident),* $(,)?);)*) => {
+        fn link_calls(linker: &mut Linker<Host>, abi: Abi) -> Result<()> {
+            $(if abi.has(concat!("proxy_", stringify!($name))) {
+                linker.func_wrap(
+                    "env",
+                    concat!("proxy_", stringify!($name)),
+                    |mut guest: Guest<'_>, $($argument: $type),*| -> Result<u32> {
+                        guest.data().allow(concat!("proxy_", stringify!($name)))?;
+                        let what = what(concat!("proxy_", stringify!($name)), first!($($argument: $type),*));
+                        let status = $name(&mut guest, $($argument),*).map(|status| status as u32);
+                        guest.data_mut().called(concat!("proxy_", stringify!($name)), what, status.as_ref().ok().copied());
+                        status
+                    },
+                )?;
+            })*
+            Ok(())
+        }
+
+        /// The host calls, each with the types of its parameters; each returns a status.
+        const CALLS: &[(&str, &[&str])] = &[$((concat!("proxy_", stringify!($name)), &[$(stringify!($type)),*])),*];
+    };
+}
+
+host_calls! {
+    log(level: u32, text: u32, text_size: u32);
+    get_log_level(level: u32);
+    get_status(code: u32, text: u32, text_size: u32);
+    done();
+    get_configuration(data: u32, size: u32);
+    set_effective_context(id: u32);
+    get_current_time_nanoseconds(time: u32);
+    set_tick_period_milliseconds(period: u32);
+    get_buffer_bytes(buffer: u32, start: u32, length: u32, data: u32, size: u32);
+    set_buffer_bytes(buffer: u32, start: u32, length: u32, data: u32, size: u32);
+    get_buffer_status(buffer: u32, length: u32, flags: u32);
+    get_header_map_size(map: u32, size: u32);
+    get_header_map_pairs(map: u32, data: u32, size: u32);
+    set_header_map_pairs(map: u32, data: u32, size: u32);
+    get_header_map_value(map: u32, name: u32, name_size: u32, value: u32, value_size: u32);
+    add_header_map_value(map: u32, name: u32, name_size: u32, value: u32, value_size: u32);
+    replace_header_map_value(map: u32, name: u32, name_size: u32, value: u32, value_size: u32);
+    remove_header_map_value(map: u32, name: u32, name_size: u32);
+    continue_stream(stream: u32);
+    close_stream(stream: u32);
+    continue_request();
+    continue_response();
+    clear_route_cache();
+    send_local_response(status: u32, details: u32, details_size: u32, body: u32, body_size: u32,
+        headers: u32, headers_size: u32, grpc_status: u32);
+    http_call(cluster: u32, cluster_size: u32, headers: u32, headers_size: u32, body: u32, body_size: u32,
+        trailers: u32, trailers_size: u32, timeout: u32, token: u32);
+    grpc_call(service: u32, service_size: u32, name: u32, name_size: u32, method: u32, method_size: u32,
+        metadata: u32, metadata_size: u32, message: u32, message_size: u32, timeout: u32, token: u32);
+    grpc_stream(service: u32, service_size: u32, name: u32, name_size: u32, method: u32, method_size: u32,
+        metadata: u32, metadata_size: u32, token: u32);
+    grpc_send(token: u32, message: u32, message_size: u32, end: u32);
+    grpc_cancel(token: u32);
+    grpc_close(token: u32);
+    get_shared_data(key: u32, key_size: u32, value: u32, value_size: u32, cas: u32);
+    set_shared_data(key: u32, key_size: u32, value: u32, value_size: u32, cas: u32);
+    register_shared_queue(name: u32, name_size: u32, token: u32);
+    resolve_shared_queue(vm: u32, vm_size: u32, name: u32, name_size: u32, token: u32);
+    enqueue_shared_queue(token: u32, data: u32, size: u32);
+    dequeue_shared_queue(token: u32, data: u32, size: u32);
+    define_metric(kind: u32, name: u32, name_size: u32, id: u32);
+    increment_metric(id: u32, offset: i64);
+    record_metric(id: u32, value: u64);
+    get_metric(id: u32, value: u32);
+    get_property(path: u32, path_size: u32, value: u32, value_size: u32);
+    set_property(path: u32, path_size: u32, value: u32, value_size: u32);
+    call_foreign_function(name: u32, name_size: u32, argument: u32, argument_size: u32, result: u32, result_size: u32);
+}
+
+/// What a call is about, if its first argument names that by a number.
+fn what(call: &str, first: Option<(&str, u32)>) -> Option<u32> {
+    const NUMBERS: [&str; 8] = ["level", "id", "buffer", "map", "stream", "kind", "period", "token"];
+    let (name, number) = first?;
+    // Here it is where the level is to be written.
+    (NUMBERS.contains(&name) && call != "proxy_get_log_level").then_some(number)
+}
+
+/// Adds every function of module `env` that a module of this version may import to a linker.
+pub(crate) fn link(linker: &mut Linker<Host>, abi: Abi) -> Result<()> {
+    link_calls(linker, abi)?;
     linker.func_wrap("env", "emscripten_notify_memory_growth", |_: u32| {})?;
-    linker.func_wrap("env", "pthread_equal", |left: u32, right: u32| -> u32 {
-        u32::from(left == right)
-    })?;
+    linker.func_wrap(
+        "env",
+        "pthread_equal",
+        |guest: Guest<'_>, left: u32, right: u32| -> Result<u32> {
+            guest.data().allow("pthread_equal")?;
+            Ok(u32::from(left == right))
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "envoy_resolve_dns",
+        |mut guest: Guest<'_>, name: u32, name_size: u32, token: u32| -> Result<u32> {
+            guest.data().allow("envoy_resolve_dns")?;
+            Ok(resolve_dns(&mut guest, name, name_size, token)? as u32)
+        },
+    )?;
     Ok(())
 }
 
-/// The names of all that [`link`] provides.
-pub(crate) const PROVIDED: &[&str] = &[
-    "emscripten_notify_memory_growth",
-    "proxy_add_header_map_value",
-    "proxy_call_foreign_function",
-    "proxy_close_stream",
-    "proxy_continue_stream",
-    "proxy_define_metric",
-    "proxy_dequeue_shared_queue",
-    "proxy_done",
-    "proxy_enqueue_shared_queue",
-    "proxy_get_buffer_bytes",
-    "proxy_get_buffer_status",
-    "proxy_get_current_time_nanoseconds",
-    "proxy_get_header_map_pairs",
-    "proxy_get_header_map_size",
-    "proxy_get_header_map_value",
-    "proxy_get_log_level",
-    "proxy_get_metric",
-    "proxy_get_property",
-    "proxy_get_shared_data",
-    "proxy_get_status",
-    "proxy_grpc_call",
-    "proxy_grpc_cancel",
-    "proxy_grpc_close",
-    "proxy_grpc_send",
-    "proxy_grpc_stream",
-    "proxy_http_call",
-    "proxy_increment_metric",
-    "proxy_log",
-    "proxy_record_metric",
-    "proxy_register_shared_queue",
-    "proxy_remove_header_map_value",
-    "proxy_replace_header_map_value",
-    "proxy_resolve_shared_queue",
-    "proxy_send_local_response",
-    "proxy_set_buffer_bytes",
-    "proxy_set_effective_context",
-    "proxy_set_header_map_pairs",
-    "proxy_set_property",
-    "proxy_set_shared_data",
-    "proxy_set_tick_period_milliseconds",
-    "pthread_equal",
-];
+/// The types of a function of module `env`: parameters and results as `i32` and `i64`. None: Envoy does not have it, for this version
+/// of the ABI or at all.
+pub(crate) fn signature(abi: Abi, function: &str) -> Option<FuncType> {
+    let (parameters, results): (&[&str], &[&str]) = match function {
+        "emscripten_notify_memory_growth" => (&["u32"], &[]),
+        "pthread_equal" => (&["u32", "u32"], &["u32"]),
+        "envoy_resolve_dns" => (&["u32"; 3], &["u32"]),
+        call if abi.has(call) => (CALLS.iter().find(|(name, _)| *name == call)?.1, &["u32"]),
+        _ => return None,
+    };
+    Some(signature::function(parameters, results))
+}
 
 // Guest memory. What a guest points at outside its memory makes the call InvalidMemoryAccess, never a trap.
 
@@ -133,7 +173,9 @@ pub(crate) const PROVIDED: &[&str] = &[
 pub(crate) fn read(guest: &Guest<'_>, address: u32, size: u32) -> Option<Vec<u8>> {
     let start = address as usize;
     let memory = guest.data().memory?.data(guest);
-    memory.get(start..start.checked_add(size as usize)?).map(<[u8]>::to_vec)
+    let bytes = memory.get(start..start.checked_add(size as usize)?)?.to_vec();
+    guest.data().took(bytes.len());
+    Some(bytes)
 }
 
 /// False: the bytes would not all be in memory.
@@ -156,26 +198,26 @@ fn write_number(guest: &mut Guest<'_>, address: u32, number: u32) -> Status {
 pub(crate) fn give(guest: &mut Guest<'_>, bytes: &[u8], pointer: u32, size: u32) -> Result<Status> {
     let mut address = 0;
     if !bytes.is_empty() {
-        let Some(allocate) = guest.data().allocate.clone() else {
-            return Ok(Status::InvalidMemoryAccess);
+        address = match place(guest, bytes)? {
+            Some(address) => address,
+            None => return Ok(Status::InvalidMemoryAccess),
         };
-        address = allocate.call(&mut *guest, bytes.len() as u32)?;
-        if address == 0 || !write(guest, address, bytes) {
-            return Ok(Status::InvalidMemoryAccess);
-        }
+        guest.data().gave(bytes.len());
     }
     let told = write(guest, pointer, &address.to_le_bytes()) && write(guest, size, &(bytes.len() as u32).to_le_bytes());
     Ok(if told { Status::Ok } else { Status::InvalidMemoryAccess })
 }
 
-/// The bytes at an address, or the call's answer.
-macro_rules! read {
-    ($guest:ident, $address:expr, $size:expr) => {
-        match read($guest, $address, $size) {
-            Some(bytes) => bytes,
-            None => return Ok(Status::InvalidMemoryAccess),
-        }
+/// Puts bytes in memory that the guest itself allocates; none: it has none left.
+fn place(guest: &mut Guest<'_>, bytes: &[u8]) -> Result<Option<u32>> {
+    let Some(allocate) = guest.data().allocate.clone() else {
+        return Ok(None);
     };
+    let phase = std::mem::replace(&mut guest.data_mut().phase, Phase::Allocate);
+    let allocated = allocate.call(&mut *guest, bytes.len() as u32);
+    guest.data_mut().phase = phase;
+    let address = allocated?;
+    Ok((address != 0 && write(guest, address, bytes)).then_some(address))
 }
 
 // Logs, time, contexts.
@@ -226,222 +268,30 @@ fn get_current_time_nanoseconds(guest: &mut Guest<'_>, time: u32) -> Result<Stat
 }
 
 fn set_tick_period_milliseconds(guest: &mut Guest<'_>, period: u32) -> Result<Status> {
-    guest.data_mut().tick_period = period;
-    Ok(Status::Ok)
-}
-
-// Buffers.
-
-fn get_buffer_bytes(
-    guest: &mut Guest<'_>,
-    buffer: u32,
-    start: u32,
-    length: u32,
-    data: u32,
-    size: u32,
-) -> Result<Status> {
-    let Some(buffer) = BufferType::from_abi(buffer) else {
-        return Ok(Status::BadArgument);
-    };
-    if start.checked_add(length).is_none() {
-        return Ok(Status::BadArgument);
-    }
-    let Some(bytes) = with_buffer(guest.data_mut(), buffer, |bytes| {
-        let end = bytes.len().min(start as usize + length as usize);
-        bytes.get(start as usize..end).unwrap_or_default().to_vec()
-    }) else {
-        return Ok(Status::NotFound);
-    };
-    give(guest, &bytes, data, size)
-}
-
-fn get_buffer_status(guest: &mut Guest<'_>, buffer: u32, length: u32, flags: u32) -> Result<Status> {
-    let Some(buffer) = BufferType::from_abi(buffer) else {
-        return Ok(Status::BadArgument);
-    };
-    let Some(there) = with_buffer(guest.data_mut(), buffer, <[u8]>::len) else {
-        return Ok(Status::NotFound);
-    };
-    let told = write(guest, length, &(there as u32).to_le_bytes()) && write(guest, flags, &[0; 4]);
-    Ok(if told { Status::Ok } else { Status::InvalidMemoryAccess })
-}
-
-/// Envoy knows three ways to change a body: replace all of it, put something before it, or behind it. Everything else is
-/// BadArgument, against the ABI's text.
-fn set_buffer_bytes(
-    guest: &mut Guest<'_>,
-    buffer: u32,
-    start: u32,
-    length: u32,
-    data: u32,
-    size: u32,
-) -> Result<Status> {
-    let Some(buffer) = BufferType::from_abi(buffer) else {
-        return Ok(Status::BadArgument);
-    };
-    if with_buffer(guest.data_mut(), buffer, |_| ()).is_none() {
-        return Ok(Status::NotFound);
-    }
-    let data = read!(guest, data, size);
-    let BufferType::Body(way) = buffer else {
-        return Ok(Status::BadArgument);
-    };
-    let Some(body) = guest.data_mut().body_mut(way) else {
-        return Ok(Status::BadArgument);
-    };
-    let (start, length) = (start as usize, length as usize);
-    match (start, length) {
-        (0, 0) => {
-            body.splice(0..0, data);
-        }
-        (0, _) if length >= body.len() => *body = data,
-        (1.., _) if start >= body.len() => body.extend(data),
-        _ => return Ok(Status::BadArgument),
-    }
-    Ok(Status::Ok)
-}
-
-/// None: the buffer is not there. A body outside its callbacks is empty.
-fn with_buffer<T>(host: &mut Host, buffer: BufferType, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
-    Some(match buffer {
-        BufferType::Body(way) => read(host.body_mut(way).map_or(&[][..], |body| body)),
-        BufferType::CallBody => read(&host.call_answer.as_ref()?.body),
-        BufferType::PluginConfiguration if host.configuring => read(&host.configuration),
-        BufferType::PluginConfiguration => return None,
-        BufferType::VmConfiguration | BufferType::CallData | BufferType::Grpc | BufferType::Network => read(&[]),
-    })
-}
-
-// Header maps.
-
-fn get_header_map_size(guest: &mut Guest<'_>, map: u32, size: u32) -> Result<Status> {
-    let Some(map) = MapType::from_abi(map) else {
-        return Ok(Status::BadArgument);
-    };
-    let Some(bytes) = guest.data_mut().map_mut(map).map(|map| map.byte_size()) else {
-        return Ok(Status::BadArgument);
-    };
-    Ok(write_number(guest, size, bytes as u32))
-}
-
-/// A map that is not there is an empty one, and not an error.
-fn get_header_map_pairs(guest: &mut Guest<'_>, map: u32, data: u32, size: u32) -> Result<Status> {
-    let Some(map) = MapType::from_abi(map) else {
-        return Ok(Status::BadArgument);
-    };
-    let host = guest.data();
-    let bytes = match (map, &host.call_answer) {
-        (MapType::CallHeaders, Some(answer)) => serialize_headers(&answer.headers),
-        (MapType::CallTrailers, Some(answer)) => serialize_headers(&answer.trailers),
-        _ => match host.map(map) {
-            Some(map) if map.len() > 0 => serialize_pairs(map.iter()),
-            _ => Vec::new(),
-        },
-    };
-    give(guest, &bytes, data, size)
-}
-
-fn serialize_headers(headers: &crate::exchange::Headers) -> Vec<u8> {
-    if headers.is_empty() {
-        return Vec::new();
-    }
-    serialize_pairs(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))
-}
-
-fn set_header_map_pairs(guest: &mut Guest<'_>, map: u32, data: u32, size: u32) -> Result<Status> {
-    let pairs = parse_pairs(&read!(guest, data, size));
-    change_map(guest, map, |map| {
-        map.clear();
-        for (name, value) in &pairs {
-            map.add(name, value);
-        }
-    })
-}
-
-fn get_header_map_value(
-    guest: &mut Guest<'_>,
-    map: u32,
-    name: u32,
-    name_size: u32,
-    value: u32,
-    value_size: u32,
-) -> Result<Status> {
-    let Some(map) = MapType::from_abi(map) else {
-        return Ok(Status::BadArgument);
-    };
-    let name = read!(guest, name, name_size);
-    let host = guest.data();
-    let found = match (map, &host.call_answer) {
-        (MapType::CallHeaders, Some(answer)) => find(&answer.headers, &name),
-        (MapType::CallTrailers, Some(answer)) => find(&answer.trailers, &name),
-        _ => match host.map(map) {
-            Some(map) => map.get(&name).map(<[u8]>::to_vec),
-            // Envoy: a map that is not there just now is a mistake of the caller, except in the log phase.
-            None if !host.context().is_some_and(|context| context.logging) => {
-                return Ok(Status::BadArgument);
-            }
-            None => None,
-        },
-    };
-    match found {
-        Some(bytes) => give(guest, &bytes, value, value_size),
-        None => Ok(Status::NotFound),
-    }
-}
-
-fn find(headers: &crate::exchange::Headers, name: &[u8]) -> Option<Vec<u8>> {
-    headers
-        .iter()
-        .find(|line| line.0.as_bytes().eq_ignore_ascii_case(name))
-        .map(|line| line.1.clone())
-}
-
-fn add_header_map_value(
-    guest: &mut Guest<'_>,
-    map: u32,
-    name: u32,
-    name_size: u32,
-    value: u32,
-    value_size: u32,
-) -> Result<Status> {
-    let (name, value) = (read!(guest, name, name_size), read!(guest, value, value_size));
-    change_map(guest, map, |map| map.add(&name, &value))
-}
-
-fn replace_header_map_value(
-    guest: &mut Guest<'_>,
-    map: u32,
-    name: u32,
-    name_size: u32,
-    value: u32,
-    value_size: u32,
-) -> Result<Status> {
-    let (name, value) = (read!(guest, name, name_size), read!(guest, value, value_size));
-    change_map(guest, map, |map| map.replace(&name, &value))
-}
-
-fn remove_header_map_value(guest: &mut Guest<'_>, map: u32, name: u32, name_size: u32) -> Result<Status> {
-    let name = read!(guest, name, name_size);
-    change_map(guest, map, |map| map.remove(&name))
-}
-
-/// Any change of request headers makes Envoy forget the route.
-fn change_map(guest: &mut Guest<'_>, map: u32, change: impl FnOnce(&mut super::headers::HeaderMap)) -> Result<Status> {
-    let Some(map) = MapType::from_abi(map) else {
-        return Ok(Status::BadArgument);
-    };
     let host = guest.data_mut();
-    let Some(there) = host.map_mut(map) else {
-        return Ok(Status::BadArgument);
-    };
-    change(there);
-    if map == MapType::Headers(Way::Request)
-        && let Some(stream) = host.stream_mut()
-    {
-        stream.route_stale = true;
+    if let Some(root) = host.root() {
+        host.tick_periods.insert(root, period);
     }
     Ok(Status::Ok)
 }
+
+/// ABI 0.1.0: the plugin's configuration while it is configured, else the VM's.
+fn get_configuration(guest: &mut Guest<'_>, data: u32, size: u32) -> Result<Status> {
+    let host = guest.data();
+    let bytes = host.plugin_configuration().unwrap_or(&host.vm_configuration).to_vec();
+    give(guest, &bytes, data, size)
+}
+
+/// Envoy's own, to resolve a name. Nothing is resolved here, and Envoy never answers so.
+fn resolve_dns(guest: &mut Guest<'_>, name: u32, name_size: u32, _token: u32) -> Result<Status> {
+    read!(guest, name, name_size);
+    let said = b"envoy_resolve_dns is not answered by this engine; try the module in a real Envoy (`--engine envoy`)";
+    guest.data_mut().world.log(WARNING, said);
+    Ok(Status::Unimplemented)
+}
+
+/// The level of what the engine itself has to say.
+pub(crate) const WARNING: u32 = 3;
 
 // The stream.
 
@@ -463,6 +313,24 @@ fn continue_stream(guest: &mut Guest<'_>, stream: u32) -> Result<Status> {
         if context.is_stream {
             host.deferred.push_back(Deferred::Continue(id, way));
         }
+    }
+    Ok(Status::Ok)
+}
+
+/// ABI 0.1.0.
+fn continue_request(guest: &mut Guest<'_>) -> Result<Status> {
+    continue_stream(guest, 0)
+}
+
+/// ABI 0.1.0.
+fn continue_response(guest: &mut Guest<'_>) -> Result<Status> {
+    continue_stream(guest, 1)
+}
+
+/// ABI 0.1.0; later versions have a foreign function for it.
+fn clear_route_cache(guest: &mut Guest<'_>) -> Result<Status> {
+    if let Some(stream) = guest.data_mut().stream_mut() {
+        stream.route_stale = true;
     }
     Ok(Status::Ok)
 }
@@ -508,8 +376,8 @@ fn send_local_response(
                 body,
                 headers,
                 details,
-                // -1 on the wire.
-                grpc_status: Some(grpc_status).filter(|status| *status != u32::MAX),
+                // -1 on the wire means none, and so does what is none of gRPC's.
+                grpc_status: Some(grpc_status).filter(|status| *status <= 16),
             },
         ));
     }
@@ -562,8 +430,9 @@ fn http_call(
     let Some((answer, after)) = host.world.ask(&String::from_utf8_lossy(&cluster), &call) else {
         return Ok(Status::BadArgument);
     };
-    host.next_call += 1;
-    let (filter, number) = (host.filter, host.next_call);
+    // The two low bits say what kind of call it is: 0 for this one.
+    host.next_call += 4;
+    let (filter, number) = (host.filter_of(host.context_id()), host.next_call);
     host.world.events.push_back(Event::CallAnswered {
         filter,
         token: number,
@@ -633,7 +502,7 @@ fn get_shared_data(
     cas: u32,
 ) -> Result<Status> {
     let key = read!(guest, key, key_size);
-    let Some((bytes, number)) = guest.data().world.shared.get(&key).cloned() else {
+    let Some((bytes, number)) = guest.data().world.shared.get(&guest.data().vm_id, &key).cloned() else {
         return Ok(Status::NotFound);
     };
     match give(guest, &bytes, value, value_size)? {
@@ -651,18 +520,20 @@ fn set_shared_data(
     cas: u32,
 ) -> Result<Status> {
     let (key, value) = (read!(guest, key, key_size), read!(guest, value, value_size));
-    let set = guest.data_mut().world.shared.set(&key, &value, cas);
+    let host = guest.data_mut();
+    let set = host.world.shared.set(&host.vm_id, &key, &value, cas);
     Ok(if set { Status::Ok } else { Status::CasMismatch })
 }
 
 fn register_shared_queue(guest: &mut Guest<'_>, name: u32, name_size: u32, token: u32) -> Result<Status> {
     let name = read!(guest, name, name_size);
     let host = guest.data_mut();
-    let number = host.world.queues.register(&name, host.filter);
+    let filter = host.filter_of(host.context_id());
+    let number = host.world.queues.register(&host.vm_id, &name, filter);
     Ok(write_number(guest, token, number))
 }
 
-/// Every VM of a gateway has the empty `vm_id`.
+/// An empty VM id stands for the caller's own.
 fn resolve_shared_queue(
     guest: &mut Guest<'_>,
     vm: u32,
@@ -672,9 +543,11 @@ fn resolve_shared_queue(
     token: u32,
 ) -> Result<Status> {
     let (vm, name) = (read!(guest, vm, vm_size), read!(guest, name, name_size));
-    match guest.data().world.queues.resolve(&name) {
-        Some(number) if vm.is_empty() => Ok(write_number(guest, token, number)),
-        _ => Ok(Status::NotFound),
+    let host = guest.data();
+    let vm = if vm.is_empty() { host.vm_id.as_bytes() } else { &vm };
+    match host.world.queues.resolve(vm, &name) {
+        Some(number) => Ok(write_number(guest, token, number)),
+        None => Ok(Status::NotFound),
     }
 }
 
@@ -693,108 +566,5 @@ fn dequeue_shared_queue(guest: &mut Guest<'_>, token: u32, data: u32, size: u32)
         None => Ok(Status::NotFound),
         Some(None) => Ok(Status::Empty),
         Some(Some(bytes)) => give(guest, &bytes, data, size),
-    }
-}
-
-// Metrics. The two low bits of an id say what it is: counter, gauge, histogram.
-
-fn define_metric(guest: &mut Guest<'_>, kind: u32, name: u32, name_size: u32, id: u32) -> Result<Status> {
-    let name = read!(guest, name, name_size);
-    let host = guest.data_mut();
-    let Some(next) = host.next_metric.get_mut(kind as usize) else {
-        return Ok(Status::BadArgument);
-    };
-    *next += 4;
-    let number = *next;
-    let name = String::from_utf8_lossy(&name).into_owned();
-    host.world.metrics.entry(name.clone()).or_default();
-    host.metric_names.insert(number, name);
-    Ok(write_number(guest, id, number))
-}
-
-const COUNTER: u32 = 0;
-const GAUGE: u32 = 1;
-const HISTOGRAM: u32 = 2;
-
-fn metric(host: &mut Host, id: u32) -> Option<&mut u64> {
-    let name = host.metric_names.get(&id)?;
-    host.world.metrics.get_mut(name)
-}
-
-fn increment_metric(guest: &mut Guest<'_>, id: u32, offset: i64) -> Result<Status> {
-    let kind = id & 3;
-    if kind > GAUGE {
-        return Ok(Status::BadArgument);
-    }
-    let Some(value) = metric(guest.data_mut(), id) else {
-        return Ok(Status::NotFound);
-    };
-    if kind == COUNTER && offset <= 0 {
-        return Ok(Status::BadArgument);
-    }
-    *value = value.wrapping_add_signed(offset);
-    Ok(Status::Ok)
-}
-
-fn record_metric(guest: &mut Guest<'_>, id: u32, number: u64) -> Result<Status> {
-    let Some(value) = metric(guest.data_mut(), id) else {
-        return Ok(Status::NotFound);
-    };
-    match id & 3 {
-        COUNTER => *value = value.wrapping_add(number),
-        // A histogram keeps the last value: enough to see that something was recorded.
-        GAUGE | HISTOGRAM => *value = number,
-        _ => return Ok(Status::NotFound),
-    }
-    Ok(Status::Ok)
-}
-
-fn get_metric(guest: &mut Guest<'_>, id: u32, address: u32) -> Result<Status> {
-    if id & 3 > GAUGE {
-        return Ok(Status::BadArgument);
-    }
-    let Some(value) = metric(guest.data_mut(), id).copied() else {
-        return Ok(Status::NotFound);
-    };
-    Ok(if write(guest, address, &value.to_le_bytes()) {
-        Status::Ok
-    } else {
-        Status::InvalidMemoryAccess
-    })
-}
-
-// Properties and foreign functions.
-
-fn get_property(guest: &mut Guest<'_>, path: u32, path_size: u32, value: u32, value_size: u32) -> Result<Status> {
-    let path = read!(guest, path, path_size);
-    match property::get(guest.data(), &path) {
-        Some(bytes) => give(guest, &bytes, value, value_size),
-        None => Ok(Status::NotFound),
-    }
-}
-
-/// Becomes filter state under `wasm.` and the path as it was spelled.
-fn set_property(guest: &mut Guest<'_>, path: u32, path_size: u32, value: u32, value_size: u32) -> Result<Status> {
-    let (path, value) = (read!(guest, path, path_size), read!(guest, value, value_size));
-    let Some(stream) = guest.data_mut().stream_mut() else {
-        return Ok(Status::NotFound);
-    };
-    stream.filter_state.insert([b"wasm.", &path[..]].concat(), value);
-    Ok(Status::Ok)
-}
-
-fn call_foreign_function(
-    guest: &mut Guest<'_>,
-    name: u32,
-    name_size: u32,
-    argument: u32,
-    argument_size: u32,
-    result: u32,
-    result_size: u32,
-) -> Result<Status> {
-    let (name, argument) = (read!(guest, name, name_size), read!(guest, argument, argument_size));
-    match foreign::call(guest.data_mut(), &name, &argument) {
-        Ok(bytes) => give(guest, &bytes, result, result_size),
-        Err(status) => Ok(status),
     }
 }

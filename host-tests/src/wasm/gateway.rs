@@ -4,27 +4,51 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::abi::Way;
 use super::headers::HeaderMap;
 use super::stream::Stream;
-use super::vm::Vm;
+use super::trace::Trace;
+use super::vms::{Reload, Vms};
 use super::world::{Event, StreamData, World};
-use super::{Cost, Wasmtime};
-use crate::exchange::{Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Request, Seen, Setup};
+use super::{Cost, Limits, Wasmtime};
+use crate::exchange::{
+    Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Record, Request, Seen, Setup, changes,
+};
+use crate::failure::{Cause, Failure};
 
-/// Filters behind each other, each in its own VM, in front of a scripted upstream.
+/// Filters behind each other, each in its VM, in front of a scripted upstream.
 pub struct Chain {
-    vms: Vec<Vm>,
+    vms: Vms,
     names: Vec<String>,
     world: Box<World>,
     buffer_limit: u32,
     report: Vec<String>,
     exchanges: u64,
+    /// The metrics after the exchange before.
+    metrics: BTreeMap<String, u64>,
     /// When each filter's timer was last heard, in time since the gateway started.
     ticked: Vec<Duration>,
 }
+
+/// The guest did something that makes Envoy 1.40 itself crash, with every stream that it carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crashed {
+    /// What it did.
+    pub what: &'static str,
+    /// What the filters logged so far.
+    pub logs: Vec<(String, String)>,
+}
+
+impl fmt::Display for Crashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Envoy 1.40 crashes here: {}", self.what)?;
+        write_logs(f, &self.logs)
+    }
+}
+
+impl std::error::Error for Crashed {}
 
 /// A stream that no filter resumed: in a real proxy the client would wait until it gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +59,8 @@ pub struct Hung {
     pub way: &'static str,
     /// What the filters logged so far.
     pub logs: Vec<(String, String)>,
+    /// How guests failed so far.
+    pub failures: Vec<Failure>,
 }
 
 impl fmt::Display for Hung {
@@ -47,6 +73,7 @@ impl fmt::Display for Hung {
             )?,
             None => write!(f, "the stream hangs: the {} never ended", self.way)?,
         }
+        self.failures.iter().try_for_each(|failure| write!(f, "\n{failure}"))?;
         write_logs(f, &self.logs)
     }
 }
@@ -60,23 +87,13 @@ const BUFFER_LIMIT: u32 = 1 << 20;
 const EVENTS_MAX: usize = 10_000;
 
 impl Chain {
-    pub(super) fn start(engine: &Wasmtime, setup: &Setup) -> anyhow::Result<Self> {
+    pub(super) fn start(engine: &Wasmtime, setup: &Setup, limits: Limits) -> anyhow::Result<Self> {
         let settings = &engine.settings;
         let clusters = std::sync::Arc::new(settings.clusters.clone());
         let mut world = Box::new(World::new(setup, settings.clock, settings.log_level as u32, clusters));
-        let mut vms = Vec::new();
-        for (at, filter) in setup.filters.iter().enumerate() {
-            let name = || format!("filter `{}`", filter.name);
-            let module = engine.module(&filter.module).with_context(name)?;
-            let vm = Vm::start(&module, &mut world, filter, at, &setup.environment, &settings.limits);
-            vms.push(vm.map_err(|error| {
-                let mut text = format!("filter `{}`: {error:#}", filter.name);
-                for (level, line) in &world.logs {
-                    text.push_str(&format!("\n  [{level}] {line}"));
-                }
-                anyhow::anyhow!(text)
-            })?);
-        }
+        world.semantics = settings.semantics;
+        world.trace = settings.trace.then(Trace::default);
+        let vms = Vms::start(engine, setup, limits, &mut world)?;
         let mut chain = Chain {
             ticked: vec![Duration::ZERO; vms.len()],
             vms,
@@ -85,18 +102,30 @@ impl Chain {
             buffer_limit: setup.buffer_limit.unwrap_or(BUFFER_LIMIT),
             report: setup.report.clone(),
             exchanges: 0,
+            metrics: BTreeMap::new(),
         };
-        for at in 0..chain.vms.len() {
-            chain.vms[at].store.data_mut().deferred.clear();
-        }
         chain.deliver_events()?;
+        chain.metrics = chain.metrics_now();
         Ok(chain)
     }
 
-    /// The value of a metric that a filter defined; none: no filter did. A histogram gives the last value recorded.
+    /// The first filter's VM and the world, for who calls callbacks by themselves. Every chain that is asked has a filter.
+    pub(super) fn first(&mut self) -> (&mut super::vm::Vm, &mut Box<World>) {
+        (&mut self.vms[0], &mut self.world)
+    }
+
+    /// The root context of the first filter's plugin.
+    pub(super) fn first_root(&self) -> u32 {
+        self.vms.root(0)
+    }
+
+    /// The value of a metric that a filter defined; none: no filter did. A histogram gives the last value recorded. There are Envoy's
+    /// own of failed VMs, too: `wasm.FILTER.vm_reload_success`, `_backoff` and `_failure`, once they are above 0.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<u64> {
-        self.world.metrics.get(name).copied()
+        let mut metrics = self.world.metrics.iter();
+        let metric = metrics.find(|((_, there), _)| there == name).map(|(_, value)| *value);
+        metric.or_else(|| self.world.reloads.get(name).copied())
     }
 
     /// What each filter's callbacks cost since the last time that this was asked, by filter and callback (`proxy_on_request_headers`).
@@ -111,10 +140,10 @@ impl Chain {
 
     /// The memory that each filter's VM has, in bytes; WebAssembly memory never shrinks.
     pub fn memory(&self) -> Vec<(String, usize)> {
-        let sizes = self
-            .vms
-            .iter()
-            .map(|vm| vm.store.data().memory.map_or(0, |memory| memory.data_size(&vm.store)));
+        let sizes = (0..self.vms.len()).map(|filter| {
+            let vm = &self.vms[filter];
+            vm.store.data().memory.map_or(0, |memory| memory.data_size(&vm.store))
+        });
         self.names.iter().cloned().zip(sizes).collect()
     }
 
@@ -131,15 +160,54 @@ impl Chain {
         self.deliver_events()
     }
 
+    /// What guests were called for and what they called since the last time that this was asked, or since the start; empty unless the
+    /// engine [traces](super::Builder::trace). It is taken.
+    pub fn take_trace(&mut self) -> Trace {
+        self.world.trace.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How guests failed outside exchanges: in timers, in answers to calls. They are taken.
+    pub fn take_failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.world.failures)
+    }
+
+    /// Makes failed VMs anew, where their filter's policy is [`FailurePolicy::Reload`](crate::exchange::FailurePolicy::Reload) and it is time.
+    fn reload(&mut self) {
+        for at in 0..self.vms.len() {
+            let counted = match self.vms.reload(at, &mut self.world) {
+                Reload::NotWanted => continue,
+                Reload::TooSoon => "vm_reload_backoff",
+                Reload::Fails => "vm_reload_failure",
+                Reload::Succeeds => {
+                    self.ticked[at] = self.world.uptime();
+                    // The old one's calls are answered no more.
+                    self.world.events.retain(|event| event.filter() != at);
+                    "vm_reload_success"
+                }
+            };
+            let name = format!("wasm.{}.{counted}", self.names[at]);
+            *self.world.reloads.entry(name).or_default() += 1;
+        }
+    }
+
     /// Lines that were logged outside exchanges: at start, in timers, in answers to calls. They are taken.
     pub fn take_logs(&mut self) -> Vec<(String, String)> {
         std::mem::take(&mut self.world.logs)
     }
 
+    /// The values of counters and gauges, the number of samples of histograms.
+    fn metrics_now(&self) -> BTreeMap<String, u64> {
+        let named = self.world.metrics.iter().map(|((_, name), value)| (name.clone(), *value));
+        let mut metrics: BTreeMap<String, u64> = named.collect();
+        metrics.extend(self.world.samples.clone());
+        metrics
+    }
+
     fn tick_one(&mut self, at: usize) {
-        if self.vms[at].store.data().tick_period > 0 {
+        if self.vms.tick_period(at) > 0 {
             self.ticked[at] = self.world.uptime();
-            self.vms[at].on_tick(&mut self.world);
+            let root = self.vms.root(at);
+            self.vms[at].on_tick(&mut self.world, root);
             self.vms[at].store.data_mut().deferred.clear();
         }
     }
@@ -147,7 +215,7 @@ impl Chain {
     fn tick_if_due(&mut self) {
         let now = self.world.uptime();
         for at in 0..self.vms.len() {
-            let period = Duration::from_millis(self.vms[at].store.data().tick_period.into());
+            let period = Duration::from_millis(self.vms.tick_period(at).into());
             if period > Duration::ZERO && now.saturating_sub(self.ticked[at]) >= period {
                 self.tick_one(at);
             }
@@ -156,14 +224,30 @@ impl Chain {
 
     /// Outside a stream.
     fn deliver_events(&mut self) -> anyhow::Result<()> {
+        let mut last = None;
         for _ in 0..EVENTS_MAX {
             let Some(event) = self.world.events.pop_front() else {
                 return Ok(());
             };
+            last = Some((event.filter(), event.callback()));
             let filter = deliver(&mut self.vms, &mut self.world, event);
             self.vms[filter].store.data_mut().deferred.clear();
         }
-        bail!("calls and queues set each other off without end")
+        let (filter, callback) = last.unwrap_or((0, "proxy_on_tick"));
+        Err(endless(&self.vms, filter, callback).into())
+    }
+}
+
+/// The failure of guests that are called for events without end, by the last of those.
+fn endless(vms: &Vms, filter: usize, callback: &'static str) -> Failure {
+    let host = vms[filter].store.data();
+    Failure {
+        filter: host.name.clone(),
+        callback,
+        cause: Cause::Events(EVENTS_MAX),
+        refused_memory: None,
+        backtrace: Vec::new(),
+        host_calls: host.calls.iter().copied().collect(),
     }
 }
 
@@ -179,6 +263,7 @@ impl Gateway for Chain {
             self.deliver_events()?;
             let now = self.world.uptime();
             if now >= end {
+                self.metrics = self.metrics_now();
                 return Ok(());
             }
             let next = next_timer(&self.vms, &self.ticked).map_or(end, |(_, due)| due.min(end));
@@ -200,6 +285,7 @@ impl Chain {
     ) -> anyhow::Result<Outcome> {
         self.tick_if_due();
         self.deliver_events()?;
+        self.reload();
         self.world.logs.clear();
         self.exchanges += 1;
         let mut data = StreamData::empty();
@@ -213,19 +299,21 @@ impl Chain {
         let holder = stream.holder();
         let (upstream, client) = stream.close();
         self.deliver_events()?;
-        let state = self
-            .world
-            .stream
-            .take()
-            .map(|stream| stream.filter_state)
-            .unwrap_or_default();
-        let logs = self.take_logs();
+        let data = self.world.stream.take().unwrap_or_else(StreamData::empty);
+        let state = data.filter_state;
+        let metrics = self.metrics_now();
+        let before = std::mem::replace(&mut self.metrics, metrics.clone());
+        let (logs, failures) = (self.take_logs(), self.take_failures());
+        if let Some(what) = self.world.crash.take() {
+            return Err(Crashed { what, logs }.into());
+        }
         if let Some(way) = hung? {
             let filter = holder.map(|(filter, _)| self.names[filter].clone());
             return Err(Hung {
                 filter,
                 way: holder.map_or(way, |(_, way)| way).name(),
                 logs,
+                failures,
             }
             .into());
         }
@@ -239,6 +327,14 @@ impl Chain {
             client,
             logs,
             filter_state,
+            failures,
+            metrics: changes(&before, &metrics),
+            record: Record {
+                details: data.details,
+                flags: data.flags.join(","),
+                received: data.received,
+                sent: data.sent,
+            },
         })
     }
 }
@@ -259,9 +355,11 @@ fn run(
     stream.receive_headers(is_empty(body));
     send_body(stream, body, Way::Request);
     pump(stream, ticked)?;
-    if !stream.ended() && stream.upstream_complete() && !stream.response_started() {
+    if !stream.ended() && stream.upstream_complete() && !stream.response_started() && stream.upstream_cannot_be_told() {
+        pump(stream, ticked)?;
+    } else if !stream.ended() && stream.upstream_complete() && !stream.response_started() {
         let answer = &stream
-            .upstream_seen()
+            .ask_upstream()
             .map(upstream)
             .context("the upstream saw no request")?;
         match answer.fault {
@@ -293,7 +391,7 @@ fn send_answer(stream: &mut Stream<'_>, request: &Request, answer: &Answer) {
             }
         }
         if !stream.ended() {
-            stream.reset();
+            stream.upstream_broke_off();
         }
     } else if !empty {
         send_body(stream, &answer.body, Way::Response);
@@ -332,10 +430,10 @@ fn send_body(stream: &mut Stream<'_>, body: &Body, way: Way) {
 }
 
 /// The filter whose timer goes off next, and when, in time since the gateway started.
-fn next_timer(vms: &[Vm], ticked: &[Duration]) -> Option<(usize, Duration)> {
-    let timers = vms.iter().zip(ticked).enumerate().filter_map(|(at, (vm, last))| {
-        let period = vm.store.data().tick_period;
-        (period > 0 && !vm.failed).then(|| (at, *last + Duration::from_millis(period.into())))
+fn next_timer(vms: &Vms, ticked: &[Duration]) -> Option<(usize, Duration)> {
+    let timers = ticked.iter().enumerate().filter_map(|(at, last)| {
+        let period = vms.tick_period(at);
+        (period > 0 && !vms[at].failed).then(|| (at, *last + Duration::from_millis(period.into())))
     });
     timers.min_by_key(|(_, due)| *due)
 }
@@ -344,6 +442,7 @@ fn next_timer(vms: &[Vm], ticked: &[Duration]) -> Option<(usize, Duration)> {
 /// resume waits for timers, as long as a client would.
 fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> {
     let deadline = stream.parts().1.uptime() + EXCHANGE_TIMEOUT;
+    let mut last = None;
     for _ in 0..EVENTS_MAX {
         if stream.ended() {
             return Ok(());
@@ -351,6 +450,7 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
         let is_held = stream.holder().is_some();
         let (vms, world) = stream.parts();
         if let Some(event) = world.events.pop_front() {
+            last = Some((event.filter(), event.callback()));
             let filter = deliver(vms, world, event);
             stream.after_root_call(filter);
             continue;
@@ -363,14 +463,17 @@ fn pump(stream: &mut Stream<'_>, ticked: &mut [Duration]) -> anyhow::Result<()> 
         // A period that began before this stream may be over already.
         world.pass(due.saturating_sub(now));
         ticked[filter] = world.uptime();
-        vms[filter].on_tick(world);
+        last = Some((filter, "proxy_on_tick"));
+        let root = vms.root(filter);
+        vms[filter].on_tick(world, root);
         stream.after_root_call(filter);
     }
-    bail!("calls and queues set each other off without end")
+    let (filter, callback) = last.unwrap_or((0, "proxy_on_tick"));
+    Err(endless(stream.parts().0, filter, callback).into())
 }
 
 /// The filter that got it.
-fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
+fn deliver(vms: &mut Vms, world: &mut Box<World>, event: Event) -> usize {
     match event {
         Event::CallAnswered {
             filter,
@@ -379,11 +482,13 @@ fn deliver(vms: &mut [Vm], world: &mut Box<World>, event: Event) -> usize {
             after,
         } => {
             world.pass(after);
-            vms[filter].on_http_call_response(world, token, answer);
+            let root = vms.root(filter);
+            vms[filter].on_http_call_response(world, root, token, answer);
             filter
         }
         Event::QueueReady { filter, token } => {
-            vms[filter].on_queue_ready(world, token);
+            let root = vms.root(filter);
+            vms[filter].on_queue_ready(world, root, token);
             filter
         }
     }
@@ -428,7 +533,7 @@ fn request_headers(request: &Request, number: u64) -> HeaderMap {
     headers
 }
 
-/// What filters see of an answer: the upstream's lines with the framing of HTTP/1, and the router's own.
+/// What filters see of an answer: the upstream's lines with the framing of HTTP/1; the router is told to add none of its own.
 fn response_headers(answer: &Answer, bodyless: bool, empty: bool) -> HeaderMap {
     let mut headers = HeaderMap::headers(Way::Response);
     headers.add(b":status", answer.status.to_string().as_bytes());
@@ -442,7 +547,6 @@ fn response_headers(answer: &Answer, bodyless: bool, empty: bool) -> HeaderMap {
             headers.add(b"transfer-encoding", b"chunked");
         }
     }
-    headers.replace(b"x-envoy-upstream-service-time", b"0");
     headers
 }
 

@@ -5,6 +5,9 @@
 //! 3. A second line of one of Envoy's "inline" headers is folded into the first with a comma; of any other header it
 //!    stays a line of its own (`HeaderMapImpl::insertByKey`). Which headers are inline was seen on Envoy 1.40.
 //! 4. Replacing removes every line and adds one at the end.
+//! 5. In a request `host` is another name of `:authority` (`StaticLookupTable` of `header_map_impl.cc`).
+
+use std::collections::BTreeMap;
 
 use super::abi::Way;
 use crate::exchange::Headers;
@@ -17,6 +20,8 @@ pub(crate) struct HeaderMap {
     pseudo: usize,
     /// The way decides which headers are inline; none are for trailers.
     inline: Option<Way>,
+    /// Names that were not written in lowercase, by their lowercase form, as they were written last.
+    spellings: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl HeaderMap {
@@ -38,8 +43,19 @@ impl HeaderMap {
         self
     }
 
+    fn canonical(&self, name: &[u8]) -> Vec<u8> {
+        match name.to_ascii_lowercase() {
+            host if host == b"host" && self.inline == Some(Way::Request) => b":authority".to_vec(),
+            name => name,
+        }
+    }
+
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
-        let name = name.to_ascii_lowercase();
+        let spelled = name;
+        let name = self.canonical(name);
+        if name != spelled && name.eq_ignore_ascii_case(spelled) {
+            self.spellings.insert(name.clone(), spelled.to_vec());
+        }
         if name.first() == Some(&b':') {
             if let Some(at) = self.lines.iter().position(|line| line.0 == name) {
                 let first = &mut self.lines[at].1;
@@ -64,7 +80,7 @@ impl HeaderMap {
     }
 
     pub(crate) fn remove(&mut self, name: &[u8]) {
-        let name = name.to_ascii_lowercase();
+        let name = self.canonical(name);
         let before = self.lines.len();
         self.lines.retain(|line| line.0 != name);
         if name.first() == Some(&b':') {
@@ -77,6 +93,14 @@ impl HeaderMap {
         self.add(name, value);
     }
 
+    /// Sets a header that the proxy itself keeps: where its first line is, or else behind all others.
+    pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) {
+        match self.lines.iter_mut().find(|line| line.0 == name) {
+            Some((_, there)) => *there = value.to_vec(),
+            None => self.add(name, value),
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.lines.clear();
         self.pseudo = 0;
@@ -84,7 +108,7 @@ impl HeaderMap {
 
     /// The first line of that name.
     pub(crate) fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        let name = name.to_ascii_lowercase();
+        let name = self.canonical(name);
         self.lines
             .iter()
             .find(|line| line.0 == name)
@@ -93,7 +117,7 @@ impl HeaderMap {
 
     /// Every line of that name, joined by commas, as Envoy's expression language reads it.
     pub(crate) fn get_joined(&self, name: &[u8]) -> Option<Vec<u8>> {
-        let name = name.to_ascii_lowercase();
+        let name = self.canonical(name);
         let values: Vec<&[u8]> = self
             .lines
             .iter()
@@ -101,6 +125,11 @@ impl HeaderMap {
             .map(|line| &line.1[..])
             .collect();
         (!values.is_empty()).then(|| values.join(&b','))
+    }
+
+    /// Names that were not written in lowercase, by their lowercase form.
+    pub(crate) fn spellings(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.spellings.iter().map(|(name, spelled)| (&name[..], &spelled[..]))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -111,6 +140,25 @@ impl HeaderMap {
         self.lines
             .iter()
             .map(|(name, value)| (name.as_slice(), value.as_slice()))
+    }
+
+    /// Why Envoy's HTTP/1 codec would not send these as request headers, in its words; none: it would.
+    pub(crate) fn unsendable(&self) -> Option<String> {
+        if self.get(b":method").is_none() {
+            return Some("missing required header: :method".to_owned());
+        }
+        let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        let text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
+        self.lines.iter().skip(self.pseudo).find_map(|(name, value)| {
+            let shown = String::from_utf8_lossy(name);
+            if !name.iter().all(token) {
+                Some(format!("invalid header name: {shown}"))
+            } else if !value.iter().all(text) {
+                Some(format!("invalid header value for: {shown}"))
+            } else {
+                None
+            }
+        })
     }
 
     /// The bytes of all names and values.
@@ -167,7 +215,6 @@ const INLINE_REQUEST: &[&str] = &[
     "expect",
     "grpc-accept-encoding",
     "grpc-timeout",
-    "host",
     "if-match",
     "if-modified-since",
     "if-none-match",

@@ -1,22 +1,29 @@
 //! What one VM's host calls work on: its contexts, its plugin, and the world while a callback runs.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
-use wasmtime::{Memory, StoreLimits, TypedFunc};
+use wasmtime::{Memory, ResourceLimiter, Result, TypedFunc, bail};
 
-use super::CallAnswer;
-use super::abi::{MapType, Way};
+use super::abi::{Abi, MapType, Way};
 use super::headers::HeaderMap;
+use super::trace::Step;
 use super::world::{Frame, StreamData, World};
+use super::{CallAnswer, Semantics};
+use crate::failure::{HOST_CALLS, HostCall};
 
 /// The data of a VM's store.
 pub(crate) struct Host {
     pub(crate) world: Box<World>,
-    /// Which filter of the chain this VM is.
-    pub(crate) filter: usize,
+    pub(crate) abi: Abi,
+    pub(crate) vm_id: String,
+    pub(crate) vm_configuration: Vec<u8>,
+    /// The plugins that share the VM.
+    pub(crate) plugins: Vec<Plugin>,
+    /// The name of the filter that it was made for.
     pub(crate) name: String,
-    pub(crate) root_id: String,
-    pub(crate) configuration: Vec<u8>,
+    /// The filter for which the VM was started.
+    pub(crate) filter: usize,
     pub(crate) environment: Vec<Vec<u8>>,
     pub(crate) contexts: BTreeMap<u32, Context>,
     /// The context of the callback in progress.
@@ -27,22 +34,51 @@ pub(crate) struct Host {
     pub(crate) deferred: VecDeque<Deferred>,
     /// A local response was sent during this callback: whatever it returns means stop.
     pub(crate) stop_iteration: bool,
-    /// Module initialisation runs: only logs and WASI may be called.
-    pub(crate) initialising: bool,
-    /// The plugin's configuration can be read.
-    pub(crate) configuring: bool,
+    /// What the guest may call.
+    pub(crate) phase: Phase,
+    /// The root context whose plugin configuration can be read.
+    pub(crate) configuring: Option<u32>,
     pub(crate) call_answer: Option<CallAnswer>,
     pub(crate) status: (u32, &'static str),
     pub(crate) next_call: u32,
-    /// The timer's period in milliseconds; 0: none.
-    pub(crate) tick_period: u32,
+    /// Properties declared by context and name, and whether they can be set once only.
+    pub(crate) declared: BTreeMap<(u32, Vec<u8>), bool>,
+    /// The timers' periods in milliseconds by root context; 0: none.
+    pub(crate) tick_periods: BTreeMap<u32, u32>,
     /// Metric ids to names; the two low bits of an id are its type.
     pub(crate) metric_names: BTreeMap<u32, String>,
     pub(crate) next_metric: [u32; 3],
     pub(crate) random: u64,
     pub(crate) memory: Option<Memory>,
     pub(crate) allocate: Option<TypedFunc<u32, u32>>,
-    pub(crate) limits: StoreLimits,
+    pub(crate) limits: MemoryLimit,
+    /// The last host calls, oldest first.
+    pub(crate) calls: VecDeque<HostCall>,
+    /// How many bytes the call in progress has taken from the guest's memory, and given to it.
+    pub(crate) moved: (Cell<u32>, Cell<u32>),
+}
+
+/// A plugin: what a filter of the chain runs in a VM. Filters that are equal in everything are one.
+#[derive(Clone, Debug)]
+pub(crate) struct Plugin {
+    /// The first filter that runs it.
+    pub(crate) filter: usize,
+    pub(crate) name: String,
+    pub(crate) root_id: String,
+    pub(crate) configuration: Vec<u8>,
+    /// Its root context.
+    pub(crate) root: u32,
+}
+
+/// What a guest may call just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Module initialisation runs: logs, and those parts of WASI that runtimes use.
+    Initialise,
+    /// The guest allocates memory for the host: logs and time.
+    Allocate,
+    /// Everything.
+    Run,
 }
 
 /// A root context or a stream's context, with what the guest may see through it just now.
@@ -50,6 +86,8 @@ pub(crate) struct Host {
 pub(crate) struct Context {
     /// Belongs to a stream; root contexts don't.
     pub(crate) is_stream: bool,
+    /// Which of the VM's plugins it is of.
+    pub(crate) plugin: usize,
     /// The guest knows of it.
     pub(crate) created: bool,
     /// By way: the headers can be read and changed.
@@ -89,7 +127,53 @@ pub(crate) struct LocalReply {
     pub(crate) grpc_status: Option<u32>,
 }
 
+/// What a VM's memory may grow to.
+pub(crate) struct MemoryLimit {
+    pub(crate) bytes: usize,
+    /// More was asked for since the callback began.
+    pub(crate) refused: bool,
+}
+
+impl ResourceLimiter for MemoryLimit {
+    /// `memory.grow` beyond the limit answers -1, as in Envoy.
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = desired <= self.bytes;
+        self.refused |= !allowed;
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
+}
+
 impl Host {
+    /// Keeps a host call that has ended; no status: it trapped.
+    pub(crate) fn called(&mut self, name: &'static str, what: Option<u32>, status: Option<u32>) {
+        let call = HostCall {
+            name,
+            what,
+            status,
+            took: self.moved.0.take(),
+            gave: self.moved.1.take(),
+        };
+        if self.calls.len() == HOST_CALLS {
+            self.calls.pop_front();
+        }
+        self.calls.push_back(call);
+        self.world.trace(|| Step::Call(call));
+    }
+
+    /// Counts bytes that went from the guest to the host.
+    pub(crate) fn took(&self, bytes: usize) {
+        count(&self.moved.0, bytes);
+    }
+
+    /// Counts bytes that went from the host to the guest.
+    pub(crate) fn gave(&self, bytes: usize) {
+        count(&self.moved.1, bytes);
+    }
+
     /// The context that host calls work on: the one that the guest chose, else the callback's.
     pub(crate) fn context_id(&self) -> u32 {
         if self.effective != 0 && self.contexts.contains_key(&self.effective) {
@@ -101,6 +185,66 @@ impl Host {
 
     pub(crate) fn context(&self) -> Option<&Context> {
         self.contexts.get(&self.context_id())
+    }
+
+    /// Traps a call that Envoy would trap just now.
+    pub(crate) fn allow(&self, call: &str) -> Result<()> {
+        // Envoy's host has these lists in `WasmBase::startVm` and `WasmBase::allocMemory`.
+        let (allowed, while_it) = match self.phase {
+            Phase::Run => return Ok(()),
+            Phase::Allocate => (
+                matches!(call, "proxy_log" | "fd_write" | "clock_time_get" | "poll_oneoff"),
+                "allocates memory for the host",
+            ),
+            Phase::Initialise => {
+                let wasi = !call.starts_with("proxy_") && !call.starts_with("envoy_") && call != "pthread_equal";
+                let left_out = [
+                    "fd_read",
+                    "fd_seek",
+                    "fd_close",
+                    "path_open",
+                    "sched_yield",
+                    "proc_exit",
+                ];
+                (call == "proxy_log" || wasi && !left_out.contains(&call), "initialises")
+            }
+        };
+        if !allowed {
+            bail!("{call} was called while the module {while_it}, where Envoy does not allow it");
+        }
+        Ok(())
+    }
+
+    /// The plugin of the context that host calls work on.
+    pub(crate) fn plugin(&self) -> Option<&Plugin> {
+        self.plugins.get(self.context()?.plugin)
+    }
+
+    /// The root context of the context that host calls work on.
+    pub(crate) fn root(&self) -> Option<u32> {
+        self.plugin().map(|plugin| plugin.root)
+    }
+
+    /// The filter to which a context belongs; what belongs to none counts as the first one's.
+    pub(crate) fn filter_of(&self, context: u32) -> usize {
+        let plugin = self
+            .contexts
+            .get(&context)
+            .and_then(|context| self.plugins.get(context.plugin));
+        plugin.map_or(self.filter, |plugin| plugin.filter)
+    }
+
+    /// The name of the filter whose context it is; the first one's for what belongs to no filter.
+    pub(crate) fn name_of(&self, context: u32) -> &str {
+        let context = self.contexts.get(&context);
+        let plugin = context.and_then(|context| self.plugins.get(context.plugin));
+        plugin.map_or(&self.name, |plugin| &plugin.name)
+    }
+
+    /// The plugin's configuration, while it can be read.
+    pub(crate) fn plugin_configuration(&self) -> Option<&[u8]> {
+        self.configuring.filter(|root| *root == self.context_id())?;
+        self.plugin().map(|plugin| plugin.configuration.as_slice())
     }
 
     /// The stream, if the context belongs to one.
@@ -128,7 +272,8 @@ impl Host {
                 self.stream()?.headers[way.at()].as_ref()
             }
             MapType::Trailers(way)
-                if context.trailers[way.at()] && !context.logging || context.logging && way == Way::Response =>
+                if context.trailers[way.at()] && !context.logging
+                    || context.logging && (way == Way::Response || self.world.semantics == Semantics::Spec) =>
             {
                 self.stream()?.trailers[way.at()].as_ref()
             }
@@ -176,4 +321,8 @@ impl Host {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
+}
+
+fn count(counter: &Cell<u32>, bytes: usize) {
+    counter.set(counter.get().saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX)));
 }

@@ -14,19 +14,23 @@
 
 use std::mem;
 
+use super::Semantics;
 use super::abi::{DataStatus, HeadersStatus, TrailersStatus, Way};
 use super::headers::HeaderMap;
 use super::host::{Deferred, LocalReply};
-use super::vm::{Trapped, Vm};
+use super::vm::Trapped;
+use super::vms::Vms;
 use super::world::{Frame, StreamData, World};
 use crate::exchange::{Got, Seen};
 
 /// See the module.
 pub(crate) struct Stream<'a> {
-    vms: &'a mut [Vm],
+    vms: &'a mut Vms,
     world: &'a mut Box<World>,
     /// The context of each filter.
     ids: Vec<u32>,
+    /// Which filters it passes by, because their VM had failed before.
+    passed_by: Vec<bool>,
     /// Per way and station.
     stations: [Vec<Station>; 2],
     /// Per way: what a callback of it has aborted.
@@ -49,6 +53,9 @@ pub(crate) struct Stream<'a> {
     ended: bool,
     upstream: Option<Seen>,
     upstream_complete: bool,
+    upstream_asked: bool,
+    /// Why the upstream's codec does not take the request's headers.
+    unsendable: Option<String>,
     client: Option<Got>,
 }
 
@@ -78,10 +85,14 @@ impl Station {
 
 impl<'a> Stream<'a> {
     /// A stream whose request headers are in the world. Contexts are made for every filter, as Envoy does.
-    pub(crate) fn open(vms: &'a mut [Vm], world: &'a mut Box<World>, limit: u32, is_head: bool) -> Self {
-        let ids: Vec<u32> = vms.iter_mut().map(|vm| vm.new_context(true)).collect();
+    pub(crate) fn open(vms: &'a mut Vms, world: &'a mut Box<World>, limit: u32, is_head: bool) -> Self {
+        let ids: Vec<u32> = (0..vms.len()).map(|filter| vms.new_stream(filter)).collect();
         let count = ids.len();
+        let passed_by = (0..count)
+            .map(|filter| vms[filter].failed && vms.fail_open(filter))
+            .collect();
         Stream {
+            passed_by,
             vms,
             world,
             ids,
@@ -99,6 +110,8 @@ impl<'a> Stream<'a> {
             ended: false,
             upstream: None,
             upstream_complete: false,
+            upstream_asked: false,
+            unsendable: None,
             client: None,
         }
     }
@@ -145,6 +158,7 @@ impl<'a> Stream<'a> {
     /// The upstream does not take the connection.
     pub(crate) fn upstream_refused(&mut self) {
         self.upstream = None;
+        self.data_of_stream().flags.push("UF");
         self.upstream_failed(
             "remote connection failure",
             "upstream_reset_before_response_started{remote_connection_failure}",
@@ -153,10 +167,45 @@ impl<'a> Stream<'a> {
 
     /// The upstream breaks the connection before it answers.
     pub(crate) fn upstream_broke(&mut self) {
+        self.data_of_stream().flags.push("UC");
         self.upstream_failed(
             "connection termination",
             "upstream_reset_before_response_started{connection_termination}",
         );
+    }
+
+    /// The request's headers could not be sent to the upstream, if so: Envoy's answer is on its way then.
+    pub(crate) fn upstream_cannot_be_told(&mut self) -> bool {
+        let Some(why) = self.unsendable.take() else {
+            return false;
+        };
+        self.upstream = None;
+        self.local_reply(LocalReply {
+            status: 503,
+            body: why.into_bytes(),
+            headers: Vec::new(),
+            details: "codec_error".to_owned(),
+            grpc_status: None,
+        });
+        true
+    }
+
+    /// The upstream breaks the connection in the middle of its answer. The client gets a 502 if nothing was sent to it.
+    pub(crate) fn upstream_broke_off(&mut self) {
+        self.data_of_stream().flags.push("UPE");
+        if self.headers_encoded {
+            self.data_of_stream().details = Some("upstream_reset_after_response_started{protocol_error}".to_owned());
+            return self.reset();
+        }
+        let reason = "protocol error";
+        let body = format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
+        self.local_reply(LocalReply {
+            status: 502,
+            body: body.into_bytes(),
+            headers: Vec::new(),
+            details: "upstream_reset_before_response_started{protocol_error}".to_owned(),
+            grpc_status: None,
+        });
     }
 
     fn upstream_failed(&mut self, reason: &str, details: &str) {
@@ -193,8 +242,9 @@ impl<'a> Stream<'a> {
         self.upstream_complete
     }
 
-    /// What the upstream has of the request.
-    pub(crate) fn upstream_seen(&self) -> Option<&Seen> {
+    /// What the upstream has of the request, which it is to answer now.
+    pub(crate) fn ask_upstream(&mut self) -> Option<&Seen> {
+        self.upstream_asked = true;
         self.upstream.as_ref()
     }
 
@@ -224,13 +274,14 @@ impl<'a> Stream<'a> {
         self.destroy();
     }
 
-    /// Ends the stream; what upstream and client saw of it.
+    /// Ends the stream; what upstream and client saw of it. A request counts once the upstream was asked
+    /// for its answer: how far another gets depends on how fast a proxy connects.
     pub(crate) fn close(mut self) -> (Option<Seen>, Option<Got>) {
         self.destroy();
-        for (vm, id) in self.vms.iter_mut().zip(&self.ids) {
-            vm.drop_context(*id);
+        for (filter, id) in self.ids.iter().enumerate() {
+            self.vms[filter].drop_context(*id);
         }
-        (self.upstream, self.client)
+        (self.upstream.filter(|_| self.upstream_asked), self.client)
     }
 
     /// Does what host calls put off; for calls into root contexts, which the gateway makes.
@@ -238,7 +289,7 @@ impl<'a> Stream<'a> {
         self.run_deferred(filter);
     }
 
-    pub(crate) fn parts(&mut self) -> (&mut [Vm], &mut Box<World>) {
+    pub(crate) fn parts(&mut self) -> (&mut Vms, &mut Box<World>) {
         (self.vms, self.world)
     }
 
@@ -375,6 +426,10 @@ impl<'a> Stream<'a> {
                 self.execute_prepared();
                 status = TrailersStatus::StopIteration;
             }
+            if self.ended && status == TrailersStatus::Continue {
+                self.crash("a filter resets the stream in its trailers and continues");
+                return;
+            }
             let station = &mut self.stations[way.at()][at];
             match status {
                 TrailersStatus::Continue if station.iteration == Iteration::StopSingle => {
@@ -398,7 +453,8 @@ impl<'a> Stream<'a> {
     /// A filter goes on: what it held goes to the next ones (and to itself what it has not seen).
     fn resume(&mut self, way: Way, at: usize) {
         let over = match way {
-            Way::Request => self.local_complete,
+            // A reply that waits for the end of the callback counts, too.
+            Way::Request => self.local_complete || self.aborted[0],
             Way::Response => self.encode_complete,
         };
         if over || self.ended {
@@ -491,8 +547,18 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// What the guest did makes Envoy use what it has freed: it crashes, or worse.
+    fn crash(&mut self, what: &'static str) {
+        if self.world.semantics == Semantics::Envoy {
+            self.world.crash.get_or_insert(what);
+        }
+    }
+
     fn execute_prepared(&mut self) {
         if let Some(reply) = self.prepared.take() {
+            if self.ended {
+                return self.crash("a filter sends a local response to a stream that is over");
+            }
             self.reply_through_filters(reply);
         }
     }
@@ -565,10 +631,11 @@ impl<'a> Stream<'a> {
             return;
         }
         let encoded = self.headers_encoded;
+        let date = httpdate::fmt_http_date(std::time::UNIX_EPOCH + self.world.now());
         let Some(headers) = &mut self.data_of_stream().headers[1] else {
             return;
         };
-        if headers.get(b":status").is_none() && !encoded {
+        if status_of(headers) == 0 && !encoded {
             let headers = "missing required header: :status";
             return self.local_reply(LocalReply {
                 status: 502,
@@ -578,11 +645,11 @@ impl<'a> Stream<'a> {
                 grpc_status: None,
             });
         }
-        // The codec frames anew, and the log phase sees what the client got. Envoy's `date` is left out: it would differ in
-        // every run.
+        // The codec frames anew, and the log phase sees what the client got.
         headers.remove(b"connection");
         headers.remove(b"transfer-encoding");
-        headers.replace(b"server", b"envoy");
+        headers.set(b"date", date.as_bytes());
+        headers.set(b"server", b"envoy");
         let (status, plain) = (status_of(headers), headers.to_plain());
         self.data_of_stream().code = Some(status);
         self.headers_encoded = true;
@@ -606,6 +673,7 @@ impl<'a> Stream<'a> {
         self.data_of_stream().sent += data.len() as u64;
         if let Some(client) = &mut self.client
             && !self.is_head
+            && !matches!(client.status, 100..200 | 204 | 304)
         {
             client.body.extend(data);
         }
@@ -652,22 +720,32 @@ impl<'a> Stream<'a> {
         ));
         for filter in 0..self.vms.len() {
             let id = self.ids[filter];
+            let root = self.vms.root(filter);
             let vm = &mut self.vms[filter];
-            let root = vm.root();
             let _ = vm.create_context(self.world, id, root);
-            vm.context(id).logging = true;
-            vm.on_log(self.world, id);
-            vm.context(id).logging = false;
-            self.run_deferred(filter);
+            if self.world.semantics == Semantics::Envoy {
+                self.log(filter, id);
+            }
         }
         for filter in 0..self.vms.len() {
             let id = self.ids[filter];
             let vm = &mut self.vms[filter];
             vm.context(id).destroyed = true;
             vm.on_done(self.world, id);
-            vm.on_delete(self.world, id);
+            if self.world.semantics == Semantics::Spec {
+                self.log(filter, id);
+            }
+            self.vms[filter].on_delete(self.world, id);
             self.run_deferred(filter);
         }
+    }
+
+    fn log(&mut self, filter: usize, id: u32) {
+        let vm = &mut self.vms[filter];
+        vm.context(id).logging = true;
+        vm.on_log(self.world, id);
+        vm.context(id).logging = false;
+        self.run_deferred(filter);
     }
 
     // The stations: a filter each, and the router.
@@ -684,11 +762,14 @@ impl<'a> Stream<'a> {
             return self.router_headers(end);
         }
         let filter = self.filter(way, at);
+        if self.passed_by[filter] {
+            return HeadersStatus::Continue;
+        }
         let id = self.ids[filter];
+        let root = self.vms.root(filter);
         let vm = &mut self.vms[filter];
         match way {
             Way::Request => {
-                let root = vm.root();
                 let _ = vm.create_context(self.world, id, root);
                 self.run_deferred(filter);
             }
@@ -703,11 +784,12 @@ impl<'a> Stream<'a> {
         let count = self.data_of_stream().headers[way.at()]
             .as_ref()
             .map_or(0, HeaderMap::len) as u32;
+        let allow_stop = self.vms.allow_stop_iteration(filter);
         let vm = &mut self.vms[filter];
         let context = vm.context(id);
         context.headers[way.at()] = true;
         context.end_of_stream = end;
-        let allow_stop = vm.allow_stop_iteration;
+        let spec = self.world.semantics == Semantics::Spec;
         let Some(result) = vm.on_headers(self.world, way, id, count, end) else {
             self.vms[filter].context(id).headers[way.at()] = false;
             return HeadersStatus::Continue;
@@ -719,6 +801,7 @@ impl<'a> Stream<'a> {
                 HeadersStatus::StopAllAndWatermark
             }
             Ok(_) if stop => HeadersStatus::StopAllAndWatermark,
+            Ok(1..) if spec => HeadersStatus::StopIteration,
             // 2 is ContinueAndEndStream, which Envoy treats as 0.
             Ok(0 | 2) => HeadersStatus::Continue,
             Ok(1) if allow_stop => HeadersStatus::StopIteration,
@@ -739,10 +822,11 @@ impl<'a> Stream<'a> {
         let filter = self.filter(way, at);
         let id = self.ids[filter];
         let context = self.vms[filter].context(id);
-        if !context.created || way == Way::Response && context.failure_reply_sent {
+        let passed_by = !context.created || way == Way::Response && context.failure_reply_sent;
+        if passed_by || self.passed_by[filter] {
             return DataStatus::Continue;
         }
-        if context.buffering[way.at()] {
+        if self.vms[filter].context(id).buffering[way.at()] {
             self.streaming[way.at()] = false;
             self.buffer(way, frame);
             if self.vms[filter].context(id).destroyed {
@@ -772,6 +856,7 @@ impl<'a> Stream<'a> {
                 DataStatus::StopNoBuffer
             }
             Some(Ok(_)) if stop => DataStatus::StopNoBuffer,
+            Some(Ok(1..)) if self.world.semantics == Semantics::Spec => DataStatus::StopAndBuffer,
             Some(Ok(0)) => DataStatus::Continue,
             Some(Ok(1)) => DataStatus::StopAndBuffer,
             Some(Ok(2)) => DataStatus::StopAndWatermark,
@@ -789,13 +874,13 @@ impl<'a> Stream<'a> {
 
     fn trailers_at(&mut self, way: Way, at: usize) -> TrailersStatus {
         if way == Way::Request && at == self.vms.len() {
-            self.upstream_complete = true;
-            return TrailersStatus::StopIteration;
+            return self.router_trailers();
         }
         let filter = self.filter(way, at);
         let id = self.ids[filter];
         let context = self.vms[filter].context(id);
-        if !context.created || way == Way::Response && context.failure_reply_sent {
+        let passed_by = !context.created || way == Way::Response && context.failure_reply_sent;
+        if passed_by || self.passed_by[filter] {
             return TrailersStatus::Continue;
         }
         if self.fail_stream(filter) {
@@ -823,7 +908,7 @@ impl<'a> Stream<'a> {
         status
     }
 
-    /// FAIL_CLOSED: a failed VM's streams get 503, once. True: the VM is failed.
+    /// A failed VM's streams get 503, once, under every policy. True: the VM is failed.
     fn fail_stream(&mut self, filter: usize) -> bool {
         if !self.vms[filter].failed {
             return false;
@@ -851,8 +936,17 @@ impl<'a> Stream<'a> {
         self.stop_iteration(filter);
         while let Some(deferred) = self.vms[filter].store.data_mut().deferred.pop_front() {
             let (Deferred::Continue(id, _) | Deferred::Close(id) | Deferred::Reply(id, _)) = &deferred;
-            // Of a stream that is gone.
-            if self.ended || *id != self.ids[filter] {
+            // A VM that several filters share may work on another one's context; one that is not here is of a stream that is gone.
+            let owner = (0..self.ids.len()).find(|at| self.ids[*at] == *id && self.vms.together(*at, filter));
+            let Some(filter) = owner else {
+                continue;
+            };
+            if self.ended {
+                match deferred {
+                    Deferred::Continue(..) => {}
+                    Deferred::Close(_) => self.crash("a filter resets a stream that is over"),
+                    Deferred::Reply(..) => self.crash("a filter sends a local response to a stream that is over"),
+                }
                 continue;
             }
             match deferred {
@@ -861,9 +955,11 @@ impl<'a> Stream<'a> {
                         Way::Request => filter,
                         Way::Response => self.vms.len() - 1 - filter,
                     };
-                    // Envoy's own resume of the response needs a response.
                     if self.data_of_stream().headers[way.at()].is_some() {
                         self.resume(way, at);
+                    } else if self.world.semantics == Semantics::Envoy {
+                        self.crash("a filter continues a response that there is not yet");
+                        self.reset();
                     }
                 }
                 Deferred::Close(_) => self.reset(),
@@ -876,7 +972,10 @@ impl<'a> Stream<'a> {
 
     fn router_headers(&mut self, end: bool) -> HeadersStatus {
         self.world.refresh_route();
-        if self.world.route().is_none() {
+        let headers = self.data_of_stream().headers[0].as_ref();
+        let has_path = headers.is_some_and(|headers| headers.get(b":path").is_some());
+        if self.world.route().is_none() || !has_path {
+            self.data_of_stream().flags.push("NR");
             self.local_reply(LocalReply {
                 status: 404,
                 body: Vec::new(),
@@ -886,9 +985,11 @@ impl<'a> Stream<'a> {
             });
             return HeadersStatus::StopIteration;
         }
+        self.data_of_stream().at_router = true;
         let Some(headers) = &self.data_of_stream().headers[0] else {
             return HeadersStatus::StopIteration;
         };
+        let unsendable = headers.unsendable();
         let text = |name: &[u8]| String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned();
         self.upstream = Some(Seen {
             method: text(b":method"),
@@ -896,7 +997,9 @@ impl<'a> Stream<'a> {
             authority: text(b":authority"),
             headers: headers.to_plain(),
             body: Vec::new(),
+            trailers: Vec::new(),
         });
+        self.unsendable = unsendable;
         self.upstream_complete = end;
         HeadersStatus::StopIteration
     }
@@ -912,6 +1015,18 @@ impl<'a> Stream<'a> {
         }
         self.upstream_complete = end;
         DataStatus::StopNoBuffer
+    }
+
+    fn router_trailers(&mut self) -> TrailersStatus {
+        let trailers = self.data_of_stream().trailers[0]
+            .as_ref()
+            .map(HeaderMap::to_plain)
+            .unwrap_or_default();
+        if let Some(upstream) = &mut self.upstream {
+            upstream.trailers = trailers;
+        }
+        self.upstream_complete = true;
+        TrailersStatus::StopIteration
     }
 
     // Small things.

@@ -5,13 +5,15 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wasmtime::{Instance, Store, StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{Instance, Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
 
-use super::abi::Way;
-use super::host::{Context, Host};
+use super::abi::{Abi, Way};
+use super::host::{Context, Host, MemoryLimit, Phase, Plugin};
+use super::trace::{Arguments, Returned, Step};
 use super::world::World;
 use super::{CallAnswer, Compiled, EPOCH, Limits, plain};
 use crate::exchange::Filter;
+use crate::failure::{Cause, Failure, Frame, demangle};
 use crate::line_coverage::Counters;
 
 /// See the module.
@@ -20,11 +22,8 @@ pub(crate) struct Vm {
     exports: Exports,
     /// A trap happened, or the plugin could not be started: nothing is called any more.
     pub(crate) failed: bool,
-    pub(crate) allow_stop_iteration: bool,
     next_context: u32,
-    root: u32,
-    time_limit: Duration,
-    fuel_limit: Option<u64>,
+    limits: Limits,
     /// Where the module's lines are counted.
     counters: Option<Counters>,
 }
@@ -37,11 +36,18 @@ impl Drop for Vm {
     }
 }
 
-/// The guest has trapped; the VM is failed and the log says why.
+/// The guest has trapped; the VM is failed, and the world's failures say why.
 #[derive(Debug)]
 pub(crate) struct Trapped;
 
 type Call<P, R> = Option<TypedFunc<P, R>>;
+
+/// The headers callback: ABI 0.1.0 does not say whether the stream ends.
+#[derive(Clone)]
+enum HeadersCall {
+    V0_1(Call<(u32, u32), u32>),
+    V0_2(Call<(u32, u32, u32), u32>),
+}
 
 /// What the host calls, as far as the module has it.
 struct Exports {
@@ -54,13 +60,13 @@ struct Exports {
     tick: Call<u32, ()>,
     queue_ready: Call<(u32, u32), ()>,
     http_call_response: Call<(u32, u32, u32, u32, u32), ()>,
-    headers: [Call<(u32, u32, u32), u32>; 2],
+    headers: [HeadersCall; 2],
     body: [Call<(u32, u32, u32), u32>; 2],
     trailers: [Call<(u32, u32), u32>; 2],
 }
 
 impl Vm {
-    /// Instantiates, initialises, starts and configures a filter.
+    /// Instantiates and initialises the module of a filter.
     pub(crate) fn start(
         module: &Compiled,
         world: &mut Box<World>,
@@ -68,13 +74,16 @@ impl Vm {
         at: usize,
         environment: &BTreeMap<String, String>,
         limits: &Limits,
+        seed: u64,
     ) -> anyhow::Result<Vm> {
         let host = Host {
             world: Box::new(World::placeholder()),
-            filter: at,
+            abi: module.abi,
+            vm_id: filter.vm_id().to_owned(),
+            vm_configuration: filter.vm_configuration.clone(),
+            plugins: Vec::new(),
             name: filter.name.clone(),
-            root_id: filter.root_id.clone(),
-            configuration: filter.configuration.clone(),
+            filter: at,
             environment: environment
                 .iter()
                 .map(|(key, value)| format!("{key}={value}").into_bytes())
@@ -84,22 +93,28 @@ impl Vm {
             effective: 0,
             deferred: VecDeque::new(),
             stop_iteration: false,
-            initialising: true,
-            configuring: false,
+            phase: Phase::Initialise,
+            configuring: None,
             call_answer: None,
             status: (0, ""),
             next_call: 0,
-            tick_period: 0,
+            declared: BTreeMap::new(),
+            tick_periods: BTreeMap::new(),
             metric_names: BTreeMap::new(),
             next_metric: [0, 1, 2],
-            random: limits.seed.wrapping_add(at as u64),
+            random: seed.wrapping_add(at as u64),
             memory: None,
             allocate: None,
-            limits: StoreLimitsBuilder::new().memory_size(limits.memory).build(),
+            limits: MemoryLimit {
+                bytes: limits.memory,
+                refused: false,
+            },
+            calls: VecDeque::new(),
+            moved: Default::default(),
         };
         let mut store = Store::new(module.pre.module().engine(), host);
         store.limiter(|host| &mut host.limits);
-        store.set_epoch_deadline(ticks(limits.callback_time));
+        store.set_epoch_deadline(ticks(limits.time));
         if let Some(fuel) = limits.fuel {
             store.set_fuel(fuel).map_err(plain)?;
         }
@@ -124,7 +139,7 @@ impl Vm {
         if host.allocate.is_none() {
             bail!("the module exports neither `malloc` nor `proxy_on_memory_allocate`");
         }
-        let exports = Exports::find(&instance, &mut store)?;
+        let exports = Exports::find(&instance, &mut store, module.abi)?;
         let lines = module.lines.as_ref();
         let counters = lines.and_then(|lines| Counters::find(&instance, &mut store, lines));
         let mut vm = Vm {
@@ -132,15 +147,10 @@ impl Vm {
             store,
             exports,
             failed: false,
-            allow_stop_iteration: filter.allow_on_headers_stop_iteration,
             next_context: 1,
-            root: 0,
-            time_limit: limits.callback_time,
-            fuel_limit: limits.fuel,
+            limits: *limits,
         };
-        vm.initialise(&instance, world)
-            .map_err(|Trapped| anyhow::anyhow!("the module trapped while it initialised"))?;
-        vm.configure(world)?;
+        vm.initialise(&instance, world).map_err(|Trapped| trapped(world))?;
         Ok(vm)
     }
 
@@ -149,9 +159,12 @@ impl Vm {
         let calls = match find("_initialize") {
             Some(initialise) => {
                 let main = instance.get_typed_func::<(u32, u32), u32>(&mut self.store, "main").ok();
+                let main_void = instance.get_typed_func::<(), u32>(&mut self.store, "__main_void").ok();
                 self.call(world, "_initialize", 0, &initialise, ())?;
                 if let Some(main) = main {
                     self.call(world, "main", 0, &main, (0, 0))?;
+                } else if let Some(main) = main_void {
+                    self.call(world, "__main_void", 0, &main, ())?;
                 }
                 None
             }
@@ -160,34 +173,60 @@ impl Vm {
         if let Some(start) = calls {
             self.call(world, "_start", 0, &start, ())?;
         }
-        self.store.data_mut().initialising = false;
+        self.store.data_mut().phase = Phase::Run;
         Ok(())
     }
 
-    fn configure(&mut self, world: &mut Box<World>) -> anyhow::Result<()> {
-        let trapped = |callback: &str| anyhow::anyhow!("the module trapped in {callback}");
-        self.root = self.new_context(false);
-        let root = self.root;
+    /// Makes the filter's plugin, unless an equal one is here: its root context is created, the VM started for it, and it is
+    /// configured. The plugin, an index, and whether it is new.
+    pub(crate) fn plug(&mut self, world: &mut Box<World>, filter: &Filter, at: usize) -> anyhow::Result<(usize, bool)> {
         let host = self.store.data_mut();
-        host.configuring = true;
-        let size = host.configuration.len() as u32;
-        self.create_context(world, root, 0)
-            .map_err(|Trapped| trapped("proxy_on_context_create"))?;
-        self.store.data_mut().configuring = false;
+        let equal = |plugin: &Plugin| {
+            plugin.name == filter.name
+                && plugin.root_id == filter.root_id
+                && plugin.configuration == filter.configuration
+        };
+        if let Some(plugin) = host.plugins.iter().position(equal) {
+            return Ok((plugin, false));
+        }
+        let plugin = host.plugins.len();
+        host.plugins.push(Plugin {
+            filter: at,
+            name: filter.name.clone(),
+            root_id: filter.root_id.clone(),
+            configuration: filter.configuration.clone(),
+            root: self.next_context,
+        });
+        let root = self.new_context(plugin, false);
+        self.configure(world, root, filter.configuration.len() as u32)?;
+        Ok((plugin, true))
+    }
+
+    /// `proxy_on_vm_start` is called for every plugin, with the VM's configuration, and not once for the VM: so does Envoy.
+    fn configure(&mut self, world: &mut Box<World>, root: u32, size: u32) -> anyhow::Result<()> {
+        let host = self.store.data_mut();
+        let vm_size = host.vm_configuration.len() as u32;
+        host.configuring = Some(root);
+        let created = self.create_context(world, root, 0);
+        self.store.data_mut().configuring = None;
+        if created.is_err() {
+            // Envoy starts with a VM that has failed, and every stream then meets it.
+            return Ok(());
+        }
         if let Some(start) = self.exports.vm_start.clone()
             && self
-                .call(world, "proxy_on_vm_start", root, &start, (root, 0))
-                .map_err(|Trapped| trapped("proxy_on_vm_start"))?
+                .call(world, "proxy_on_vm_start", root, &start, (root, vm_size))
+                .map_err(|Trapped| trapped(world))?
                 == 0
         {
             bail!("the module refused to start (proxy_on_vm_start returned false)");
         }
         if let Some(configure) = self.exports.configure.clone() {
-            self.store.data_mut().configuring = true;
+            self.store.data_mut().configuring = Some(root);
             let accepted = self
                 .call(world, "proxy_on_configure", root, &configure, (root, size))
-                .map_err(|Trapped| trapped("proxy_on_configure"))?;
-            self.store.data_mut().configuring = false;
+                .map_err(|Trapped| trapped(world))?;
+            self.store.data_mut().configuring = None;
             if accepted == 0 {
                 bail!("the module refused its configuration (proxy_on_configure returned false)");
             }
@@ -195,14 +234,15 @@ impl Vm {
         Ok(())
     }
 
-    /// A new context, of which the guest does not know yet.
-    pub(crate) fn new_context(&mut self, is_stream: bool) -> u32 {
+    /// A new context of a plugin, of which the guest does not know yet.
+    pub(crate) fn new_context(&mut self, plugin: usize, is_stream: bool) -> u32 {
         let id = self.next_context;
         self.next_context += 1;
         self.store.data_mut().contexts.insert(
             id,
             Context {
                 is_stream,
+                plugin,
                 ..Context::default()
             },
         );
@@ -216,10 +256,6 @@ impl Vm {
 
     pub(crate) fn drop_context(&mut self, id: u32) {
         self.store.data_mut().contexts.remove(&id);
-    }
-
-    pub(crate) fn root(&self) -> u32 {
-        self.root
     }
 
     /// Tells the guest of a context, once.
@@ -242,9 +278,11 @@ impl Vm {
         count: u32,
         end: bool,
     ) -> Option<Result<u32, Trapped>> {
-        let call = self.exports.headers[way.at()].clone()?;
         let name = ["proxy_on_request_headers", "proxy_on_response_headers"][way.at()];
-        Some(self.call(world, name, id, &call, (id, count, u32::from(end))))
+        Some(match self.exports.headers[way.at()].clone() {
+            HeadersCall::V0_1(call) => self.call(world, name, id, &call?, (id, count)),
+            HeadersCall::V0_2(call) => self.call(world, name, id, &call?, (id, count, u32::from(end))),
+        })
     }
 
     /// The body callback.
@@ -292,26 +330,29 @@ impl Vm {
         }
     }
 
-    pub(crate) fn on_tick(&mut self, world: &mut Box<World>) {
+    pub(crate) fn on_tick(&mut self, world: &mut Box<World>, root: u32) {
         if let Some(call) = self.exports.tick.clone() {
-            let root = self.root;
             let _ = self.call(world, "proxy_on_tick", root, &call, root);
         }
     }
 
-    pub(crate) fn on_queue_ready(&mut self, world: &mut Box<World>, token: u32) {
+    pub(crate) fn on_queue_ready(&mut self, world: &mut Box<World>, root: u32, token: u32) {
         if let Some(call) = self.exports.queue_ready.clone() {
-            let root = self.root;
             let _ = self.call(world, "proxy_on_queue_ready", root, &call, (root, token));
         }
     }
 
     /// The answer to a call; none: it failed, which the guest sees as no headers and a status.
-    pub(crate) fn on_http_call_response(&mut self, world: &mut Box<World>, token: u32, answer: Option<CallAnswer>) {
+    pub(crate) fn on_http_call_response(
+        &mut self,
+        world: &mut Box<World>,
+        root: u32,
+        token: u32,
+        answer: Option<CallAnswer>,
+    ) {
         let Some(call) = self.exports.http_call_response.clone() else {
             return;
         };
-        let root = self.root;
         let host = self.store.data_mut();
         let (headers, size, trailers) = answer.as_ref().map_or((0, 0, 0), |answer| {
             (
@@ -336,8 +377,8 @@ impl Vm {
         host.status.1 = "";
     }
 
-    /// One call into the guest. The world is lent to it; a trap fails the VM and is logged with the guest's backtrace.
-    fn call<P: WasmParams, R: WasmResults>(
+    /// One call into the guest. The world is lent to it; a trap fails the VM and is kept with the guest's backtrace.
+    fn call<P: WasmParams + Arguments, R: WasmResults + Returned>(
         &mut self,
         world: &mut Box<World>,
         name: &'static str,
@@ -349,21 +390,28 @@ impl Vm {
             return Err(Trapped);
         }
         let host = self.store.data_mut();
+        let running = host.name_of(context);
+        world.trace(|| Step::Enter {
+            filter: running.to_owned(),
+            callback: name,
+            arguments: arguments.numbers(),
+        });
         mem::swap(&mut host.world, world);
+        host.limits.refused = false;
         let before = (
             mem::replace(&mut host.current, context),
             mem::replace(&mut host.effective, 0),
         );
-        let filter = host.filter;
-        self.store.set_epoch_deadline(ticks(self.time_limit));
-        if let Some(fuel) = self.fuel_limit {
+        let filter = host.filter_of(context);
+        self.store.set_epoch_deadline(ticks(self.limits.time));
+        if let Some(fuel) = self.limits.fuel {
             // Fails only where the engine counts no fuel.
             let _ = self.store.set_fuel(fuel);
         }
         let begin = Instant::now();
         let result = function.call(&mut self.store, arguments);
         let time = begin.elapsed();
-        let burned = self.fuel_limit.map_or(0, |limit| {
+        let burned = self.limits.fuel.map_or(0, |limit| {
             limit.saturating_sub(self.store.get_fuel().unwrap_or_default())
         });
         let host = self.store.data_mut();
@@ -373,25 +421,79 @@ impl Vm {
         cost.calls += 1;
         cost.fuel += burned;
         cost.time += time;
-        result.map_err(|error| {
-            self.failed = true;
-            let why = match error.downcast_ref::<Trap>() {
-                Some(Trap::Interrupt) => format!("ran longer than {:?}", self.time_limit),
-                _ => error.root_cause().to_string(),
-            };
-            let filter = &self.store.data().name;
-            let mut text = format!("filter `{filter}`: {name} trapped: {why}");
-            if let Some(trace) = error.downcast_ref::<wasmtime::WasmBacktrace>() {
-                text.push_str(&format!("\n{trace}"));
+        match result {
+            Ok(returned) => {
+                world.trace(|| Step::Leave {
+                    result: returned.number(),
+                });
+                Ok(returned)
             }
-            world.log(5, text.as_bytes());
-            Trapped
-        })
+            Err(error) => {
+                self.failed = true;
+                world.trace(|| Step::Trap);
+                let failure = self.failure(name, context, &error);
+                world.failures.push(failure);
+                Err(Trapped)
+            }
+        }
+    }
+
+    fn failure(&self, callback: &'static str, context: u32, error: &wasmtime::Error) -> Failure {
+        let cause = match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => Cause::Time(self.limits.time),
+            Some(Trap::OutOfFuel) => Cause::Fuel(self.limits.fuel.unwrap_or(u64::MAX)),
+            Some(Trap::StackOverflow) => Cause::Stack(self.limits.stack),
+            _ => Cause::Trap(error.root_cause().to_string()),
+        };
+        let host = self.store.data();
+        Failure {
+            filter: host.name_of(context).to_owned(),
+            callback,
+            cause,
+            refused_memory: host.limits.refused.then_some(self.limits.memory),
+            backtrace: error.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, frames),
+            host_calls: host.calls.iter().copied().collect(),
+        }
+    }
+}
+
+/// The guest's functions that were running, those that the compiler put into others too.
+fn frames(trace: &WasmBacktrace) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for frame in trace.frames() {
+        let function = match frame.func_name() {
+            Some(name) => demangle(name),
+            None => format!("function {}", frame.func_index()),
+        };
+        if frame.symbols().is_empty() {
+            frames.push(Frame { function, place: None });
+            continue;
+        }
+        for symbol in frame.symbols() {
+            let place = symbol.file().map(|file| match (symbol.line(), symbol.column()) {
+                (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
+                (Some(line), None) => format!("{file}:{line}"),
+                _ => file.to_owned(),
+            });
+            frames.push(Frame {
+                function: symbol.name().map_or_else(|| function.clone(), demangle),
+                place,
+            });
+        }
+    }
+    frames
+}
+
+/// What a guest that trapped while it started is refused with.
+fn trapped(world: &mut World) -> anyhow::Error {
+    match world.failures.pop() {
+        Some(failure) => failure.into(),
+        None => anyhow::anyhow!("the module trapped"),
     }
 }
 
 impl Exports {
-    fn find(instance: &Instance, store: &mut Store<Host>) -> anyhow::Result<Self> {
+    fn find(instance: &Instance, store: &mut Store<Host>, abi: Abi) -> anyhow::Result<Self> {
         fn one<P: WasmParams, R: WasmResults>(
             instance: &Instance,
             store: &mut Store<Host>,
@@ -406,7 +508,17 @@ impl Exports {
                 .with_context(|| format!("the export `{name}` has a wrong signature"))?;
             Ok(Some(function))
         }
+        let mut headers = |name| -> anyhow::Result<HeadersCall> {
+            Ok(match abi {
+                Abi::V0_1_0 => HeadersCall::V0_1(one(instance, store, name)?),
+                Abi::V0_2_0 | Abi::V0_2_1 => HeadersCall::V0_2(one(instance, store, name)?),
+            })
+        };
         Ok(Exports {
+            headers: [
+                headers("proxy_on_request_headers")?,
+                headers("proxy_on_response_headers")?,
+            ],
             context_create: one(instance, store, "proxy_on_context_create")?,
             vm_start: one(instance, store, "proxy_on_vm_start")?,
             configure: one(instance, store, "proxy_on_configure")?,
@@ -416,10 +528,6 @@ impl Exports {
             tick: one(instance, store, "proxy_on_tick")?,
             queue_ready: one(instance, store, "proxy_on_queue_ready")?,
             http_call_response: one(instance, store, "proxy_on_http_call_response")?,
-            headers: [
-                one(instance, store, "proxy_on_request_headers")?,
-                one(instance, store, "proxy_on_response_headers")?,
-            ],
             body: [
                 one(instance, store, "proxy_on_request_body")?,
                 one(instance, store, "proxy_on_response_body")?,

@@ -3,13 +3,15 @@
 //! The world is lent to a VM for the time of a callback (swapped into its store), so that host calls reach it without
 //! locks or globals.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::headers::HeaderMap;
-use super::{Call, CallAnswer, Clock, Cluster, Cost};
+use super::trace::{Step, Trace};
+use super::{Call, CallAnswer, Clock, Cluster, Cost, Semantics};
 use crate::exchange::{ClusterFault, Metadata, Route, Script, Setup};
+use crate::failure::Failure;
 
 /// See the module.
 pub(crate) struct World {
@@ -25,12 +27,26 @@ pub(crate) struct World {
     clusters: Arc<BTreeMap<String, Cluster>>,
     scripts: BTreeMap<String, Script>,
     pub(crate) stream: Option<StreamData>,
+    /// The only properties that the stream has, by path with points; none: Envoy's.
+    pub(crate) given_properties: Option<BTreeMap<String, Vec<u8>>>,
     pub(crate) shared: SharedData,
     pub(crate) queues: Queues,
-    pub(crate) metrics: BTreeMap<String, u64>,
+    /// Metrics by type and name.
+    pub(crate) metrics: BTreeMap<(u32, String), u64>,
+    /// How many values each histogram got.
+    pub(crate) samples: BTreeMap<String, u64>,
     pub(crate) events: VecDeque<Event>,
     /// What callbacks cost, by filter and callback.
     pub(crate) costs: BTreeMap<(usize, &'static str), Cost>,
+    /// How guests failed.
+    pub(crate) failures: Vec<Failure>,
+    /// What happened, where somebody wants to know.
+    pub(crate) trace: Option<Trace>,
+    /// Something happened that makes Envoy itself crash: what.
+    pub(crate) crash: Option<&'static str>,
+    /// Envoy's own counters of VMs that were made anew.
+    pub(crate) reloads: BTreeMap<String, u64>,
+    pub(crate) semantics: Semantics,
 }
 
 /// Something that happens outside a stream's own callbacks.
@@ -48,6 +64,23 @@ pub(crate) enum Event {
     QueueReady { filter: usize, token: u32 },
 }
 
+impl Event {
+    /// The callback that it is delivered by.
+    pub(crate) fn callback(&self) -> &'static str {
+        match self {
+            Event::CallAnswered { .. } => "proxy_on_http_call_response",
+            Event::QueueReady { .. } => "proxy_on_queue_ready",
+        }
+    }
+
+    /// The filter that it is for.
+    pub(crate) fn filter(&self) -> usize {
+        match self {
+            Event::CallAnswered { filter, .. } | Event::QueueReady { filter, .. } => *filter,
+        }
+    }
+}
+
 /// One stream, as far as guests can see or change it.
 pub(crate) struct StreamData {
     pub(crate) headers: [Option<HeaderMap>; 2],
@@ -55,6 +88,10 @@ pub(crate) struct StreamData {
     pub(crate) flows: [Flow; 2],
     /// Set by guests under `wasm.` and the path as they spelled it.
     pub(crate) filter_state: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The request's headers have reached the router, which has chosen a host.
+    pub(crate) at_router: bool,
+    /// Names of filter state that can't be set again.
+    pub(crate) set_once: BTreeSet<Vec<u8>>,
     /// The route last matched, an index into the routes.
     pub(crate) route: Option<usize>,
     /// Request headers were changed since.
@@ -64,6 +101,8 @@ pub(crate) struct StreamData {
     pub(crate) sent: u64,
     pub(crate) code: Option<u16>,
     pub(crate) details: Option<String>,
+    /// Envoy's short names of what went wrong (`%RESPONSE_FLAGS%`).
+    pub(crate) flags: Vec<&'static str>,
     pub(crate) duration: Option<Duration>,
 }
 
@@ -116,11 +155,18 @@ impl World {
                 .map(|(name, cluster)| (name.clone(), Script::new(cluster.clone())))
                 .collect(),
             stream: None,
+            given_properties: None,
             shared: SharedData::default(),
             queues: Queues::default(),
             metrics: BTreeMap::new(),
+            samples: BTreeMap::new(),
             events: VecDeque::new(),
             costs: BTreeMap::new(),
+            failures: Vec::new(),
+            trace: None,
+            crash: None,
+            reloads: BTreeMap::new(),
+            semantics: Semantics::Envoy,
         }
     }
 
@@ -150,6 +196,13 @@ impl World {
         match self.clock {
             Clock::System => std::thread::sleep(time),
             Clock::Fixed(_) => self.passed += time,
+        }
+    }
+
+    /// Keeps a step where a trace is wanted.
+    pub(crate) fn trace(&mut self, step: impl FnOnce() -> Step) {
+        if let Some(trace) = &mut self.trace {
+            trace.steps.push(step());
         }
     }
 
@@ -232,6 +285,8 @@ impl StreamData {
             trailers: [None, None],
             flows: [Flow::default(), Flow::default()],
             filter_state: BTreeMap::new(),
+            at_router: false,
+            set_once: BTreeSet::new(),
             route: None,
             route_stale: true,
             start_nanoseconds: 0,
@@ -239,30 +294,32 @@ impl StreamData {
             sent: 0,
             code: None,
             details: None,
+            flags: Vec::new(),
             duration: None,
         }
     }
 }
 
-/// Values that VMs share, with compare-and-swap numbers.
+/// Values that VMs of the same id share, with compare-and-swap numbers.
 #[derive(Default)]
 pub(crate) struct SharedData {
-    values: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
+    values: BTreeMap<String, BTreeMap<Vec<u8>, (Vec<u8>, u32)>>,
     last: u32,
 }
 
 impl SharedData {
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&(Vec<u8>, u32)> {
-        self.values.get(key)
+    pub(crate) fn get(&self, vm: &str, key: &[u8]) -> Option<&(Vec<u8>, u32)> {
+        self.values.get(vm)?.get(key)
     }
 
     /// False: the number is not that of the value that is there.
-    pub(crate) fn set(&mut self, key: &[u8], value: &[u8], cas: u32) -> bool {
-        if cas != 0 && self.values.get(key).is_some_and(|(_, there)| *there != cas) {
+    pub(crate) fn set(&mut self, vm: &str, key: &[u8], value: &[u8], cas: u32) -> bool {
+        let values = self.values.entry(vm.to_owned()).or_default();
+        if cas != 0 && values.get(key).is_some_and(|(_, there)| *there != cas) {
             return false;
         }
         self.last = self.last.wrapping_add(1).max(1);
-        self.values.insert(key.to_vec(), (value.to_vec(), self.last));
+        values.insert(key.to_vec(), (value.to_vec(), self.last));
         true
     }
 }
@@ -272,6 +329,8 @@ impl SharedData {
 pub(crate) struct Queues(Vec<Queue>);
 
 struct Queue {
+    /// The id of the VM that registered it.
+    vm: String,
     name: Vec<u8>,
     /// The filter that registered it last hears of new items.
     filter: usize,
@@ -279,12 +338,13 @@ struct Queue {
 }
 
 impl Queues {
-    pub(crate) fn register(&mut self, name: &[u8], filter: usize) -> u32 {
-        if let Some(token) = self.resolve(name) {
+    pub(crate) fn register(&mut self, vm: &str, name: &[u8], filter: usize) -> u32 {
+        if let Some(token) = self.resolve(vm.as_bytes(), name) {
             self.0[token as usize - 1].filter = filter;
             return token;
         }
         self.0.push(Queue {
+            vm: vm.to_owned(),
             name: name.to_vec(),
             filter,
             items: VecDeque::new(),
@@ -292,10 +352,10 @@ impl Queues {
         self.0.len() as u32
     }
 
-    pub(crate) fn resolve(&self, name: &[u8]) -> Option<u32> {
+    pub(crate) fn resolve(&self, vm: &[u8], name: &[u8]) -> Option<u32> {
         self.0
             .iter()
-            .position(|queue| queue.name == name)
+            .position(|queue| queue.vm.as_bytes() == vm && queue.name == name)
             .map(|at| at as u32 + 1)
     }
 
@@ -319,23 +379,31 @@ mod tests {
     #[test]
     fn shared_data_is_swapped_only_with_the_right_number() {
         let mut shared = SharedData::default();
-        assert!(shared.set(b"k", b"1", 0));
-        let (_, cas) = shared.get(b"k").cloned().unwrap();
-        assert!(!shared.set(b"k", b"2", cas + 1));
-        assert!(shared.set(b"k", b"2", cas));
-        assert_eq!(shared.get(b"k").unwrap().0, b"2");
-        assert!(shared.set(b"new", b"3", 77), "no value, so no number to compare with");
+        assert!(shared.set("v", b"k", b"1", 0));
+        let (_, cas) = shared.get("v", b"k").cloned().unwrap();
+        assert!(!shared.set("v", b"k", b"2", cas + 1));
+        assert!(shared.set("v", b"k", b"2", cas));
+        assert_eq!(shared.get("v", b"k").unwrap().0, b"2");
+        assert!(
+            shared.set("v", b"new", b"3", 77),
+            "no value, so no number to compare with"
+        );
+        assert_eq!(shared.get("w", b"k"), None, "another VM id, other values");
     }
 
     #[test]
     fn a_queue_keeps_its_items_and_its_token() {
         let mut queues = Queues::default();
-        let token = queues.register(b"q", 0);
+        let token = queues.register("v", b"q", 0);
         assert_eq!(queues.enqueue(token, b"a"), Some(0));
-        assert_eq!(queues.register(b"q", 1), token);
+        assert_eq!(queues.register("v", b"q", 1), token);
         assert_eq!(queues.dequeue(token), Some(Some(b"a".to_vec())));
         assert_eq!(queues.dequeue(token), Some(None));
         assert_eq!(queues.dequeue(0), None);
+        assert_eq!(
+            (queues.resolve(b"v", b"q"), queues.resolve(b"w", b"q")),
+            (Some(token), None)
+        );
         assert_eq!(queues.enqueue(9, b"a"), None);
     }
 }

@@ -1,0 +1,57 @@
+;; proxy_add_header_map_value: new, known and inline names, pseudo headers, bad maps, pointers outside memory, wrong phases.
+(module
+ (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+ (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))
+ ;; include "prelude.wat"
+ (func $each (local $map i32)
+  (loop $next
+   (call $put (text "map "))
+   (call $put_number (local.get $map))
+   (call $told (i32.const 0) (i32.const 0) (call $add (local.get $map) (text "x-each") (text "e")))
+   (local.set $map (i32.add (local.get $map) (i32.const 1)))
+   (br_if $next (i32.le_u (local.get $map) (i32.const 9)))))
+ (func $dump (param $map i32)
+  (call $got_pairs (text "now") (call $pairs (local.get $map) (global.get $pointer) (global.get $size))))
+ (func (export "proxy_on_request_headers") (param $id i32) (param $count i32) (param $end i32) (result i32)
+  (if (call $asked (local.get $id) (text "add_header_map_value")) (then
+   (call $told (text "new") (call $add (i32.const 0) (text "x-new") (text "1")))
+   (call $told (text "again") (call $add (i32.const 0) (text "x-new") (text "2")))
+   (call $told (text "upper case") (call $add (i32.const 0) (text "X-Upper") (text "U")))
+   (call $told (text "there") (call $add (i32.const 0) (text "x-twice") (text "three")))
+   (call $told (text "inline") (call $add (i32.const 0) (text "user-agent") (text "b")))
+   (call $told (text "empty value") (call $add (i32.const 0) (text "x-none") (text "")))
+   (call $told (text "empty name") (call $add (i32.const 0) (text "") (text "v")))
+   (call $told (text "bytes") (call $add (i32.const 0) (text "x-bytes") (text "\ff\01")))
+   (call $told (text "name nowhere") (call $add (i32.const 0) (global.get $nowhere) (i32.const 1) (text "v")))
+   (call $told (text "value nowhere") (call $add (i32.const 0) (text "x-v") (global.get $nowhere) (i32.const 1)))
+   (call $told (text "no map, name nowhere") (call $add (i32.const 9) (global.get $nowhere) (i32.const 1) (text "v")))
+   (call $each)
+   (call $dump (i32.const 0))))
+  (i32.const 0))
+ (func (export "proxy_on_request_body") (param $id i32) (param $size i32) (param $end_of_stream i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each)))
+  (i32.const 0))
+ (func (export "proxy_on_response_headers") (param $id i32) (param $count i32) (param $end i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $told (text "new") (call $add (i32.const 2) (text "x-new") (text "1")))
+   (call $told (text "cookie") (call $add (i32.const 2) (text "set-cookie") (text "c=3")))
+   (call $told (text "server") (call $add (i32.const 2) (text "server") (text "me")))
+   (call $each)
+   (call $dump (i32.const 2))))
+  (i32.const 0))
+ (func (export "proxy_on_response_body") (param $id i32) (param $size i32) (param $end_of_stream i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each)))
+  (i32.const 0))
+ (func (export "proxy_on_response_trailers") (param $id i32) (param $count i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $told (text "new") (call $add (i32.const 3) (text "X-T-New") (text "1")))
+   (call $told (text "there") (call $add (i32.const 3) (text "x-t") (text "2")))
+   (call $each)
+   (call $dump (i32.const 3))))
+  (i32.const 0))
+ (func (export "proxy_on_log") (param $id i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each))))
+)

@@ -1,0 +1,27 @@
+;; proxy_dequeue_shared_queue: in order, from an empty queue, an empty item, an unknown token, pointers outside memory.
+(module
+ (import "env" "proxy_dequeue_shared_queue" (func $dequeue (param i32 i32 i32) (result i32)))
+ (import "env" "proxy_register_shared_queue" (func $register (param i32 i32 i32) (result i32)))
+ (import "env" "proxy_enqueue_shared_queue" (func $enqueue (param i32 i32 i32) (result i32)))
+ ;; include "prelude.wat"
+ (global $token (mut i32) (i32.const 0))
+ (func (export "proxy_on_request_headers") (param $id i32) (param $count i32) (param $end_of_stream i32) (result i32)
+  (if (call $asked (local.get $id) (text "dequeue_shared_queue")) (then
+   (call $told (text "register") (call $register (text "probe.dequeued") (global.get $number)))
+   (global.set $token (i32.load (global.get $number)))
+   (call $got (text "empty") (call $dequeue (global.get $token) (global.get $pointer) (global.get $size)))
+   (call $told (text "put") (call $enqueue (global.get $token) (text "one")))
+   (call $told (text "put") (call $enqueue (global.get $token) (text "two")))
+   (call $told (text "put") (call $enqueue (global.get $token) (text "")))
+   (call $told (text "put") (call $enqueue (global.get $token) (text "three")))
+   (call $told (text "put") (call $enqueue (global.get $token) (text "four")))
+   (call $got (text "take") (call $dequeue (global.get $token) (global.get $pointer) (global.get $size)))
+   (call $got (text "take") (call $dequeue (global.get $token) (global.get $pointer) (global.get $size)))
+   (call $got (text "take") (call $dequeue (global.get $token) (global.get $pointer) (global.get $size)))
+   (call $told (text "pointer nowhere") (call $dequeue (global.get $token) (global.get $nowhere) (global.get $size)))
+   (call $told (text "size nowhere") (call $dequeue (global.get $token) (global.get $pointer) (global.get $nowhere)))
+   (call $got (text "then") (call $dequeue (global.get $token) (global.get $pointer) (global.get $size)))
+   (call $told (text "unknown") (call $dequeue (i32.const 99999) (global.get $pointer) (global.get $size)))
+   (call $told (text "none") (call $dequeue (i32.const 0) (global.get $pointer) (global.get $size)))))
+  (i32.const 0))
+)

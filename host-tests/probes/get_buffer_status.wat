@@ -1,0 +1,41 @@
+;; proxy_get_buffer_status: every buffer in every callback, pointers outside memory.
+(module
+ (import "env" "proxy_get_buffer_status" (func $status (param i32 i32 i32) (result i32)))
+ ;; include "prelude.wat"
+ (func $each (local $map i32)
+  (loop $next
+   (call $put (text "buffer "))
+   (call $put_number (local.get $map))
+   (call $got_number (i32.const 0) (i32.const 0) (call $status (local.get $map) (global.get $number) (i32.const 28)))
+   (local.set $map (i32.add (local.get $map) (i32.const 1)))
+   (br_if $next (i32.le_u (local.get $map) (i32.const 9)))))
+ (func (export "proxy_on_request_headers") (param $id i32) (param $count i32) (param $end_of_stream i32) (result i32)
+  (if (call $asked (local.get $id) (text "get_buffer_status")) (then
+   (call $each)))
+  (i32.const 0))
+ (func (export "proxy_on_request_body") (param $id i32) (param $size_now i32) (param $end_of_stream i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each)
+   (call $told (text "length nowhere") (call $status (i32.const 0) (global.get $nowhere) (global.get $size)))
+   (call $told (text "flags nowhere") (call $status (i32.const 0) (global.get $number) (global.get $nowhere)))))
+  (i32.const 0))
+ (func (export "proxy_on_request_trailers") (param $id i32) (param $count i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each)))
+  (i32.const 0))
+ (func (export "proxy_on_response_headers") (param $id i32) (param $count i32) (param $end_of_stream i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each)))
+  (i32.const 0))
+ (func (export "proxy_on_response_body") (param $id i32) (param $size_now i32) (param $end_of_stream i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each)))
+  (i32.const 0))
+ (func (export "proxy_on_response_trailers") (param $id i32) (param $count i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each)))
+  (i32.const 0))
+ (func (export "proxy_on_log") (param $id i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each))))
+)

@@ -1,0 +1,51 @@
+;; proxy_get_header_map_value: every map, known and unknown names, pointers outside memory.
+(module
+ (import "env" "proxy_get_header_map_value" (func $value (param i32 i32 i32 i32 i32) (result i32)))
+ ;; include "prelude.wat"
+ (func $get (param $map i32) (param $name i32) (param $name_size i32)
+  (call $put (text "map "))
+  (call $put_number (local.get $map))
+  (call $put (text " "))
+  (call $put (local.get $name) (local.get $name_size))
+  (call $got (i32.const 0) (i32.const 0)
+   (call $value (local.get $map) (local.get $name) (local.get $name_size) (global.get $pointer) (global.get $size))))
+ (func $each (param $name i32) (param $name_size i32) (local $map i32)
+  (loop $next
+   (call $get (local.get $map) (local.get $name) (local.get $name_size))
+   (local.set $map (i32.add (local.get $map) (i32.const 1)))
+   (br_if $next (i32.le_u (local.get $map) (i32.const 9)))))
+ (func (export "proxy_on_request_headers") (param $id i32) (param i32 i32) (result i32)
+  (if (call $asked (local.get $id) (text "get_header_map_value"))
+   (then
+    (call $each (text "x-a"))
+    (call $each (text ":path"))
+    (call $get (i32.const 0) (text "X-A"))
+    (call $get (i32.const 0) (text "x-twice"))
+    (call $get (i32.const 0) (text "x-empty"))
+    (call $get (i32.const 0) (text "host"))
+    (call $get (i32.const 0) (text ""))
+    (call $told (text "name nowhere") (call $value (i32.const 0) (global.get $nowhere) (i32.const 1) (global.get $pointer) (global.get $size)))
+    (call $told (text "name too long") (call $value (i32.const 0) (i32.const 0) (i32.const -1) (global.get $pointer) (global.get $size)))
+    (call $told (text "pointer nowhere") (call $value (i32.const 0) (text "x-a") (global.get $nowhere) (global.get $size)))
+    (call $told (text "size nowhere") (call $value (i32.const 0) (text "x-a") (global.get $pointer) (global.get $nowhere)))))
+  (i32.const 0))
+ (func (export "proxy_on_response_headers") (param $id i32) (param i32 i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each (text "x-b"))
+   (call $get (i32.const 2) (text "set-cookie"))
+   (call $get (i32.const 2) (text ":status"))))
+  (i32.const 0))
+ (func (export "proxy_on_response_body") (param $id i32) (param i32 i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each (text "x-b"))))
+  (i32.const 0))
+ (func (export "proxy_on_response_trailers") (param $id i32) (param i32) (result i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each (text "x-t"))))
+  (i32.const 0))
+ (func (export "proxy_on_log") (param $id i32)
+  (if (call $awake (local.get $id)) (then
+   (call $each (text "x-a"))
+   (call $each (text "x-b"))
+   (call $each (text "x-t")))))
+)

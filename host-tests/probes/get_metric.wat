@@ -1,0 +1,26 @@
+;; proxy_get_metric: of the three kinds, unknown ids, a pointer outside memory.
+(module
+ (import "env" "proxy_get_metric" (func $get (param i32 i32) (result i32)))
+ (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+ ;; include "prelude.wat"
+ (global $counter (mut i32) (i32.const 0))
+ (global $gauge (mut i32) (i32.const 0))
+ (global $histogram (mut i32) (i32.const 0))
+ (func (export "proxy_on_request_headers") (param $id i32) (param $count i32) (param $end_of_stream i32) (result i32)
+  (if (call $asked (local.get $id) (text "get_metric")) (then
+   (call $told (text "define") (call $define (i32.const 0) (text "probe.got.counter") (global.get $number)))
+   (global.set $counter (i32.load (global.get $number)))
+   (call $told (text "define") (call $define (i32.const 1) (text "probe.got.gauge") (global.get $number)))
+   (global.set $gauge (i32.load (global.get $number)))
+   (call $told (text "define") (call $define (i32.const 2) (text "probe.got.histogram") (global.get $number)))
+   (global.set $histogram (i32.load (global.get $number)))
+   (call $got_long (text "value") (call $get (global.get $counter) (global.get $long)))
+   (call $got_long (text "value") (call $get (global.get $gauge) (global.get $long)))
+   (call $got_long (text "value") (call $get (global.get $histogram) (global.get $long)))
+   (call $told (text "nowhere") (call $get (global.get $counter) (global.get $nowhere)))
+   (call $told (text "unknown") (call $get (i32.const 100000) (global.get $long)))
+   (call $told (text "unknown") (call $get (i32.const 100001) (global.get $long)))
+   (call $told (text "unknown") (call $get (i32.const 100002) (global.get $long)))
+   (call $told (text "unknown") (call $get (i32.const 100003) (global.get $long)))))
+  (i32.const 0))
+)
