@@ -163,5 +163,5 @@ fn what_cannot_be_measured_is_refused_with_its_mend() {
     );
     let (code, out, err) = folder.scrim(&["test", ".", "--lcov", "lcov.info", "--engine", "envoy"]);
     assert_eq!(code, Some(2), "{out}{err}");
-    assert!(err.contains("use --engine wasmtime or both"), "{err}");
+    assert!(err.contains("use `--engine wasmtime` or `both`"), "{err}");
 }
