@@ -1,7 +1,8 @@
 //! Builds the five modules for `wasm32-wasip1` before the harness itself, so that no stale module can be run or tested.
 //!
 //! 1. The target is added by rustup where it is missing.
-//! 2. Both host profiles share one folder, `<target>/guests`, and so one build.
+//! 2. Both host profiles share one folder, `<target>/guests`, and so one build. Modules whose debug information the environment
+//!    asks for (`CARGO_PROFILE_GUEST_DEBUG`, `CARGO_PROFILE_GUEST_STRIP`) are not what ships: they are built in a folder of their own.
 //! 3. Without the feature `policy` nothing is built.
 //! 4. The modules' paths reach the harness as `SCRIM_MODULE_<NAME>`; it embeds their bytes.
 
@@ -11,6 +12,9 @@ use std::process::{Command, ExitCode};
 
 const TARGET: &str = "wasm32-wasip1";
 const MODULES: [&str; 5] = ["oauth-scope", "phi-url", "cache-control", "response-trim", "suite"];
+
+/// What cargo reads instead of the guests' profile.
+const DEBUG_SETTINGS: [&str; 2] = ["CARGO_PROFILE_GUEST_DEBUG", "CARGO_PROFILE_GUEST_STRIP"];
 
 fn main() -> ExitCode {
     match build() {
@@ -31,14 +35,18 @@ fn build() -> Result<(), String> {
     for watched in ["filters", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
         println!("cargo::rerun-if-changed={}", root.join(watched).display());
     }
+    for setting in DEBUG_SETTINGS {
+        println!("cargo::rerun-if-env-changed={setting}");
+    }
     add_target()?;
+    let with_debug = DEBUG_SETTINGS.iter().any(|setting| env::var_os(setting).is_some());
     // OUT_DIR is <target>/<profile>/build/<package>-<hash>/out.
     let out = PathBuf::from(var("OUT_DIR")?);
     let target_dir = out
         .ancestors()
         .nth(4)
         .ok_or("the build folder has no parent")?
-        .join("guests");
+        .join(if with_debug { "guests-with-lines" } else { "guests" });
     let mut cargo = Command::new(var("CARGO")?);
     cargo
         .current_dir(&root)

@@ -56,6 +56,7 @@ pub mod gateway;
 pub mod inspect;
 #[cfg(feature = "policy")]
 pub mod inventory;
+pub mod line_coverage;
 #[cfg(feature = "policy")]
 pub mod lint;
 #[cfg(feature = "policy")]

@@ -76,6 +76,7 @@ pub use self::trace::{Step, Trace};
 pub use crate::exchange::Limits;
 use crate::exchange::{Engine, Gateway, Headers, Setup};
 use crate::inspect;
+use crate::line_coverage::{LineCoverage, Measured};
 
 /// The embedded engine. Cheap to share between threads; each gateway that it starts belongs to one.
 pub struct Wasmtime {
@@ -103,6 +104,8 @@ pub enum Semantics {
 struct Compiled {
     pre: InstancePre<Host>,
     abi: Abi,
+    /// Where its lines are counted.
+    lines: Option<Arc<Measured>>,
 }
 
 /// Settings of a [`Wasmtime`] engine.
@@ -115,6 +118,7 @@ pub struct Builder {
     semantics: Semantics,
     log_level: LogLevel,
     clusters: BTreeMap<String, Cluster>,
+    line_coverage: Option<Arc<LineCoverage>>,
 }
 
 /// Where guests' time comes from.
@@ -207,6 +211,7 @@ impl Wasmtime {
             semantics: Semantics::Envoy,
             log_level: LogLevel::Info,
             clusters: BTreeMap::new(),
+            line_coverage: None,
         }
     }
 
@@ -272,6 +277,9 @@ impl Wasmtime {
         if let Some(problem) = report.problems.first().filter(|_| report.refused()) {
             bail!("{problem}");
         }
+        let collector = self.settings.line_coverage.as_ref();
+        let lines = collector.map(|collector| collector.measure(bytes)).transpose()?;
+        let bytes = lines.as_ref().map_or(bytes, |lines| lines.module());
         let module = Module::new(&self.engine, bytes)
             .map_err(plain)
             .context("can't be compiled")?;
@@ -282,7 +290,7 @@ impl Wasmtime {
             Abi::V0_2_1 => v0_2_1,
         };
         let pre = linker.instantiate_pre(&module).map_err(plain)?;
-        Ok(Compiled { pre, abi })
+        Ok(Compiled { pre, abi, lines })
     }
 }
 
@@ -386,6 +394,14 @@ impl Builder {
         self
     }
 
+    /// Counts which source lines of the guests are run; see [`line_coverage`](crate::line_coverage). Guests run slower for it, and
+    /// burn more fuel. Their counters have to be within [`Builder::memory`], too: 8 bytes for each piece of a line.
+    #[must_use]
+    pub fn line_coverage(mut self, collector: Arc<LineCoverage>) -> Self {
+        self.line_coverage = Some(collector);
+        self
+    }
+
     /// The engine.
     ///
     /// # Errors
@@ -403,6 +419,9 @@ impl Builder {
         config.wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable);
         config.epoch_interruption(true);
         config.consume_fuel(self.limits.fuel.is_some());
+        if self.line_coverage.is_some() {
+            config.wasm_multi_memory(true);
+        }
         let engine = wasmtime::Engine::new(&config)
             .map_err(plain)
             .context("this machine can't run WebAssembly")?;

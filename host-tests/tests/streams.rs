@@ -343,6 +343,7 @@ fn run(engine: &dyn Engine, probe: &Probe, policy: FailurePolicy) -> String {
         };
         let cluster = Cluster {
             answers: BTreeMap::from([("*".to_owned(), vec![answer])]),
+            ..Cluster::default()
         };
         setup.clusters.insert("cluster".to_owned(), cluster);
     }

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
 use scrim::cases::{Delivery, Format, Options, Runner, watch};
 use scrim::coverage::{self, Coverage};
 use scrim::envoy::Envoy;
 use scrim::exchange::Engine;
+use scrim::line_coverage::LineCoverage;
 use scrim::policy_file::PolicyFile;
 use scrim::recording::Recording;
 use scrim::textproto;
@@ -54,6 +55,12 @@ pub(crate) struct Test {
     /// Write a JUnit report
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Count which source lines of the modules are run, and write an lcov tracefile; modules need line tables for it
+    #[arg(long, value_name = "FILE")]
+    lcov: Option<PathBuf>,
+    /// With --lcov, also files of libraries and files that are not on this machine
+    #[arg(long, requires = "lcov")]
+    lcov_all: bool,
     /// Write snapshots instead of comparing them, and remove unused ones
     #[arg(long)]
     bless: bool,
@@ -117,9 +124,17 @@ impl Test {
                 bail!("`--semantics spec` needs `--engine wasmtime`: a real Envoy has its own rules and no others")
             }
         };
+        if self.lcov.is_some() && matches!(self.engine, Engines::Envoy) {
+            bail!("lines can't be counted in Envoy; use `--engine wasmtime` or `both`");
+        }
+        let lines = self.lcov.as_ref().map(|_| Arc::new(LineCoverage::default()));
         let mut engines: Vec<Box<dyn Engine + Sync>> = Vec::new();
         if !matches!(self.engine, Engines::Envoy) {
-            engines.push(Box::new(Wasmtime::builder().semantics(semantics).build()?));
+            let mut engine = Wasmtime::builder().semantics(semantics);
+            if let Some(lines) = &lines {
+                engine = engine.line_coverage(Arc::clone(lines));
+            }
+            engines.push(Box::new(engine.build()?));
         }
         if !matches!(self.engine, Engines::Wasmtime) {
             engines.push(Box::new(Envoy::find()?));
@@ -201,6 +216,9 @@ impl Test {
                 }
             }
         }
+        if let (Some(file), Some(lines)) = (&self.lcov, &lines) {
+            write_lcov(file, lines, self.lcov_all)?;
+        }
         Ok(summary.exit_code())
     }
 
@@ -212,9 +230,9 @@ impl Test {
                 path.display()
             );
         }
-        if !matches!(self.engine, Engines::Wasmtime) || !self.deliver.is_empty() || self.bless {
+        if !matches!(self.engine, Engines::Wasmtime) || !self.deliver.is_empty() || self.bless || self.lcov.is_some() {
             bail!(
-                "text-format tests call one callback at a time, on the embedded engine: leave `--engine`, `--deliver` and `--bless` away"
+                "text-format tests call one callback at a time, on the embedded engine: leave `--engine`, `--deliver`, `--lcov` and `--bless` away"
             );
         }
         let plugin = textproto::Plugin {
@@ -250,5 +268,25 @@ fn on_interrupt(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         });
         stop.store(true, Ordering::Relaxed);
     })?;
+    Ok(())
+}
+
+/// Writes the tracefile, and tells on standard error what is in it: standard output is the report's.
+fn write_lcov(file: &Path, lines: &LineCoverage, all: bool) -> anyhow::Result<()> {
+    let mut report = lines.report();
+    let left_out = if all { 0 } else { report.leave_out_foreign() };
+    std::fs::write(file, report.to_string()).with_context(|| format!("cannot write `{}`", file.display()))?;
+    let (hit, there) = report.lines();
+    let files = report.files.len();
+    eprint!(
+        "{}: {hit} of {there} lines of {files} source files were run",
+        file.display()
+    );
+    match left_out {
+        0 => eprintln!(),
+        left_out => {
+            eprintln!("; {left_out} files of libraries or not on this machine are left out (--lcov-all keeps them)")
+        }
+    }
     Ok(())
 }

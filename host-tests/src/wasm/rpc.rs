@@ -416,7 +416,8 @@ impl Guest<'_> {
 
     fn initial(&mut self, lines: Headers) {
         if self.rpc().is_some() && !is_call(self.token) {
-            self.vm.on_grpc_receive_initial_metadata(self.world, self.root, self.token, lines);
+            self.vm
+                .on_grpc_receive_initial_metadata(self.world, self.root, self.token, lines);
         }
     }
 
@@ -469,7 +470,8 @@ impl Guest<'_> {
 
     fn end(&mut self, lines: Headers, status: u32, message: &str, details: &str) {
         if self.rpc().is_some() && !is_call(self.token) {
-            self.vm.on_grpc_receive_trailing_metadata(self.world, self.root, self.token, lines);
+            self.vm
+                .on_grpc_receive_trailing_metadata(self.world, self.root, self.token, lines);
         }
         let Some(rpc) = self.rpc() else { return };
         rpc.remote_closed = true;
@@ -493,7 +495,8 @@ impl Guest<'_> {
     }
 
     fn tell_close(&mut self, status: u32, message: &str) {
-        self.vm.on_grpc_close(self.world, self.root, self.token, status, message);
+        self.vm
+            .on_grpc_close(self.world, self.root, self.token, status, message);
     }
 }
 

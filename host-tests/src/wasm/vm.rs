@@ -17,6 +17,7 @@ use super::world::World;
 use super::{CallAnswer, Compiled, EPOCH, Limits, plain};
 use crate::exchange::Filter;
 use crate::failure::{Cause, Failure, Frame, demangle};
+use crate::line_coverage::Counters;
 
 /// See the module.
 pub(crate) struct Vm {
@@ -26,6 +27,16 @@ pub(crate) struct Vm {
     pub(crate) failed: bool,
     next_context: u32,
     limits: Limits,
+    /// Where the module's lines are counted.
+    counters: Option<Counters>,
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if let Some(counters) = &self.counters {
+            counters.collect(&mut self.store);
+        }
+    }
 }
 
 /// The guest has trapped; the VM is failed, and the world's failures say why.
@@ -136,7 +147,10 @@ impl Vm {
             bail!("the module exports neither `malloc` nor `proxy_on_memory_allocate`");
         }
         let exports = Exports::find(&instance, &mut store, module.abi)?;
+        let lines = module.lines.as_ref();
+        let counters = lines.and_then(|lines| Counters::find(&instance, &mut store, lines));
         let mut vm = Vm {
+            counters,
             store,
             exports,
             failed: false,

@@ -85,7 +85,9 @@ impl Event {
     /// The filter that it is for.
     pub(crate) fn filter(&self) -> usize {
         match self {
-            Event::CallAnswered { filter, .. } | Event::Rpc { filter, .. } | Event::QueueReady { filter, .. } => *filter,
+            Event::CallAnswered { filter, .. } | Event::Rpc { filter, .. } | Event::QueueReady { filter, .. } => {
+                *filter
+            }
         }
     }
 }

@@ -27,7 +27,13 @@ impl GrpcExports {
 }
 
 impl Vm {
-    pub(crate) fn on_grpc_receive_initial_metadata(&mut self, world: &mut Box<World>, root: u32, token: u32, lines: Headers) {
+    pub(crate) fn on_grpc_receive_initial_metadata(
+        &mut self,
+        world: &mut Box<World>,
+        root: u32,
+        token: u32,
+        lines: Headers,
+    ) {
         let (name, count) = ("proxy_on_grpc_receive_initial_metadata", lines.len() as u32);
         let call = self.exports.grpc.initial.clone();
         self.on_grpc(world, name, root, call, token, count, Received::InitialMetadata(lines));
@@ -39,7 +45,13 @@ impl Vm {
         self.on_grpc(world, name, root, call, token, size, Received::Message(message));
     }
 
-    pub(crate) fn on_grpc_receive_trailing_metadata(&mut self, world: &mut Box<World>, root: u32, token: u32, lines: Headers) {
+    pub(crate) fn on_grpc_receive_trailing_metadata(
+        &mut self,
+        world: &mut Box<World>,
+        root: u32,
+        token: u32,
+        lines: Headers,
+    ) {
         let (name, count) = ("proxy_on_grpc_receive_trailing_metadata", lines.len() as u32);
         let call = self.exports.grpc.trailing.clone();
         self.on_grpc(world, name, root, call, token, count, Received::TrailingMetadata(lines));
@@ -51,7 +63,15 @@ impl Vm {
         if call.is_some() {
             self.store.data_mut().status = (status, message.to_owned());
         }
-        self.on_grpc(world, "proxy_on_grpc_close", root, call, token, status, Received::Nothing);
+        self.on_grpc(
+            world,
+            "proxy_on_grpc_close",
+            root,
+            call,
+            token,
+            status,
+            Received::Nothing,
+        );
         self.store.data_mut().status.1.clear();
     }
 
