@@ -3,8 +3,8 @@
 //! 1. A counter is 64 bits in a memory of its own, which is added to the module and exported as [`MEMORY`]. The code that counts
 //!    leaves operands, locals, globals and the guest's own memories alone, and can't trap. So the guest makes the same host calls,
 //!    gives the same results and traps at the same instruction. It burns more fuel and time, its frames may take more stack, and
-//!    its backtraces have other
-//!    code offsets and no source lines.
+//!    its backtraces have other code
+//!    offsets and no source lines.
 //! 2. Nothing in a function's body refers to the offsets of its instructions, so code is put between them, and not one of them is
 //!    changed. Custom sections that do know offsets (debug information, branch hints) are left out.
 //! 3. A line is counted where one of its rows begins, and again wherever control may arrive inside the row from elsewhere: at the
