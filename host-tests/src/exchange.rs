@@ -238,7 +238,8 @@ pub enum End {
     /// In an empty callback after the last chunk, as Envoy does for `transfer-encoding: chunked`.
     #[default]
     Empty,
-    /// With the last chunk, as Envoy may do for `content-length`.
+    /// With the last chunk, as Envoy does by HTTP/2, for bodies that it held back, and for its own replies. The length is in `content-length`. A real Envoy is
+    /// spoken to by HTTP/1 here, where the end comes in an empty callback all the same; engines are compared by what is on the wire then.
     WithLastChunk,
 }
 
