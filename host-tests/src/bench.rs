@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-pub use self::compare::{Limits, Over, compare};
+pub use self::compare::{Limits, Over, compare, missing};
 pub use self::table::Detail;
 use crate::cases::Runner;
 use crate::cases::exchanges::{CaseExchange, Exchanges};
@@ -143,7 +143,16 @@ pub fn measure(files: &[PathBuf], runner: &Runner<'_>, options: &Options) -> Res
             costs.collect::<Result<Vec<_>>>()
         });
         match costs {
-            Ok(costs) => measured.files.extend(costs.into_iter().flatten()),
+            Ok(costs) => {
+                for (name, cost) in costs.into_iter().flatten() {
+                    // Two files may have one name in two folders.
+                    let name = match measured.files.contains_key(&name) {
+                        true => format!("{name} ({})", file.display()),
+                        false => name,
+                    };
+                    measured.files.insert(name, cost);
+                }
+            }
             Err(error) => broken.push((file.clone(), format!("{error:#}"))),
         }
     }
@@ -265,8 +274,12 @@ fn send(chain: &mut Chain, case: &CaseExchange) -> Result<()> {
     if let Some(time) = case.wait {
         chain.wait(time)?;
     }
-    chain.exchange(&case.request, &case.answer)?;
-    Ok(())
+    let outcome = chain.exchange(&case.request, &case.answer)?;
+    // A guest that traps costs little: that is no gain.
+    match outcome.failures.into_iter().next() {
+        Some(failure) => Err(failure.into()),
+        None => Ok(()),
+    }
 }
 
 fn memory(chain: &Chain) -> u64 {

@@ -176,16 +176,19 @@ impl Bench {
             .clock(Clock::Fixed(clock))
             .log_level(suite.env.log_level.unwrap_or(LogLevel::Info))
             .build()?;
+        let filter = Filter {
+            name: "test".to_owned(),
+            module,
+            configuration,
+            ..Filter::default()
+        };
+        // One that does not start is wrong once, and not with each test.
+        Phases::start(&engine, &filter)?;
         Ok(Bench {
             suite,
             folder,
             engine,
-            filter: Filter {
-                name: "test".to_owned(),
-                module,
-                configuration,
-                ..Filter::default()
-            },
+            filter,
         })
     }
 

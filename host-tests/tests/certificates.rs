@@ -409,7 +409,7 @@ fn start(envoy: &Envoy, bootstrap: &Bootstrap, change: impl FnOnce(&mut Value)) 
         if let Some(Admin::Socket(path)) = &bootstrap.admin {
             admin.clone_from(path);
         }
-        let mut document = serde_saphyr::from_str(&bootstrap.to_yaml()).unwrap();
+        let mut document = yaml(&bootstrap.to_yaml());
         change(&mut document);
         document.to_string()
     });
@@ -548,4 +548,10 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
         line.clear();
     }
     Ok(())
+}
+
+/// YAML as JSON.
+fn yaml(text: &str) -> Value {
+    let node = scrim::policy_file::parse(text, &mut scrim_policy::document::Problems::default());
+    node.expect("YAML").to_json()
 }

@@ -448,7 +448,7 @@ fn render_envoy_prints_a_configuration_without_urls_and_secrets() {
         ];
         let said = folder.scrim(&arguments);
         assert_eq!(said.code, 0, "{}", said.err);
-        let yaml: Value = serde_saphyr::from_str(&said.out).unwrap();
+        let yaml: Value = yaml(&said.out);
         let filters =
             &yaml["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
         assert_eq!(filters.as_array().unwrap().len(), names.len() + 1, "{}", said.out);
@@ -912,4 +912,10 @@ fn test_watches_until_it_is_interrupted() {
         .unwrap();
     assert!(killed.success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// YAML as JSON.
+fn yaml(text: &str) -> Value {
+    let node = scrim::policy_file::parse(text, &mut scrim_policy::document::Problems::default());
+    node.expect("YAML").to_json()
 }

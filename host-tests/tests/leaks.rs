@@ -424,7 +424,7 @@ impl Gateway {
             if let Some(Admin::Socket(path)) = &bootstrap.admin {
                 admin.clone_from(path);
             }
-            let mut document: Value = serde_saphyr::from_str(&bootstrap.to_yaml()).unwrap();
+            let mut document: Value = yaml(&bootstrap.to_yaml());
             instrument(&mut document, &default_log, collector.address);
             document.to_string()
         })
@@ -748,4 +748,10 @@ fn decoded(text: &[u8]) -> Vec<u8> {
         }
     }
     plain
+}
+
+/// YAML as JSON.
+fn yaml(text: &str) -> Value {
+    let node = scrim::policy_file::parse(text, &mut scrim_policy::document::Problems::default());
+    node.expect("YAML").to_json()
 }

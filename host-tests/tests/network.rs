@@ -1,4 +1,4 @@
-//! What filters say to others, on both engines: http calls, gRPC and TCP, by the probes in `probes/`.
+//! What filters say to others, on both engines: http calls and gRPC, by the probes in `probes/`.
 //!
 //! Each file of cases runs on wasmtime and in a real Envoy, with the same expectations.
 

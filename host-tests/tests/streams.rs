@@ -294,9 +294,8 @@ fn describe(outcome: &anyhow::Result<Outcome>) -> String {
         Err(error) => {
             let error_text = format!("{error:#}");
             let crashes = error.is::<Crashed>()
-                || ["Envoy ended by itself", "Envoy closed the connection"]
-                    .iter()
-                    .any(|known| error_text.contains(known));
+                || error.is::<scrim::envoy::Crashed>()
+                || error_text.contains("Envoy closed the connection");
             if error.is::<Hung>() || error_text.contains("hangs") {
                 text.push_str("    hangs");
             } else if crashes {

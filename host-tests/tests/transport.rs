@@ -297,7 +297,7 @@ fn start_gateway(envoy: &Envoy, modules: Modules) -> Process {
 /// Starts an Envoy with a bootstrap that is changed.
 fn start(envoy: &Envoy, bootstrap: &Bootstrap, change: impl FnOnce(&mut Value)) -> Process {
     let process = Process::start_with(envoy.found(), bootstrap, |bootstrap| {
-        let mut document = serde_saphyr::from_str(&bootstrap.to_yaml()).unwrap();
+        let mut document = yaml(&bootstrap.to_yaml());
         change(&mut document);
         document.to_string()
     });
@@ -398,4 +398,10 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
         request.clear();
     }
     Ok(())
+}
+
+/// YAML as JSON.
+fn yaml(text: &str) -> Value {
+    let node = scrim::policy_file::parse(text, &mut scrim_policy::document::Problems::default());
+    node.expect("YAML").to_json()
 }

@@ -35,6 +35,21 @@ pub fn compare(now: &Measured, baseline: &Measured, limits: Limits) -> Vec<Over>
     over
 }
 
+/// What a baseline has and was not measured now: files, and cases of files that were.
+pub fn missing(now: &Measured, baseline: &Measured) -> Vec<String> {
+    let mut missing = Vec::new();
+    for (name, was) in &baseline.files {
+        match now.files.get(name) {
+            None => missing.push(name.clone()),
+            Some(file) => {
+                let gone = was.cases.keys().filter(|case| !file.cases.contains_key(*case));
+                missing.extend(gone.map(|case| format!("{name}::{case}")));
+            }
+        }
+    }
+    missing
+}
+
 fn compare_file(name: &str, now: &FileCost, was: &FileCost, limits: Limits, over: &mut Vec<Over>) {
     let mut check = |place: &str, what, was: u64, is: u64, percent: f64| {
         let (was, is) = (

@@ -36,6 +36,7 @@ fn probe(leaks: bool) -> Exchanges {
             request: Request::get("/"),
             answer: Answer::ok(),
         }],
+        _loaded: std::rc::Rc::new(()),
     }
 }
 

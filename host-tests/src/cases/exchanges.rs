@@ -1,6 +1,8 @@
 //! What case files send, for who wants to measure it instead of judging it.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -22,6 +24,8 @@ pub struct Exchanges {
     pub setup: Setup,
     /// One for each step of each case.
     pub cases: Vec<CaseExchange>,
+    /// Modules that were assembled for the file are there as long as this.
+    pub(crate) _loaded: Rc<dyn Any>,
 }
 
 /// What one case, or a step of one, sends, its bodies in one piece.
@@ -40,15 +44,21 @@ pub struct CaseExchange {
 impl Runner<'_> {
     /// The exchanges of a case file, once for each of its `modules`. Tokens are made as of `now`, seconds since the Unix epoch, so that the
     /// same time gives the same bytes (but for PS256 to PS512, whose signatures are random). Cases with steps that use what others capture are left
-    /// out.
+    /// out, and those that crash Envoy.
     ///
     /// # Errors
     /// When the file or what it names can't be read, or its policy does not compile.
     pub fn exchanges(&self, file: &Path, now: i64) -> Result<Vec<Exchanges>> {
-        let loaded = Loaded::read_at(file, now)?;
+        let loaded = Rc::new(Loaded::read_at(file, now)?);
         let variants = loaded.variants();
         let made = variants.into_iter().map(|modules: Option<Modules>| {
-            let cases = loaded.suite.cases.iter().enumerate().filter_map(|(index, case)| {
+            let sound = loaded
+                .suite
+                .cases
+                .iter()
+                .enumerate()
+                .filter(|(_, case)| case.crashes.is_none());
+            let cases = sound.filter_map(|(index, case)| {
                 let loaded = &loaded;
                 let steps = case.steps.iter().enumerate().map(move |(number, step)| {
                     let name = match case.steps.len() {
@@ -76,6 +86,7 @@ impl Runner<'_> {
                 },
                 cases: cases.collect(),
                 setup: self.setup(&loaded, modules)?,
+                _loaded: Rc::<Loaded>::clone(&loaded),
             })
         });
         made.collect()

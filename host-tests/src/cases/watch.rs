@@ -38,15 +38,20 @@ pub fn watch(
     out: &mut dyn Write,
 ) -> Result<()> {
     loop {
+        // What is saved while a run goes on counts too.
+        let before = look(paths, options);
         if let Err(error) = runner.run(paths, options, out) {
             writeln!(out, "error: {error:#}")?;
         }
-        let before = look(paths, options);
         if options.format != Format::Json && !stop.load(Ordering::Relaxed) {
             writeln!(out, "watching {} files; Ctrl-C ends it", before.len())?;
             out.flush()?;
         }
         let changed = loop {
+            let now = look(paths, options);
+            if now != before {
+                break difference(&before, &now);
+            }
             let mut slept = Duration::ZERO;
             while slept < LOOK {
                 if stop.load(Ordering::Relaxed) {
@@ -54,10 +59,6 @@ pub fn watch(
                 }
                 std::thread::sleep(BREATH);
                 slept += BREATH;
-            }
-            let now = look(paths, options);
-            if now != before {
-                break difference(&before, &now);
             }
         };
         if options.format != Format::Json {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use scrim::bench::{Detail, Limits, Measured, Options, compare, measure};
+use scrim::bench::{Detail, Limits, Measured, Options, compare, measure, missing};
 use scrim::cases::{Runner, discover};
 
 #[derive(Args)]
@@ -68,6 +68,7 @@ impl Bench {
             engines: Vec::new(),
             compile: Box::new(move |source| scrim::gateway::compile_cases(source, &folder)),
         };
+        let filtered = self.filter.is_some();
         let options = Options {
             runs: self.runs,
             streams: self.streams,
@@ -104,9 +105,19 @@ impl Bench {
             exact: self.fail_over,
             time: self.fail_over_time,
         };
-        let over = baseline
-            .map(|baseline| compare(&measured, &baseline, limits))
-            .unwrap_or_default();
+        let mut over = Vec::new();
+        if let Some(baseline) = baseline {
+            let common = measured.files.keys().any(|name| baseline.files.contains_key(name));
+            if !common && broken.is_empty() {
+                bail!("nothing that was measured is in the baseline: write it from the same files with `--save`");
+            }
+            if !filtered {
+                for place in missing(&measured, &baseline) {
+                    writeln!(stderr(), "warning: in the baseline and not measured: {place}")?;
+                }
+            }
+            over = compare(&measured, &baseline, limits);
+        }
         for over in &over {
             let more = match over.was {
                 0 => String::new(),

@@ -53,10 +53,10 @@ pub(crate) struct Test {
     #[arg(long, conflicts_with = "format")]
     json: bool,
     /// Write a JUnit report
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "list")]
     junit: Option<PathBuf>,
     /// Count which source lines of the modules are run, and write an lcov tracefile; modules need line tables for it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "watch"])]
     lcov: Option<PathBuf>,
     /// With --lcov, also files of libraries and files that are not on this machine
     #[arg(long, requires = "lcov")]
@@ -168,15 +168,7 @@ impl Test {
                 scrim::gateway::compile_cases(source, &folder)
             }),
         };
-        let on_actions = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
-        let format = match self.format {
-            _ if self.json => Format::Json,
-            Some(Form::Json) => Format::Json,
-            Some(Form::Human) => Format::Human,
-            Some(Form::Github) => Format::Github,
-            None if on_actions => Format::Github,
-            None => Format::Human,
-        };
+        let format = form(self.format, self.json);
         let is_terminal = stdout().is_terminal();
         let mut options = Options {
             filter: self.filter,
@@ -207,6 +199,12 @@ impl Test {
                 .flatten()
                 .collect();
             let policies = policies.into_inner().unwrap_or_else(PoisonError::into_inner);
+            if policies.is_empty() {
+                writeln!(
+                    stdout(),
+                    "coverage is of policy files, and no case file names a `policy`"
+                )?;
+            }
             for (file, environment) in policies {
                 // One that can't be read or compiled was told of above.
                 let Ok(policy) = PolicyFile::read(&file) else { continue };
@@ -235,6 +233,18 @@ impl Test {
                 "text-format tests call one callback at a time, on the embedded engine: leave `--engine`, `--deliver`, `--lcov` and `--bless` away"
             );
         }
+        let others = [
+            (self.list, "--list"),
+            (self.watch, "--watch"),
+            (self.coverage, "--coverage"),
+            (self.fail_fast, "--fail-fast"),
+            (self.jobs.is_some(), "--jobs"),
+            (matches!(self.semantics, Rules::Spec), "--semantics"),
+        ];
+        if let Some((_, name)) = others.iter().find(|(given, _)| *given) {
+            bail!("`{name}` is not for text-format test files: leave it away");
+        }
+        let format = form(self.format, self.json);
         let plugin = textproto::Plugin {
             module: self.module,
             configuration: self.config,
@@ -243,10 +253,23 @@ impl Test {
             filter: self.filter,
             junit: self.junit,
             color: stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            format,
             ..Options::default()
         };
         let summary = textproto::run(&self.paths, &plugin, &options, &mut stdout().lock())?;
         Ok(summary.exit_code())
+    }
+}
+
+fn form(wanted: Option<Form>, json: bool) -> Format {
+    let on_actions = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+    match wanted {
+        _ if json => Format::Json,
+        Some(Form::Json) => Format::Json,
+        Some(Form::Human) => Format::Human,
+        Some(Form::Github) => Format::Github,
+        None if on_actions => Format::Github,
+        None => Format::Human,
     }
 }
 

@@ -117,6 +117,11 @@ pub fn run(
             }
         }
     }
+    if tasks.is_empty() {
+        bail!(
+            "no rule has a name with that text: rules are named from the file's root, such as `policies.clinician.phi_url`"
+        );
+    }
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let results: Mutex<Vec<(usize, anyhow::Result<Judged>)>> = Mutex::default();
     let work = || {

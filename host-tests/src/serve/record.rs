@@ -2,8 +2,9 @@
 //!
 //! 1. A case says what the client sent and the upstream answered, and expects what was seen: status, body, log-safe path, decision.
 //! 2. The file holds what passed, **PHI too**: it is for made-up data, and only its owner can read it.
-//! 3. No credential is written. A bearer token that is a JWT becomes a description of it, to be signed anew for each run by a key that the reader
-//!    gives; other credentials become `REDACTED`.
+//! 3. Credentials are not written. A bearer token that is a JWT becomes a description of it, to be signed anew for each run by a key that the reader
+//!    gives. What else is one by its name becomes `REDACTED`: header lines, parameters of URLs and forms, and members of JSON whose name has
+//!    `token`, `secret`, `password`, `assertion`, `cookie` or the like in it; and so does whatever looks like a JWT, wherever it stands.
 //! 4. The whole file is written after each exchange, under another name first, so that it can be run at any time.
 
 use std::collections::BTreeMap;
@@ -11,10 +12,11 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::{Exchange, Onlooker};
@@ -118,7 +120,7 @@ impl Book {
         let request = exchange.request;
         let mut out = Map::new();
         out.insert("method".into(), request.method.clone().into());
-        out.insert("url".into(), String::from_utf8_lossy(&request.target).into());
+        out.insert("url".into(), redacted(&String::from_utf8_lossy(&request.target)).into());
         out.insert("host".into(), request.authority.clone().into());
         let mut plain = Headers::new();
         for (name, value) in &request.headers {
@@ -263,8 +265,11 @@ fn expect(exchange: &Exchange<'_>) -> Value {
             serde_json::from_slice::<Value>(&got.body),
             std::str::from_utf8(&got.body),
         ) {
-            (Ok(json), _) => drop(out.insert("json".into(), json)),
-            (Err(_), Ok(text)) => drop(out.insert("body".into(), json!({"text": text}))),
+            (Ok(mut json), _) => {
+                redact_json(&mut json);
+                drop(out.insert("json".into(), json));
+            }
+            (Err(_), Ok(text)) => drop(out.insert("body".into(), json!({"text": redacted(text)}))),
             // No matcher compares bytes that are no text.
             _ => {}
         }
@@ -287,9 +292,9 @@ fn expect(exchange: &Exchange<'_>) -> Value {
 fn lines(headers: &Headers) -> Option<Value> {
     let mut out: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value) in headers {
-        let value = match CREDENTIALS.contains(&name.as_str()) {
+        let value = match CREDENTIALS.contains(&name.as_str()) || is_secret(name) {
             true => REDACTED.to_owned(),
-            false => String::from_utf8_lossy(value).into_owned(),
+            false => redacted(&String::from_utf8_lossy(value)),
         };
         match out.iter_mut().find(|(other, _)| other == name) {
             Some((_, values)) => values.push(value),
@@ -305,12 +310,92 @@ fn body(out: &mut Map<String, Value>, bytes: &[u8], headers: &Headers) {
         return;
     }
     let is_coded = headers.iter().any(|(name, _)| name == "content-encoding");
-    let spec = match std::str::from_utf8(bytes) {
-        // `${` would be filled in.
-        Ok(text) if !is_coded && !text.contains("${") => json!({"text": text}),
-        _ => json!({"base64": STANDARD.encode(bytes)}),
+    let json = serde_json::from_slice::<Value>(bytes).ok().filter(|_| !is_coded);
+    let kept = match (json, std::str::from_utf8(bytes)) {
+        (Some(mut json), Ok(text)) => match redact_json(&mut json) {
+            // As it was written, but where something had to go.
+            true => json.to_string(),
+            false => text.to_owned(),
+        },
+        (None, Ok(text)) if !is_coded => redacted(text),
+        // What is coded or no text can't be looked into.
+        _ => {
+            out.insert("body".into(), json!({"base64": STANDARD.encode(bytes)}));
+            return;
+        }
+    };
+    // `${` would be filled in.
+    let spec = match kept.contains("${") {
+        true => json!({"base64": STANDARD.encode(kept)}),
+        false => json!({"text": kept}),
     };
     out.insert("body".into(), spec);
+}
+
+/// Whether what has this name is a credential.
+fn is_secret(name: &str) -> bool {
+    const PARTS: [&str; 9] = [
+        "token",
+        "secret",
+        "password",
+        "passwd",
+        "assertion",
+        "cookie",
+        "api-key",
+        "api_key",
+        "apikey",
+    ];
+    let name = name.to_ascii_lowercase();
+    PARTS.iter().any(|part| name.contains(part))
+        || ["code", "authorization", "jwt", "pin", "otp"].contains(&name.as_str())
+}
+
+/// A text without JWTs, and without the values of parameters that are credentials by their name.
+fn redacted(text: &str) -> String {
+    let Some((jwt, parameter)) = patterns() else {
+        return REDACTED.to_owned();
+    };
+    let text = jwt.replace_all(text, REDACTED);
+    let parameters = parameter.replace_all(&text, |found: &regex::Captures<'_>| {
+        let (begin, name) = (&found[1], &found[2]);
+        match is_secret(name) {
+            true => format!("{begin}{name}={REDACTED}"),
+            false => found[0].to_owned(),
+        }
+    });
+    parameters.into_owned()
+}
+
+/// What looks like a JWT, whole or begun; a parameter of a query or a form.
+fn patterns() -> Option<&'static (Regex, Regex)> {
+    static PATTERNS: OnceLock<Option<(Regex, Regex)>> = OnceLock::new();
+    let made = || {
+        let jwt = Regex::new(r"eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,4}").ok()?;
+        let parameter = Regex::new(r"(^|[?&#;\s])([A-Za-z0-9_.-]+)=([^&#;\s]*)").ok()?;
+        Some((jwt, parameter))
+    };
+    PATTERNS.get_or_init(made).as_ref()
+}
+
+/// True: something had to go.
+fn redact_json(json: &mut Value) -> bool {
+    match json {
+        Value::String(text) => {
+            let kept = redacted(text);
+            let changed = kept != *text;
+            *text = kept;
+            changed
+        }
+        Value::Array(list) => list.iter_mut().fold(false, |any, one| redact_json(one) | any),
+        Value::Object(members) => members.iter_mut().fold(false, |any, (name, value)| {
+            if is_secret(name) && (value.is_string() || value.is_number()) {
+                *value = REDACTED.into();
+                return true;
+            }
+            redact_json(value) | any
+        }),
+        _ => false,
+    }
 }
 
 /// A path from a folder on.
@@ -469,6 +554,37 @@ mod tests {
         ]);
         assert!(!text.contains("opaque-secret") && !text.contains("dTpw"), "{text}");
         Suite::parse(Path::new("r.cases.yaml"), &text).unwrap();
+    }
+
+    #[test]
+    fn credentials_are_known_by_name_and_look_wherever_they_stand() {
+        assert_eq!(
+            redacted("/a?access_token=opaque&x=1#code=9"),
+            "/a?access_token=REDACTED&x=1#code=REDACTED"
+        );
+        assert_eq!(
+            redacted("grant_type=x&client_secret=s&refresh_token=t"),
+            "grant_type=x&client_secret=REDACTED&refresh_token=REDACTED"
+        );
+        assert_eq!(
+            redacted("see eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln and eyJhbGciOiJSUzI1NiJ9.eyJ"),
+            "see REDACTED and REDACTED"
+        );
+        for plain in ["/fhir/Patient/7?_count=2&name=x", "eyJ", "a=b", "token", ""] {
+            assert_eq!(redacted(plain), plain);
+        }
+        let mut json = json!({"access_token": "opaque", "expires_in": 60, "entry": [{"note": "eyJhbGciOiJSUzI1NiJ9.x"}], "id": "7"});
+        assert!(redact_json(&mut json));
+        assert_eq!(
+            json,
+            json!({"access_token": REDACTED, "expires_in": 60, "entry": [{"note": REDACTED}], "id": "7"})
+        );
+        assert!(!redact_json(&mut json!({"id": "7", "n": 1})));
+        let (text, _) = recorded(vec![
+            line("x-auth-token", "opaque"),
+            line("x-note", "eyJhbGciOiJSUzI1NiJ9.x"),
+        ]);
+        assert!(!text.contains("opaque") && !text.contains("eyJhbGci"), "{text}");
     }
 
     #[test]

@@ -10,13 +10,13 @@
 mod grpc;
 
 use wasmparser::FuncType;
-use wasmtime::{Caller, Linker, Result};
+use wasmtime::{Caller, Linker, Result, bail};
 
 use self::grpc::{grpc_call, grpc_cancel, grpc_close, grpc_send, grpc_stream};
 use super::abi::{Abi, Status, Way, parse_pairs};
 use super::agenda::Awaited;
 use super::host::{Deferred, Host, LocalReply, Phase};
-use super::world::Event;
+use super::world::{Event, LOGS_MAX};
 use super::{Call, signature};
 
 /// The bytes at an address, or the call's answer.
@@ -244,7 +244,9 @@ fn log(guest: &mut Guest<'_>, level: u32, text: u32, text_size: u32) -> Result<S
         return Ok(Status::BadArgument);
     }
     let text = read!(guest, text, text_size);
-    guest.data_mut().world.log(level, &text);
+    if !guest.data_mut().world.log(level, &text) {
+        bail!("the guest logged more than {LOGS_MAX} bytes at a time");
+    }
     Ok(Status::Ok)
 }
 
@@ -395,7 +397,8 @@ fn send_local_response(
     let host = guest.data_mut();
     let id = host.context_id();
     if host.stream().is_some() {
-        let status = u16::try_from(status).unwrap_or(500);
+        // Envoy takes the low half.
+        let status = status as u16;
         host.deferred.push_back(Deferred::Reply(
             id,
             LocalReply {

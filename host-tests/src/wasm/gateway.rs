@@ -186,6 +186,7 @@ impl Chain {
                     self.ticked[at] = self.world.uptime();
                     // The old one's calls are answered no more.
                     self.world.events.retain(|event| event.filter() != at);
+                    self.world.rpcs.retain(|(filter, _), _| *filter != at);
                     "vm_reload_success"
                 }
             };
@@ -335,6 +336,7 @@ impl Chain {
         let mut stream = Stream::open(&mut self.vms, &mut self.world, self.buffer_limit, is_head);
         let hung = run(&mut stream, &mut self.ticked, request, upstream);
         let holder = stream.holder();
+        let unfinished = stream.unfinished();
         let (upstream, client) = stream.close();
         self.deliver_events()?;
         let data = self.world.stream.take().unwrap_or_else(StreamData::empty);
@@ -346,7 +348,7 @@ impl Chain {
         if let Some(what) = self.world.crash.take() {
             return Err(Crashed { what, logs }.into());
         }
-        if let Some(way) = hung? {
+        if let Some(way) = hung?.or(unfinished) {
             let filter = holder.map(|(filter, _)| self.names[filter].clone());
             return Err(Hung {
                 filter,
@@ -629,22 +631,50 @@ fn deliver(vms: &mut Vms, world: &mut Box<World>, event: Event) -> usize {
 /// What Envoy's HTTP/1 codec and connection manager make of a request: pseudo headers first, hop-by-hop lines gone, its own
 /// lines behind; which ones, was seen on Envoy 1.40.
 fn request_headers(request: &Request, number: u64) -> HeaderMap {
-    const TAKEN_AWAY: [&str; 7] = [
+    const TAKEN_AWAY: [&str; 17] = [
         "connection",
+        "expect",
         "keep-alive",
         "proxy-connection",
         "transfer-encoding",
         "upgrade",
+        "x-envoy-expected-rq-timeout-ms",
+        "x-envoy-force-trace",
+        "x-envoy-hedge-on-per-try-timeout",
+        "x-envoy-internal",
+        "x-envoy-ip-tags",
+        "x-envoy-max-retries",
         "x-envoy-original-url",
+        "x-envoy-retriable-status-codes",
+        "x-envoy-retry-on",
+        "x-envoy-upstream-rq-timeout-ms",
         "x-forwarded-client-cert",
     ];
     let mut headers = HeaderMap::headers(Way::Request);
-    headers.add(b":authority", request.authority.as_bytes());
-    headers.add(b":path", &request.target);
+    // RFC 9112, section 3.2.2: a target in absolute form names the authority, whatever `Host` says.
+    let absolute = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| request.target.strip_prefix(scheme.as_bytes()));
+    let (authority, path) = match absolute {
+        None => (request.authority.as_bytes(), request.target.as_slice()),
+        Some(rest) => match rest.iter().position(|byte| matches!(byte, b'/' | b'?')) {
+            Some(at) => rest.split_at(at),
+            None => (rest, &b"/"[..]),
+        },
+    };
+    headers.add(b":authority", authority);
+    headers.add(b":path", path);
     headers.add(b":method", request.method.as_bytes());
     headers.add(b":scheme", b"http");
+    // RFC 9110, section 7.6.1: what `Connection` names is for this hop.
+    let connection = request.headers.iter().filter(|(name, _)| name == "connection");
+    let hop: Vec<String> = connection
+        .flat_map(|(_, value)| value.split(|byte| *byte == b','))
+        .map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase())
+        .filter(|name| name != "te")
+        .collect();
     for (name, value) in &request.headers {
-        let taken = TAKEN_AWAY.contains(&name.as_str()) || name == "te" && value != b"trailers";
+        let taken = TAKEN_AWAY.contains(&name.as_str()) || hop.contains(name) || name == "te" && value != b"trailers";
         if !taken {
             headers.add(name.as_bytes(), value);
         }

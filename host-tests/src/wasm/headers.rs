@@ -149,9 +149,9 @@ impl HeaderMap {
         }
         let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
         let text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
-        self.lines.iter().skip(self.pseudo).find_map(|(name, value)| {
+        self.lines.iter().find_map(|(name, value)| {
             let shown = String::from_utf8_lossy(name);
-            if !name.iter().all(token) {
+            if !name.starts_with(b":") && !name.iter().all(token) {
                 Some(format!("invalid header name: {shown}"))
             } else if !value.iter().all(text) {
                 Some(format!("invalid header value for: {shown}"))

@@ -317,6 +317,9 @@ impl Phases {
             return Ok(());
         }
         let mut text = format!("the plugin trapped ({place})");
+        for failure in self.chain.take_failures() {
+            text.push_str(&format!("\n  {failure}"));
+        }
         for (level, line) in self.take_logs() {
             text.push_str(&format!("\n  [{level}] {line}"));
         }

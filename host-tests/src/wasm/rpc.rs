@@ -77,6 +77,11 @@ pub(crate) fn is_call(token: u32) -> bool {
     token & 3 == 1
 }
 
+/// Whether a token is a stream's.
+pub(crate) fn is_stream(token: u32) -> bool {
+    token & 3 == 2
+}
+
 /// What `proxy_grpc_call` and `proxy_grpc_stream` are given.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Opening {

@@ -42,6 +42,10 @@ pub(crate) struct Stream<'a> {
     prepared: Option<LocalReply>,
     limit: usize,
     is_head: bool,
+    /// Per way: how long the body is by the header lines that went out.
+    lengths: [Option<u64>; 2],
+    /// The way whose body ended before it was as long as its header lines said: who reads it waits for the rest.
+    unfinished: Option<Way>,
     /// The whole request has come in.
     request_complete: bool,
     /// The whole response has come in.
@@ -103,6 +107,8 @@ impl<'a> Stream<'a> {
             prepared: None,
             limit: limit as usize,
             is_head,
+            lengths: [None; 2],
+            unfinished: None,
             request_complete: false,
             local_complete: false,
             headers_encoded: false,
@@ -248,6 +254,11 @@ impl<'a> Stream<'a> {
     pub(crate) fn ask_upstream(&mut self) -> Option<&Seen> {
         self.upstream_asked = true;
         self.upstream.as_ref()
+    }
+
+    /// The way that ended for the proxy, and not for who reads it.
+    pub(crate) fn unfinished(&self) -> Option<Way> {
+        self.unfinished
     }
 
     /// There is a response, the upstream's or a local one.
@@ -637,7 +648,7 @@ impl<'a> Stream<'a> {
         let Some(headers) = &mut self.data_of_stream().headers[1] else {
             return;
         };
-        if status_of(headers) == 0 && !encoded {
+        if !is_status(headers) && !encoded {
             let headers = "missing required header: :status";
             return self.local_reply(LocalReply {
                 status: 502,
@@ -652,9 +663,11 @@ impl<'a> Stream<'a> {
         headers.remove(b"transfer-encoding");
         headers.set(b"date", date.as_bytes());
         headers.set(b"server", b"envoy");
-        let (status, plain) = (status_of(headers), headers.to_plain());
+        let (status, plain, length) = (status_of(headers), headers.to_plain(), length_of(headers));
         self.data_of_stream().code = Some(status);
         self.headers_encoded = true;
+        let bodyless = self.is_head || matches!(status, 100..200 | 204 | 304);
+        self.lengths[1] = length.filter(|_| !bodyless);
         self.client = Some(Got {
             status,
             headers: plain,
@@ -678,6 +691,10 @@ impl<'a> Stream<'a> {
             && !matches!(client.status, 100..200 | 204 | 304)
         {
             client.body.extend(data);
+            // The client reads as much as it was told of.
+            if let Some(length) = self.lengths[1] {
+                client.body.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+            }
         }
         self.end_encode(end);
     }
@@ -703,7 +720,8 @@ impl<'a> Stream<'a> {
         self.encode_complete = true;
         self.local_complete = true;
         if let Some(client) = &mut self.client {
-            client.complete = true;
+            client.complete = self.lengths[1].is_none_or(|length| length <= client.body.len() as u64);
+            self.unfinished = (!client.complete).then_some(Way::Response);
         }
         self.destroy();
     }
@@ -1001,6 +1019,7 @@ impl<'a> Stream<'a> {
             return HeadersStatus::StopIteration;
         };
         let unsendable = headers.unsendable();
+        let length = length_of(headers);
         let text = |name: &[u8]| String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned();
         self.upstream = Some(Seen {
             method: text(b":method"),
@@ -1010,8 +1029,9 @@ impl<'a> Stream<'a> {
             body: Vec::new(),
             trailers: Vec::new(),
         });
+        self.lengths[0] = length;
         self.unsendable = unsendable;
-        self.upstream_complete = end;
+        self.upstream_complete = end && length.is_none_or(|length| length == 0);
         HeadersStatus::StopIteration
     }
 
@@ -1023,6 +1043,12 @@ impl<'a> Stream<'a> {
         };
         if let Some(upstream) = &mut self.upstream {
             upstream.body.extend(data);
+            if let Some(length) = self.lengths[0] {
+                // The upstream reads as much as it was told of, and waits for all of it.
+                upstream.body.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+                self.upstream_complete = end && upstream.body.len() as u64 == length;
+                return DataStatus::StopNoBuffer;
+            }
         }
         self.upstream_complete = end;
         DataStatus::StopNoBuffer
@@ -1068,6 +1094,19 @@ impl<'a> Stream<'a> {
         flow.above_limit = false;
         flow.buffered.as_mut().map(mem::take).unwrap_or_default()
     }
+}
+
+/// Whether there is a number.
+fn is_status(headers: &HeaderMap) -> bool {
+    let status = headers
+        .get(b":status")
+        .and_then(|status| std::str::from_utf8(status).ok());
+    status.is_some_and(|status| status.parse::<u16>().is_ok())
+}
+
+/// The body's length as header lines say it. Those come from a filter or an upstream, and Envoy's HTTP/1 codec sends them as they are.
+fn length_of(headers: &HeaderMap) -> Option<u64> {
+    std::str::from_utf8(headers.get(b"content-length")?).ok()?.parse().ok()
 }
 
 fn status_of(headers: &HeaderMap) -> u16 {

@@ -2,6 +2,7 @@
 
 mod failures;
 mod host_calls;
+mod lengths;
 mod limits;
 mod properties;
 mod script;

@@ -142,8 +142,13 @@ impl Vms {
                 self.vms.len() - 1
             }
         };
-        self.seat(world, &filter, at, vm)?;
+        let seated = self.seat(world, &filter, at, vm);
         self.vms[vm].store.data_mut().deferred.clear();
+        if seated.is_err() {
+            // A plugin that was refused is no plugin: nobody may find it there the next time.
+            self.vms[vm].failed = true;
+        }
+        seated?;
         Ok(())
     }
 

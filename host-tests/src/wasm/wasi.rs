@@ -181,6 +181,14 @@ fn fd_write(guest: &mut Guest<'_>, fd: u32, vectors: u32, count: u32, written: u
     let Some(table) = count.checked_mul(8).and_then(|size| read(guest, vectors, size)) else {
         return FAULT;
     };
+    // Vectors may overlap: what is written can be no more than there is memory, as nobody means to write a byte twice.
+    let sizes = table
+        .chunks_exact(8)
+        .map(|vector| u64::from(u32::from_le_bytes([vector[4], vector[5], vector[6], vector[7]])));
+    let memory = guest.data().memory.map_or(0, |memory| memory.data_size(&*guest));
+    if sizes.sum::<u64>() > memory as u64 {
+        return FAULT;
+    }
     let mut text = Vec::new();
     for vector in table.chunks_exact(8) {
         let number = |at: usize| u32::from_le_bytes([vector[at], vector[at + 1], vector[at + 2], vector[at + 3]]);
@@ -193,10 +201,10 @@ fn fd_write(guest: &mut Guest<'_>, fd: u32, vectors: u32, count: u32, written: u
     }
     let size = text.len() as u32;
     if size > 0 {
-        guest
-            .data_mut()
-            .world
-            .log(level, text.strip_suffix(b"\n").unwrap_or(&text));
+        let line = text.strip_suffix(b"\n").unwrap_or(&text);
+        if !guest.data_mut().world.log(level, line) {
+            return FAULT;
+        }
     }
     tell(guest, written, &size.to_le_bytes())
 }

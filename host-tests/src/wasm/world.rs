@@ -25,6 +25,8 @@ pub(crate) struct World {
     /// The least level that is logged: 0 trace to 5 critical.
     pub(crate) log_level: u32,
     pub(crate) logs: Vec<(String, String)>,
+    /// About how many bytes the logs take.
+    logged: usize,
     pub(crate) routes: Vec<Route>,
     pub(crate) virtual_host_metadata: Metadata,
     clusters: Arc<BTreeMap<String, Cluster>>,
@@ -58,6 +60,9 @@ pub(crate) struct World {
     pub(crate) reloads: BTreeMap<String, u64>,
     pub(crate) semantics: Semantics,
 }
+
+/// The most bytes of log lines that are kept until somebody takes them.
+pub(crate) const LOGS_MAX: usize = 64 << 20;
 
 /// Something that happens outside a stream's own callbacks.
 #[derive(Debug)]
@@ -168,6 +173,7 @@ impl World {
             passed: Duration::ZERO,
             log_level,
             logs: Vec::new(),
+            logged: 0,
             routes,
             virtual_host_metadata: setup.virtual_host_metadata.clone(),
             clusters,
@@ -233,14 +239,23 @@ impl World {
     }
 
     /// Keeps a line if its level is logged.
-    pub(crate) fn log(&mut self, level: u32, text: &[u8]) {
+    /// False: there are too many already that nobody has taken.
+    pub(crate) fn log(&mut self, level: u32, text: &[u8]) -> bool {
         const NAMES: [&str; 6] = ["trace", "debug", "info", "warning", "error", "critical"];
-        if level >= self.log_level
-            && let Some(name) = NAMES.get(level as usize)
-        {
-            self.logs
-                .push(((*name).to_owned(), String::from_utf8_lossy(text).into_owned()));
+        let Some(name) = NAMES.get(level as usize).filter(|_| level >= self.log_level) else {
+            return true;
+        };
+        if self.logs.is_empty() {
+            self.logged = 0;
         }
+        // What a line costs beside its bytes.
+        self.logged = self.logged.saturating_add(text.len()).saturating_add(64);
+        if self.logged > LOGS_MAX {
+            return false;
+        }
+        self.logs
+            .push(((*name).to_owned(), String::from_utf8_lossy(text).into_owned()));
+        true
     }
 
     /// Whether guests can call it.

@@ -133,7 +133,8 @@ pub(super) fn grpc_send(
     let Some(message) = read(guest, message, message_size) else {
         return Ok(Status::InvalidMemoryAccess);
     };
-    if rpc::is_call(token) {
+    // Nothing more is sent on a call, and other tokens are no gRPC's.
+    if !rpc::is_stream(token) {
         return Ok(Status::BadArgument);
     }
     let host = guest.data_mut();
@@ -148,12 +149,18 @@ pub(super) fn grpc_send(
 }
 
 pub(super) fn grpc_cancel(guest: &mut Guest<'_>, token: u32) -> Result<Status> {
+    if !rpc::is_call(token) && !rpc::is_stream(token) {
+        return Ok(Status::BadArgument);
+    }
     let host = guest.data_mut();
     let filter = host.filter_of(host.context_id());
     Ok(known(rpc::cancel(&mut host.world, filter, token)))
 }
 
 pub(super) fn grpc_close(guest: &mut Guest<'_>, token: u32) -> Result<Status> {
+    if !rpc::is_call(token) && !rpc::is_stream(token) {
+        return Ok(Status::BadArgument);
+    }
     let host = guest.data_mut();
     let filter = host.filter_of(host.context_id());
     Ok(known(rpc::close(&mut host.world, filter, token)))

@@ -155,12 +155,11 @@ fn the_last_host_calls_are_told_without_their_values() {
     );
 }
 
-#[test]
-fn a_host_call_that_traps_is_told() {
-    // The guest's own allocator traps.
+/// What failed, and its host calls, in a guest whose allocator does this when it is asked for six bytes.
+fn allocating(then: &str) -> (Failure, Vec<String>) {
     let text = PRELUDE.replacen(
         "(global.get $heap)",
-        "(if (i32.eq (local.get $size) (i32.const 6)) (then unreachable)) (global.get $heap)",
+        &format!("(if (i32.eq (local.get $size) (i32.const 6)) (then {then})) (global.get $heap)"),
         1,
     );
     const READ: &str = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
@@ -169,13 +168,37 @@ fn a_host_call_that_traps_is_told() {
     let mut broken = filter("probe", "");
     std::fs::write(&broken.module, bytes).unwrap();
     broken.name = "broken".to_owned();
-    let outcome = start(vec![broken]).exchange(&get(), &answer(&[])).unwrap();
-    let failure = &outcome.failures[0];
+    let mut outcome = start(vec![broken]).exchange(&get(), &answer(&[])).unwrap();
+    let failure = outcome.failures.remove(0);
+    let calls = failure.host_calls.iter().map(ToString::to_string).collect();
+    (failure, calls)
+}
+
+#[test]
+fn a_trap_of_the_allocator_fails_the_callback_behind_it() {
+    let (failure, calls) = allocating("unreachable");
     assert_eq!(
-        failure.host_calls[0].to_string(),
-        "proxy_get_header_map_value(0): trapped, took 5 B"
+        calls,
+        ["proxy_get_header_map_value(0): invalid memory access, took 5 B"]
     );
     assert_eq!(failure.callback, "proxy_on_request_headers");
+    assert!(failure.to_string().contains("unreachable"), "{failure}");
+}
+
+#[test]
+fn a_host_call_that_traps_is_told() {
+    const LOGS: &str = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (loop $again (call $say (i32.const 0) (i32.const 262144)) (br $again)) (i32.const 0))"#;
+    let failure = failure_with_logs(LOGS);
+    let last = failure.host_calls.last().unwrap().to_string();
+    assert!(last.starts_with("proxy_log") && last.contains("trapped"), "{last}");
+}
+
+fn failure_with_logs(text: &str) -> Failure {
+    let mut outcome = start_limited(Limits::default(), text)
+        .exchange(&get(), &answer(&[]))
+        .unwrap();
+    outcome.failures.remove(0)
 }
 
 #[test]
