@@ -9,6 +9,7 @@ mod cluster;
 mod engine;
 mod find;
 mod process;
+mod tcp;
 mod upstream;
 mod wire;
 

@@ -32,6 +32,7 @@
 mod build;
 
 mod cluster;
+pub mod tcp;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -50,6 +51,16 @@ pub trait Engine {
     fn name(&self) -> &'static str;
     /// Loads and configures the filters; a module that refuses its configuration is an error here.
     fn start(&self, setup: &Setup) -> anyhow::Result<Box<dyn Gateway>>;
+
+    /// As [`Engine::start`], for network filters: they see TCP connections. Routes, clusters' scripts but those that filters call, the
+    /// buffer limit and reported filter state mean nothing there.
+    ///
+    /// # Errors
+    /// As [`Engine::start`], and where the engine has no TCP.
+    fn start_tcp(&self, setup: &Setup) -> anyhow::Result<Box<dyn tcp::Gateway>> {
+        let _ = setup;
+        anyhow::bail!("the engine `{}` hosts no network filters", self.name())
+    }
 }
 
 impl<E: Engine + ?Sized> Engine for &E {
@@ -59,6 +70,10 @@ impl<E: Engine + ?Sized> Engine for &E {
 
     fn start(&self, setup: &Setup) -> anyhow::Result<Box<dyn Gateway>> {
         (**self).start(setup)
+    }
+
+    fn start_tcp(&self, setup: &Setup) -> anyhow::Result<Box<dyn tcp::Gateway>> {
+        (**self).start_tcp(setup)
     }
 }
 

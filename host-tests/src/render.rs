@@ -331,7 +331,12 @@ impl Bootstrap {
             ("route_config", self.route_config(cluster)),
             (
                 "http_filters",
-                list(self.filters.iter().map(|filter| self.wasm(filter)).chain([router()])),
+                list(
+                    self.filters
+                        .iter()
+                        .map(|filter| self.wasm(filter, "http"))
+                        .chain([router()]),
+                ),
             ),
         ]);
         let filter = map([
@@ -344,6 +349,31 @@ impl Bootstrap {
             ("address", socket_address(address)),
             ("per_connection_buffer_limit_bytes", number(limit.into())),
             ("filter_chains", list([map([("filters", list([filter]))])])),
+        ])
+    }
+
+    /// A listener with the filters as network filters, in front of the TCP proxy to the upstream.
+    pub(crate) fn tcp_listener(&self, name: &str, address: SocketAddr) -> Yaml<'static> {
+        let proxy = map([
+            (
+                "@type",
+                type_url("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
+            ),
+            ("stat_prefix", text(name)),
+            ("cluster", text(CLUSTER)),
+        ]);
+        let proxy = map([
+            ("name", text("envoy.filters.network.tcp_proxy")),
+            ("typed_config", proxy),
+        ]);
+        let filters = self.filters.iter().map(|filter| self.wasm(filter, "network"));
+        map([
+            ("name", text(name)),
+            ("address", socket_address(address)),
+            (
+                "filter_chains",
+                list([map([("filters", list(filters.chain([proxy])))])]),
+            ),
         ])
     }
 
@@ -364,7 +394,8 @@ impl Bootstrap {
         map([("name", text("routes")), ("virtual_hosts", list([map(host)]))])
     }
 
-    fn wasm(&self, filter: &Filter) -> Yaml<'static> {
+    /// A filter of this layer: `http` or `network`.
+    fn wasm(&self, filter: &Filter, layer: &str) -> Yaml<'static> {
         let file = map([("local", map([("filename", text(filter.module.display()))]))]);
         let mut vm = vec![
             ("vm_id", text(filter.vm_id())),
@@ -391,7 +422,10 @@ impl Bootstrap {
             config.push(("allow_on_headers_stop_iteration", truth(true)));
         }
         let typed = map([
-            ("@type", type_url("envoy.extensions.filters.http.wasm.v3.Wasm")),
+            (
+                "@type",
+                type_url(&format!("envoy.extensions.filters.{layer}.wasm.v3.Wasm")),
+            ),
             ("config", map(config)),
         ]);
         map([("name", text(&filter.name)), ("typed_config", typed)])

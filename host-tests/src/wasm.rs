@@ -39,6 +39,7 @@
 mod abi;
 mod agenda;
 mod calls;
+mod connection;
 mod foreign;
 mod gateway;
 mod headers;
@@ -74,7 +75,7 @@ pub use self::phases::Phases;
 pub(crate) use self::signature::{describe, export, import};
 pub use self::trace::{Step, Trace};
 pub use crate::exchange::Limits;
-use crate::exchange::{Engine, Gateway, Headers, Setup};
+use crate::exchange::{Engine, Gateway, Headers, Setup, tcp};
 use crate::inspect;
 use crate::line_coverage::{LineCoverage, Measured};
 
@@ -311,6 +312,10 @@ impl Engine for Wasmtime {
     }
 
     fn start(&self, setup: &Setup) -> anyhow::Result<Box<dyn Gateway>> {
+        Ok(Box::new(self.start_chain(setup)?))
+    }
+
+    fn start_tcp(&self, setup: &Setup) -> anyhow::Result<Box<dyn tcp::Gateway>> {
         Ok(Box::new(self.start_chain(setup)?))
     }
 }

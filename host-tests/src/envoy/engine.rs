@@ -7,7 +7,7 @@ use super::process::{Line, Process};
 use super::upstream::Upstream;
 use super::wire::{self, Framing, Head};
 use crate::exchange::{
-    Answer, Called, EXCHANGE_TIMEOUT, Engine, Fault, Gateway, Outcome, Record, Request, Setup, changes,
+    self, Answer, Called, EXCHANGE_TIMEOUT, Engine, Fault, Gateway, Outcome, Record, Request, Setup, changes,
 };
 use crate::render::{self, AccessLog, Bootstrap, Environment, Intake, LISTENER, Sink};
 use anyhow::Context;
@@ -70,6 +70,10 @@ impl Engine for Envoy {
     fn start(&self, setup: &Setup) -> anyhow::Result<Box<dyn Gateway>> {
         Ok(Box::new(Running::start(&self.found, setup)?))
     }
+
+    fn start_tcp(&self, setup: &Setup) -> anyhow::Result<Box<dyn exchange::tcp::Gateway>> {
+        Ok(Box::new(super::tcp::Running::start(&self.found, setup)?))
+    }
 }
 
 /// Envoy ended by itself, with every stream that it carried: a filter did something that Envoy does not stand.
@@ -89,7 +93,7 @@ const CRASH_TIME: Duration = Duration::from_secs(2);
 /// A listener that leads to a port where nobody listens.
 const REFUSED: &str = "refused";
 /// A listener that answers by itself. There is one worker, so when it has answered, all that was asked before is done.
-const BARRIER: &str = "barrier";
+pub(super) const BARRIER: &str = "barrier";
 /// The key by which the harness knows its own access log lines.
 const KIND: &str = "harness";
 /// What else the harness wants of the access log, by its own keys.
@@ -345,7 +349,7 @@ impl Nobody {
     }
 }
 
-fn barrier(address: SocketAddr) -> Yaml<'static> {
+pub(super) fn barrier(address: SocketAddr) -> Yaml<'static> {
     use render::{access_log, list, map, number, router, socket_address, text, type_url};
     let log = AccessLog {
         sink: Sink::Stdout,

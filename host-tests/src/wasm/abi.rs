@@ -114,7 +114,7 @@ impl MapType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BufferType {
     Body(Way),
-    Network,
+    Network(Way),
     CallBody,
     Grpc,
     VmConfiguration,
@@ -127,7 +127,8 @@ impl BufferType {
         Some(match number {
             0 => BufferType::Body(Way::Request),
             1 => BufferType::Body(Way::Response),
-            2 | 3 => BufferType::Network,
+            2 => BufferType::Network(Way::Request),
+            3 => BufferType::Network(Way::Response),
             4 => BufferType::CallBody,
             5 => BufferType::Grpc,
             6 => BufferType::VmConfiguration,

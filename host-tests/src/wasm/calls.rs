@@ -318,7 +318,14 @@ fn continue_stream(guest: &mut Guest<'_>, stream: u32) -> Result<Status> {
     let way = match stream {
         0 => Way::Request,
         1 => Way::Response,
-        2 => return Ok(Status::Ok),
+        2 => {
+            let host = guest.data_mut();
+            let id = host.context_id();
+            if host.context().is_some_and(|context| context.is_stream) && host.world.connection.is_some() {
+                host.deferred.push_back(Deferred::Read(id));
+            }
+            return Ok(Status::Ok);
+        }
         3 => return Ok(Status::Unimplemented),
         _ => return Ok(Status::BadArgument),
     };
@@ -359,6 +366,9 @@ fn close_stream(guest: &mut Guest<'_>, stream: u32) -> Result<Status> {
     let id = host.context_id();
     match stream {
         0 | 1 if host.stream().is_some() => host.deferred.push_back(Deferred::Close(id)),
+        2 | 3 if host.context().is_some_and(|context| context.is_stream) && host.world.connection.is_some() => {
+            host.deferred.push_back(Deferred::Close(id));
+        }
         0..=3 => {}
         _ => return Ok(Status::BadArgument),
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::abi::Way;
+use super::connection::Connection;
 use super::headers::HeaderMap;
 use super::rpc;
 use super::stream::Stream;
@@ -15,7 +16,7 @@ use super::vms::{Reload, Vms};
 use super::world::{Event, StreamData, World};
 use super::{Cost, Limits, Wasmtime};
 use crate::exchange::{
-    Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Record, Request, Seen, Setup, changes,
+    Answer, Body, EXCHANGE_TIMEOUT, End, Fault, Gateway, Outcome, Record, Request, Seen, Setup, changes, tcp,
 };
 use crate::failure::{Cause, Failure};
 
@@ -378,6 +379,93 @@ impl Chain {
             },
         })
     }
+}
+
+impl tcp::Gateway for Chain {
+    fn connect(&mut self, script: &tcp::Connection) -> anyhow::Result<tcp::Passed> {
+        self.tick_if_due();
+        self.deliver_due()?;
+        self.world.logs.clear();
+        // What a VM that is made anew logs belongs to the connection.
+        self.reload();
+        start_periods(&self.vms, &self.world, &mut self.ticked);
+        let mut connection = Connection::open(&mut self.vms, &mut self.world);
+        let mut played = Ok(());
+        let mut ends = None;
+        let last = [tcp::Side::Client, tcp::Side::Server].map(|side| tcp::Event::By(side, tcp::Deed::HalfClose));
+        for (at, event) in script.events.iter().chain(&last).enumerate() {
+            if at == script.events.len() {
+                ends = Some(connection.ends());
+            }
+            let (vms, world) = connection.parts();
+            start_periods(vms, world, &mut self.ticked);
+            let time = match event {
+                tcp::Event::By(side, deed) => {
+                    connection.act(*side, deed);
+                    Duration::ZERO
+                }
+                tcp::Event::Wait(time) => *time,
+            };
+            played = wait_connected(&mut connection, &mut self.ticked, time);
+            if played.is_err() {
+                break;
+            }
+        }
+        let (server, client) = connection.close_all();
+        played?;
+        self.deliver_due()?;
+        let metrics = self.metrics_now();
+        let before = std::mem::replace(&mut self.metrics, metrics.clone());
+        Ok(tcp::Passed {
+            server,
+            client,
+            ends: ends.unwrap_or_default(),
+            logs: self.take_logs(),
+            metrics: changes(&before, &metrics),
+        })
+    }
+}
+
+/// The period of a timer that is set from now on begins now.
+fn start_periods(vms: &Vms, world: &World, ticked: &mut [Duration]) {
+    for (at, last) in ticked.iter_mut().enumerate() {
+        if vms.tick_period(at) == 0 {
+            *last = world.uptime();
+        }
+    }
+}
+
+/// Lets time pass for a connection, and delivers what guests asked for beside their callbacks.
+fn wait_connected(connection: &mut Connection<'_>, ticked: &mut [Duration], time: Duration) -> anyhow::Result<()> {
+    let end = connection.parts().1.uptime() + time;
+    let mut last = (0, "proxy_on_tick");
+    for _ in 0..EVENTS_MAX {
+        let (vms, world) = connection.parts();
+        let now = world.uptime();
+        if let Some(event) = world.events.take_due(now) {
+            last = (event.filter(), event.callback());
+            let filter = deliver(vms, world, event);
+            connection.after_root_call(filter);
+            continue;
+        }
+        let timer = next_timer(vms, ticked).filter(|(_, due)| *due <= end);
+        let due = timer.map(|(_, due)| due);
+        let event = world.events.next_due().filter(|event| *event <= end);
+        let next = [due, event].into_iter().flatten().min();
+        world.pass(next.unwrap_or(end).saturating_sub(now));
+        match timer {
+            None if next.is_none() => return Ok(()),
+            Some((filter, due)) if Some(due) == next => {
+                ticked[filter] = world.uptime();
+                last = (filter, "proxy_on_tick");
+                let root = vms.root(filter);
+                vms[filter].on_tick(world, root);
+                connection.after_root_call(filter);
+            }
+            _ => {}
+        }
+    }
+    Err(endless(connection.parts().0, last.0, last.1).into())
 }
 
 /// Carries one exchange to its end; a way that never ended is the answer.

@@ -106,6 +106,8 @@ pub(crate) struct Context {
     pub(crate) trailers: [bool; 2],
     /// By way: this filter holds the body back, so that it sees the whole buffer.
     pub(crate) buffering: [bool; 2],
+    /// By way: the connection's buffer can be read and changed.
+    pub(crate) connection: [bool; 2],
     pub(crate) end_of_stream: bool,
     /// `on_log` runs: maps can be read only.
     pub(crate) logging: bool,
@@ -130,6 +132,8 @@ pub(crate) enum Received {
 #[derive(Debug)]
 pub(crate) enum Deferred {
     Continue(u32, Way),
+    /// A connection's downstream data goes on.
+    Read(u32),
     Close(u32),
     Reply(u32, LocalReply),
 }
@@ -341,6 +345,12 @@ impl Host {
             Frame::Buffered if body => flow.buffered.as_mut(),
             _ => None,
         }
+    }
+
+    /// The buffer of a connection that a callback may read and change.
+    pub(crate) fn connection_mut(&mut self, way: Way) -> Option<&mut Vec<u8>> {
+        self.context().filter(|context| context.connection[way.at()])?;
+        self.world.connection.as_mut().map(|buffers| &mut buffers[way.at()])
     }
 
     /// The next bytes of the seeded generator (SplitMix64): guests get the same ones in every run.

@@ -955,7 +955,8 @@ impl<'a> Stream<'a> {
     fn run_deferred(&mut self, filter: usize) {
         self.stop_iteration(filter);
         while let Some(deferred) = self.vms[filter].store.data_mut().deferred.pop_front() {
-            let (Deferred::Continue(id, _) | Deferred::Close(id) | Deferred::Reply(id, _)) = &deferred;
+            let (Deferred::Continue(id, _) | Deferred::Close(id) | Deferred::Reply(id, _) | Deferred::Read(id)) =
+                &deferred;
             // A VM that several filters share may work on another one's context; one that is not here is of a stream that is gone.
             let owner = (0..self.ids.len()).find(|at| self.ids[*at] == *id && self.vms.together(*at, filter));
             let Some(filter) = owner else {
@@ -963,7 +964,7 @@ impl<'a> Stream<'a> {
             };
             if self.ended {
                 match deferred {
-                    Deferred::Continue(..) => {}
+                    Deferred::Continue(..) | Deferred::Read(_) => {}
                     Deferred::Close(_) => self.crash("a filter resets a stream that is over"),
                     Deferred::Reply(..) => self.crash("a filter sends a local response to a stream that is over"),
                 }
@@ -990,6 +991,8 @@ impl<'a> Stream<'a> {
                     self.reset();
                 }
                 Deferred::Reply(_, reply) => self.local_reply(reply),
+                // Of connections, which are no streams.
+                Deferred::Read(_) => {}
             }
         }
     }

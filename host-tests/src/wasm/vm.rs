@@ -1,5 +1,6 @@
 //! One VM: an instance of a module with its own memory and contexts, and the calls into it.
 
+mod connection;
 mod grpc;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use wasmtime::{Instance, Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
 
+use self::connection::ConnectionExports;
 use self::grpc::GrpcExports;
 use super::abi::{Abi, Way};
 use super::host::{Context, Host, MemoryLimit, Phase, Plugin, Received};
@@ -67,6 +69,7 @@ struct Exports {
     body: [Call<(u32, u32, u32), u32>; 2],
     trailers: [Call<(u32, u32), u32>; 2],
     grpc: GrpcExports,
+    connection: ConnectionExports,
 }
 
 impl Vm {
@@ -550,6 +553,7 @@ impl Exports {
                 Self::one(instance, store, "proxy_on_response_trailers")?,
             ],
             grpc: GrpcExports::find(instance, store)?,
+            connection: ConnectionExports::find(instance, store)?,
         })
     }
 }

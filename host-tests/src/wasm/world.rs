@@ -37,6 +37,8 @@ pub(crate) struct World {
     /// gRPC calls and streams that are open, by filter and token.
     pub(crate) rpcs: BTreeMap<(usize, u32), Rpc>,
     pub(crate) stream: Option<StreamData>,
+    /// The TCP connection in progress: its buffers by way.
+    pub(crate) connection: Option<[Vec<u8>; 2]>,
     /// The only properties that the stream has, by path with points; none: Envoy's.
     pub(crate) given_properties: Option<BTreeMap<String, Vec<u8>>>,
     pub(crate) shared: SharedData,
@@ -181,6 +183,7 @@ impl World {
                 .map(|(name, cluster)| (name.clone(), Script::new(cluster.clone())))
                 .collect(),
             stream: None,
+            connection: None,
             given_properties: None,
             shared: SharedData::default(),
             queues: Queues::default(),

@@ -63,11 +63,13 @@ pub(super) fn set_buffer_bytes(
         return Ok(Status::NotFound);
     }
     let data = read!(guest, data, size);
-    let BufferType::Body(way) = buffer else {
-        return Ok(Status::BadArgument);
-    };
     let spec = guest.data().world.semantics == Semantics::Spec;
-    let Some(body) = guest.data_mut().body_mut(way) else {
+    let body = match buffer {
+        BufferType::Body(way) => guest.data_mut().body_mut(way),
+        BufferType::Network(way) => guest.data_mut().connection_mut(way),
+        _ => None,
+    };
+    let Some(body) = body else {
         return Ok(Status::BadArgument);
     };
     let (start, length) = (start as usize, length as usize);
@@ -95,7 +97,8 @@ fn with_buffer<T>(host: &mut Host, buffer: BufferType, read: impl FnOnce(&[u8]) 
             Received::Message(message) => read(message),
             _ => read(&[]),
         },
-        BufferType::CallData | BufferType::Network => read(&[]),
+        BufferType::Network(way) => read(host.connection_mut(way).map_or(&[][..], |bytes| bytes)),
+        BufferType::CallData => read(&[]),
     })
 }
 

@@ -75,6 +75,7 @@ impl Vm {
         self.store.data_mut().status.1.clear();
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what the callbacks have in common")]
     fn on_grpc(
         &mut self,
         world: &mut Box<World>,
