@@ -38,6 +38,7 @@
 mod assemble;
 mod calls;
 mod capture;
+mod check;
 pub mod delivery;
 pub mod exchanges;
 mod expand;

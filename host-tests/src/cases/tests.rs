@@ -540,3 +540,36 @@ fn the_schema_knows_every_key_and_refuses_others() {
     }
     assert_eq!(schema.pointer("/additionalProperties"), Some(&Value::Bool(false)));
 }
+
+/// Every case file of this repository.
+fn all_case_files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["../examples", "cases", "probes"].map(|folder| root.join(folder));
+    let files = discover(&folders).unwrap();
+    assert!(files.len() > 20, "{files:?}");
+    files
+}
+
+#[test]
+fn every_case_file_of_the_repository_parses() {
+    let wrong: Vec<String> = all_case_files()
+        .iter()
+        .filter_map(|file| load::parse(file).err())
+        .map(|error| format!("{error:#}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_case_file_of_the_repository_is_valid_by_the_schema() {
+    let validator = jsonschema::validator_for(&Suite::schema().to_value()).unwrap();
+    let mut wrong = Vec::new();
+    for file in all_case_files() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let node = tree::parse(&file, &text, &mut Vec::new()).unwrap();
+        for error in validator.iter_errors(&tree::json(&node)) {
+            wrong.push(format!("{}{}: {error}", file.display(), error.instance_path()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
