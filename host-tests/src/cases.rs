@@ -161,9 +161,15 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// 0: all is well; 1: a case failed; 2: something could not be run.
+    /// Whether there was no test at all: no file has a case, or the filter takes none.
+    pub fn nothing_ran(&self) -> bool {
+        self.passed + self.failed + self.ignored + self.broken == 0
+    }
+
+    /// 0: all is well; 1: a case failed; 2: something could not be run, or there was nothing to run.
     pub fn exit_code(&self) -> u8 {
         match (self.broken, self.failed) {
+            (0, 0) if self.nothing_ran() => 2,
             (0, 0) => 0,
             (0, _) => 1,
             _ => 2,
@@ -176,6 +182,7 @@ impl Summary {
 /// When a path can't be read.
 pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut found = BTreeSet::new();
+    let mut once = BTreeSet::new();
     for path in paths {
         let about = std::fs::metadata(path).with_context(|| format!("cannot read `{}`", path.display()))?;
         if about.is_dir() {
@@ -184,7 +191,11 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             found.insert(path.clone());
         }
     }
-    Ok(found.into_iter().collect())
+    // One file may be named in more than one way.
+    Ok(found
+        .into_iter()
+        .filter(|file| once.insert(file.canonicalize().unwrap_or_else(|_| file.clone())))
+        .collect())
 }
 
 fn search(folder: &Path, found: &mut BTreeSet<PathBuf>) -> Result<()> {
