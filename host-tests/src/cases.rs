@@ -4,7 +4,8 @@
 //! 2. A case is a `request`, what the `upstream` answers (by default 200 with `{}`), and what to `expect`; or several of
 //!    these as `steps`, in which values captured from one answer serve the next. What an
 //!    expectation doesn't mention isn't checked, except that the answer came to its end and that no token of the
-//!    request shows up at the client, in logs or in filter state (with `policy`).
+//!    request shows up at the client, at a cluster or in what is noted: logs, the access log, filter state, metrics' names. With `filters`
+//!    that goes for the token that is sent by `token` only.
 //! 3. Every case runs once for each engine, each of `modules` and each of `deliver` (how bodies are cut into chunks, and how they
 //!    end), through a gateway that its file's cases share. Gateways run beside each other on all cores; what is told is in the order
 //!    of one core.
@@ -13,7 +14,8 @@
 //! 5. `${name}` stands for a variable, and a `matrix` makes one case of each combination of values; see `cases/expand.rs`.
 //! 6. Unknown keys and values, keys that stand twice and unknown variables are refused with their place and the mend, all of a file at
 //!    once; the other files still run.
-//! 7. In a folder, `*.cases.yaml` and the YAML files of folders named `cases` are case files, recursively; a name that
+//! 7. An expectation that would check nothing is refused, and a run without a test is none that passed.
+//! 8. In a folder, `*.cases.yaml` and the YAML files of folders named `cases` are case files, recursively; a name that
 //!    begins with `_` is a file to `include`.
 //!
 //! ```yaml

@@ -57,7 +57,11 @@ pub struct PieceSpec {
     /// A text as it is.
     pub text: Option<String>,
     /// JSON, in one line.
-    #[serde(default, deserialize_with = "super::format::json")]
+    #[serde(
+        default,
+        deserialize_with = "super::format::json",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub json: Option<serde_json::Value>,
     /// Bytes as base64.
     pub base64: Option<String>,

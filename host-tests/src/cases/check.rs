@@ -155,14 +155,17 @@ impl Check<'_> {
         list(cluster.get("answers"))
             .iter()
             .for_each(|answer| self.lines(answer));
-        for (_, answers) in cluster.get("paths").map_or(&[][..], Node::entries) {
-            list(Some(answers)).iter().for_each(|answer| self.lines(answer));
+        for key in ["paths", "grpc"] {
+            for (_, answers) in cluster.get(key).map_or(&[][..], Node::entries) {
+                list(Some(answers)).iter().for_each(|answer| self.lines(answer));
+            }
         }
     }
 
     /// Header lines that are sent.
     fn lines(&mut self, message: &Node) {
-        for lines in ["headers", "trailers"].iter().filter_map(|key| message.get(key)) {
+        let keys = ["headers", "trailers", "initial_metadata", "trailing_metadata"];
+        for lines in keys.iter().filter_map(|key| message.get(key)) {
             let maps = match &lines.data {
                 Data::List(maps) => maps.as_slice(),
                 _ => std::slice::from_ref(lines),
@@ -436,7 +439,7 @@ impl Check<'_> {
         let wanted = match name {
             "$present" | "$absent" if json != Value::Bool(true) => "`true`",
             "$regex" | "$contains" if !json.is_string() => "a text (in quotes where it looks like a number)",
-            "$any" if !json.as_array().is_some_and(|list| !list.is_empty()) => "a list of what may be",
+            "$any" if json.as_array().is_none_or(Vec::is_empty) => "a list of what may be",
             "$at_least" | "$at_most" if !json.is_number() => "a number",
             "$size" if !json.is_u64() => "a whole number, not below 0",
             _ => {
@@ -559,6 +562,9 @@ mod tests {
             let told = told(case);
             assert!(told.contains(part), "{case}: {told}");
         }
+        let text = "policy: p\nproxy: {clusters: {c: {grpc: {/a: [{initial_metadata: {'a b': 1}}]}}}}\ncases: []\n";
+        let told = Suite::parse(Path::new("x"), text).unwrap_err().to_string();
+        assert!(told.contains("x:2:56: error: `a b` is no header's name"), "{told}");
         let text = "policy: p\nmodules: []\nnowhere: ['']\nproxy: {clusters: {c: {rules: [{when: {path: {regex: '('}}, answers: [{}]}]}}}\ncases: []\n";
         let told = Suite::parse(Path::new("x"), text).unwrap_err().to_string();
         for part in [

@@ -7,7 +7,8 @@
 //! 3. What a case says wins over the file, the file over what it includes; a matrix wins over variables. A variable may use those that
 //!    stand before it.
 //! 4. A matrix makes one case of every combination, named `case [key=value, ..]`.
-//! 5. What a step captures is a variable of the steps behind it; until it is known, `0` stands for it.
+//! 5. What a step captures is a variable of the steps behind it, under a name that no variable has; until it is known, `0` stands for it.
+//! 6. Variables and matrices are bounded in what they come to: texts of 1 MiB, so many nodes and so much text in a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -241,7 +241,7 @@ pub struct ClusterAnswerSpec {
     /// The body. Default: none.
     pub body: Option<BodySpec>,
     /// The body as JSON.
-    #[serde(default, deserialize_with = "json")]
+    #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
     /// More of the body, piece by piece.
     #[serde(default)]
@@ -342,7 +342,8 @@ pub struct Case {
     pub deliver: Option<Deliveries>,
     /// Runs on these engines only (`wasmtime`, `envoy`); default: all.
     pub engines: Option<Vec<String>>,
-    /// The engines differ here, and it is known why: they aren't compared, and each has a snapshot of its own.
+    /// The engines differ here, and it is known why: they aren't compared, and each has a snapshot of its own. Fails where
+    /// they agree in everything after all.
     pub differs: Option<Differs>,
     /// Envoy crashes here, and it is known why: its process must end, and the embedded engine must say that it would. Nothing else is
     /// compared.
@@ -419,7 +420,7 @@ pub struct RequestSpec {
     /// The body.
     pub body: Option<BodySpec>,
     /// The body as JSON; sets `content-type: application/fhir+json` unless `headers` have one.
-    #[serde(default, deserialize_with = "json")]
+    #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
     /// Trailers; they need a body.
     #[serde(default)]
@@ -440,7 +441,7 @@ pub struct AnswerSpec {
     /// The body. Default: `{}`, or none for 204, 304 and HEAD.
     pub body: Option<BodySpec>,
     /// The body as JSON.
-    #[serde(default, deserialize_with = "json")]
+    #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
     /// Trailers.
     #[serde(default)]
@@ -474,7 +475,7 @@ pub struct BodyWays {
     /// A file's bytes; relative to the file that says so.
     pub file: Option<PathBuf>,
     /// JSON, in one line.
-    #[serde(default, deserialize_with = "json")]
+    #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
     /// Bytes as base64.
     pub base64: Option<String>,
@@ -533,7 +534,7 @@ pub struct Expect {
     /// The body that the client got: a text that it equals, or matchers.
     pub body: Option<TextOr<BodyMatch>>,
     /// The body that the client got equals this JSON.
-    #[serde(default, deserialize_with = "json")]
+    #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
     /// Whether the answer came to its proper end; false: the stream was reset. Default: true.
     pub complete: Option<bool>,
@@ -552,16 +553,18 @@ pub struct Expect {
     /// The calls that clusters got since the case before, by cluster: as many, in this order.
     #[serde(default)]
     pub calls: BTreeMap<String, Vec<CallSpec>>,
-    /// Values that must be nowhere: not upstream, nor at clusters, nor at the client, nor in logs or filter state, in whatever case.
+    /// Values that must be nowhere: not upstream, nor at clusters, nor at the client, nor in logs, the access log, filter state or metrics' names,
+    /// in whatever case.
     #[serde(default)]
     pub nowhere: Vec<String>,
-    /// Values that may reach the upstream, but neither clusters nor the client nor logs nor filter state.
+    /// Values that may reach the upstream, and nothing else of what `nowhere` names.
     #[serde(default)]
     pub upstream_only: Vec<String>,
-    /// Values that must be neither in logs nor in filter state nor at clusters.
+    /// Values that must be neither in logs, the access log, filter state or metrics' names, nor at clusters.
     #[serde(default)]
     pub unlogged: Vec<String>,
-    /// Compares everything that was seen with the `.snap` file beside the case file; `--bless` writes it.
+    /// Compares everything that was seen with the `.snap` file beside the case file; `--bless` writes it. No step of the case may list
+    /// alternatives then.
     #[serde(default)]
     pub snapshot: bool,
 }
@@ -659,12 +662,12 @@ pub struct BodyMatch {
     /// It equals this file's bytes.
     pub file: Option<PathBuf>,
     /// It equals this JSON; the order of members doesn't count.
-    #[serde(default, deserialize_with = "json")]
+    #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
     /// It holds this JSON: every member that is named has this value, arrays are as long and match one by one.
     /// In place of a value: `{$regex: ..}`, `{$contains: ..}`, `{$absent: true}`, `{$present: true}`, `{$any: [..]}`, `{$not: ..}`,
     /// `{$has: ..}` (an array's element), `{$size: ..}` (of an array, object or text), `{$at_least: ..}`, `{$at_most: ..}`.
-    #[serde(default, deserialize_with = "json")]
+    #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
     pub json_subset: Option<Value>,
     /// JSON pointers (RFC 6901) at which there must be nothing.
     #[serde(default)]
