@@ -4,7 +4,8 @@
 //! 2. A case is a `request`, what the `upstream` answers (by default 200 with `{}`), and what to `expect`; or several of
 //!    these as `steps`, in which values captured from one answer serve the next. What an
 //!    expectation doesn't mention isn't checked, except that the answer came to its end and that no token of the
-//!    request shows up at the client, in logs or in filter state (with `policy`).
+//!    request shows up at the client, at a cluster or in what is noted: logs, the access log, filter state, metrics' names. With `filters`
+//!    that goes for the token that is sent by `token` only.
 //! 3. Every case runs once for each engine, each of `modules` and each of `deliver` (how bodies are cut into chunks, and how they
 //!    end), through a gateway that its file's cases share. Gateways run beside each other on all cores; what is told is in the order
 //!    of one core.
@@ -13,7 +14,8 @@
 //! 5. `${name}` stands for a variable, and a `matrix` makes one case of each combination of values; see `cases/expand.rs`.
 //! 6. Unknown keys and values, keys that stand twice and unknown variables are refused with their place and the mend, all of a file at
 //!    once; the other files still run.
-//! 7. In a folder, `*.cases.yaml` and the YAML files of folders named `cases` are case files, recursively; a name that
+//! 7. An expectation that would check nothing is refused, and a run without a test is none that passed.
+//! 8. In a folder, `*.cases.yaml` and the YAML files of folders named `cases` are case files, recursively; a name that
 //!    begins with `_` is a file to `include`.
 //!
 //! ```yaml
@@ -38,6 +40,7 @@
 mod assemble;
 mod calls;
 mod capture;
+mod check;
 pub mod delivery;
 pub mod exchanges;
 mod expand;
@@ -160,9 +163,15 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// 0: all is well; 1: a case failed; 2: something could not be run.
+    /// Whether there was no test at all: no file has a case, or the filter takes none.
+    pub fn nothing_ran(&self) -> bool {
+        self.passed + self.failed + self.ignored + self.broken == 0
+    }
+
+    /// 0: all is well; 1: a case failed; 2: something could not be run, or there was nothing to run.
     pub fn exit_code(&self) -> u8 {
         match (self.broken, self.failed) {
+            (0, 0) if self.nothing_ran() => 2,
             (0, 0) => 0,
             (0, _) => 1,
             _ => 2,
@@ -175,6 +184,7 @@ impl Summary {
 /// When a path can't be read.
 pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut found = BTreeSet::new();
+    let mut once = BTreeSet::new();
     for path in paths {
         let about = std::fs::metadata(path).with_context(|| format!("cannot read `{}`", path.display()))?;
         if about.is_dir() {
@@ -183,7 +193,11 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             found.insert(path.clone());
         }
     }
-    Ok(found.into_iter().collect())
+    // One file may be named in more than one way.
+    Ok(found
+        .into_iter()
+        .filter(|file| once.insert(file.canonicalize().unwrap_or_else(|_| file.clone())))
+        .collect())
 }
 
 fn search(folder: &Path, found: &mut BTreeSet<PathBuf>) -> Result<()> {

@@ -57,6 +57,11 @@ pub struct PieceSpec {
     /// A text as it is.
     pub text: Option<String>,
     /// JSON, in one line.
+    #[serde(
+        default,
+        deserialize_with = "super::format::json",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub json: Option<serde_json::Value>,
     /// Bytes as base64.
     pub base64: Option<String>,
@@ -102,20 +107,6 @@ pub struct GrpcAnswerSpec {
 }
 
 impl CallSpec {
-    /// The regular expressions in it.
-    pub(super) fn patterns(&self) -> impl Iterator<Item = &str> {
-        let texts = self.path.iter().chain(&self.host).map(|text| &text.0);
-        let headers = self.headers.values().filter_map(|header| match header {
-            HeaderMatch::Match(text) => Some(text),
-            HeaderMatch::Lines(_) => None,
-        });
-        let bodies = self.body.iter().chain(self.messages.iter().flatten());
-        texts
-            .chain(headers)
-            .filter_map(|text| text.regex.as_deref())
-            .chain(bodies.filter_map(|body| body.0.regex.as_deref()))
-    }
-
     /// Adds what of a call is otherwise.
     fn compare(&self, place: &str, call: &Called, folder: &Path, wrong: &mut Wrong) -> Result<()> {
         if let Some(method) = self.method.as_ref().filter(|method| **method != call.method) {

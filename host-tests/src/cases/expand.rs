@@ -7,18 +7,68 @@
 //! 3. What a case says wins over the file, the file over what it includes; a matrix wins over variables. A variable may use those that
 //!    stand before it.
 //! 4. A matrix makes one case of every combination, named `case [key=value, ..]`.
-//! 5. What a step captures is a variable of the steps behind it; until it is known, `0` stands for it.
+//! 5. What a step captures is a variable of the steps behind it, under a name that no variable has; until it is known, `0` stands for it.
+//! 6. Variables and matrices are bounded in what they come to: texts of 1 MiB, so many nodes and so much text in a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::format::{Late, Shared, Step, Suite};
-use super::known;
 use super::problem::{Problem, Problems, nearest};
-use super::tree::{self, At, Data, Key, Node};
+use super::tree::{self, At, Data, Key, MOST_NODES, Node};
+use super::{check, known};
 
 /// More cases than this of one matrix are a mistake.
 const MOST_COMBINATIONS: usize = 10_000;
+
+/// What variables may come to in one text, in bytes.
+const LONGEST_TEXT: usize = 1 << 20;
+/// What they may come to in all texts of a file, in bytes.
+const MOST_TEXT: usize = 64 << 20;
+/// The nodes that a file may have when its matrices are carried out.
+const MOST_COPIES: usize = 10 * MOST_NODES;
+
+/// How much was filled in so far, and what was wrong with it.
+struct Filled<'a> {
+    problems: &'a mut Vec<Problem>,
+    nodes: usize,
+    copies: usize,
+    bytes: usize,
+    /// It was too much: nothing is filled in any more.
+    over: bool,
+}
+
+impl<'a> Filled<'a> {
+    fn new(problems: &'a mut Vec<Problem>) -> Self {
+        Self {
+            problems,
+            nodes: 0,
+            copies: 0,
+            bytes: 0,
+            over: false,
+        }
+    }
+
+    fn push(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Whether so much more may be filled in; the first that may not is told.
+    fn admit(&mut self, file: &Path, at: At, nodes: usize, bytes: usize) -> bool {
+        self.nodes += nodes;
+        self.bytes += bytes;
+        self.limit(file, at, self.nodes > MOST_NODES || self.bytes > MOST_TEXT)
+    }
+
+    fn limit(&mut self, file: &Path, at: At, over: bool) -> bool {
+        if over && !self.over {
+            self.over = true;
+            let what = "variables and matrices make this file too large: use them less, or split it";
+            self.push(at.problem(file, what));
+        }
+        !self.over
+    }
+}
 
 /// Variables by name.
 pub(super) type Scope = BTreeMap<String, Node>;
@@ -35,6 +85,12 @@ impl Suite {
         let mut scope = Scope::new();
         let shared = include(file, &root, &mut scope, &mut problems);
         let (root, late) = expand(file, root, scope, &mut problems);
+        check::suite(
+            file,
+            &root,
+            |case, step| late.contains_key(&(case, step)),
+            &mut problems,
+        );
         let suite = match tree::typed::<Self>(file, &root) {
             Ok(suite) if problems.is_empty() => suite,
             Ok(_) => return Err(Problems::new(problems)),
@@ -66,7 +122,9 @@ impl Step {
         }
         let mut problems = Vec::new();
         let mut node = node.clone();
-        substitute(file, &mut node, &scope, &mut problems);
+        let mut filled = Filled::new(&mut problems);
+        substitute(file, &mut node, &scope, &mut filled);
+        check::step(file, &node, &mut problems);
         if !problems.is_empty() {
             return Err(Problems::new(problems));
         }
@@ -105,9 +163,10 @@ fn include(
             }
         };
         let mut own = Scope::new();
-        define(&path, inner.get("variables"), &mut own, problems);
+        let filled = &mut Filled::new(problems);
+        define(&path, inner.get("variables"), &mut own, filled);
         let apart = ["variables"];
-        substitute_but(&path, &mut inner, &apart, &own, problems);
+        substitute_but(&path, &mut inner, &apart, &own, filled);
         for (name, value) in own {
             scope.entry(name).or_insert(value);
         }
@@ -120,18 +179,18 @@ fn include(
 }
 
 /// Takes variables into the scope, one after another.
-fn define(file: &Path, variables: Option<&Node>, scope: &mut Scope, problems: &mut Vec<Problem>) {
+fn define(file: &Path, variables: Option<&Node>, scope: &mut Scope, filled: &mut Filled<'_>) {
     for (key, value) in variables.map_or(&[][..], Node::entries) {
         if !is_name(&key.name) {
             let what = format!(
                 "`{}` is no name for a variable: use letters, digits, `_` and `-`",
                 key.name
             );
-            problems.push(key.at.problem(file, what));
+            filled.push(key.at.problem(file, what));
             continue;
         }
         let mut value = value.clone();
-        substitute(file, &mut value, scope, problems);
+        substitute(file, &mut value, scope, filled);
         scope.insert(key.name.clone(), value);
     }
 }
@@ -140,10 +199,11 @@ fn define(file: &Path, variables: Option<&Node>, scope: &mut Scope, problems: &m
 type LateSteps = BTreeMap<(usize, usize), Late>;
 
 fn expand(file: &Path, mut root: Node, mut scope: Scope, problems: &mut Vec<Problem>) -> (Node, LateSteps) {
-    define(file, root.get("variables"), &mut scope, problems);
+    let filled = &mut Filled::new(problems);
+    define(file, root.get("variables"), &mut scope, filled);
     let mut late = LateSteps::new();
     let everywhere = root.get("matrix").cloned();
-    substitute_but(file, &mut root, &["variables", "cases"], &scope, problems);
+    substitute_but(file, &mut root, &["variables", "cases"], &scope, filled);
     let Data::Map(map) = &mut root.data else {
         return (root, late);
     };
@@ -155,14 +215,18 @@ fn expand(file: &Path, mut root: Node, mut scope: Scope, problems: &mut Vec<Prob
         let mut expanded = Vec::new();
         for case in std::mem::take(cases) {
             let mut scope = scope.clone();
-            define(file, case.get("variables"), &mut scope, problems);
-            for chosen in combinations(file, everywhere.as_ref(), case.get("matrix"), &scope, problems) {
+            define(file, case.get("variables"), &mut scope, filled);
+            for chosen in combinations(file, everywhere.as_ref(), case.get("matrix"), &scope, filled) {
+                filled.copies += case.size();
+                if !filled.limit(file, case.at, filled.copies > MOST_COPIES) {
+                    break;
+                }
                 let mut case = case.clone();
                 let mut scope = scope.clone();
                 rename(&mut case, &chosen);
                 scope.extend(chosen);
-                postpone(file, &case, expanded.len(), &mut scope, &mut late, problems);
-                substitute_but(file, &mut case, &["variables", "matrix"], &scope, problems);
+                postpone(file, &case, expanded.len(), &mut scope, &mut late, filled);
+                substitute_but(file, &mut case, &["variables", "matrix"], &scope, filled);
                 expanded.push(case);
             }
         }
@@ -190,14 +254,7 @@ fn rename(case: &mut Node, chosen: &[(String, Node)]) {
 }
 
 /// Notes the steps that use what steps before them capture, and lets `0` stand for it.
-fn postpone(
-    file: &Path,
-    case: &Node,
-    index: usize,
-    scope: &mut Scope,
-    late: &mut LateSteps,
-    problems: &mut Vec<Problem>,
-) {
+fn postpone(file: &Path, case: &Node, index: usize, scope: &mut Scope, late: &mut LateSteps, filled: &mut Filled<'_>) {
     let Some(Data::List(steps)) = case.get("steps").map(|node| &node.data) else {
         return;
     };
@@ -228,9 +285,15 @@ fn postpone(
             .filter(|name| all.contains(*name) && !captured.contains(*name) && !known.contains_key(*name))
         {
             let what = format!("there is no variable `{name}` yet: use it behind the step that captures it");
-            problems.push(step.at.problem(file, what));
+            filled.push(step.at.problem(file, what));
         }
         captured.extend(captures(step));
+        for (key, _) in step.get("capture").map_or(&[][..], Node::entries) {
+            if known.contains_key(&key.name) {
+                let what = format!("`{}` is a variable's name already: capture under another", key.name);
+                filled.push(key.at.problem(file, what));
+            }
+        }
     }
     for name in all {
         scope.insert(
@@ -249,7 +312,7 @@ fn combinations(
     everywhere: Option<&Node>,
     own: Option<&Node>,
     scope: &Scope,
-    problems: &mut Vec<Problem>,
+    filled: &mut Filled<'_>,
 ) -> Vec<Vec<(String, Node)>> {
     let mut axes: Vec<(&Key, &Node)> = Vec::new();
     let mut excluded = Vec::new();
@@ -266,14 +329,14 @@ fn combinations(
     let mut all: Vec<Vec<(String, Node)>> = vec![Vec::new()];
     for (key, values) in &axes {
         let mut values = (*values).clone();
-        substitute(file, &mut values, scope, problems);
+        substitute(file, &mut values, scope, filled);
         let Data::List(values) = values.data else { continue };
         if values.is_empty() || all.len().saturating_mul(values.len()) > MOST_COMBINATIONS {
             let what = format!(
                 "`{}` makes no case, or more than {MOST_COMBINATIONS}: give it a few values",
                 key.name
             );
-            problems.push(key.at.problem(file, what));
+            filled.push(key.at.problem(file, what));
             return Vec::new();
         }
         all = all
@@ -293,10 +356,11 @@ fn combinations(
                     key.name,
                     known(axes.iter().map(|(axis, _)| &axis.name))
                 );
-                problems.push(key.at.problem(file, what));
+                filled.push(key.at.problem(file, what));
             }
         }
     }
+    let some = !all.is_empty();
     all.retain(|one| {
         !excluded.iter().any(|entry| {
             !entry.entries().is_empty()
@@ -306,21 +370,28 @@ fn combinations(
                 })
         })
     });
+    if let Some(entry) = excluded.first().filter(|_| some && all.is_empty()) {
+        filled.push(
+            entry
+                .at
+                .problem(file, "`exclude` leaves no combination: leave out fewer"),
+        );
+    }
     all
 }
 
 /// Substitutes in a map, but for these of its keys.
-fn substitute_but(file: &Path, node: &mut Node, but: &[&str], scope: &Scope, problems: &mut Vec<Problem>) {
+fn substitute_but(file: &Path, node: &mut Node, but: &[&str], scope: &Scope, filled: &mut Filled<'_>) {
     if let Data::Map(map) = &mut node.data {
         for (key, value) in map {
             if !but.contains(&key.name.as_str()) {
-                substitute(file, value, scope, problems);
+                substitute(file, value, scope, filled);
             }
         }
     }
 }
 
-fn substitute(file: &Path, node: &mut Node, scope: &Scope, problems: &mut Vec<Problem>) {
+fn substitute(file: &Path, node: &mut Node, scope: &Scope, filled: &mut Filled<'_>) {
     let at = node.at;
     match &mut node.data {
         Data::Plain(text) | Data::Text(text) => {
@@ -328,19 +399,23 @@ fn substitute(file: &Path, node: &mut Node, scope: &Scope, problems: &mut Vec<Pr
                 return;
             }
             if let Some(value) = alone(text).and_then(|name| scope.get(name)) {
+                if !filled.admit(file, at, value.size(), value.bytes()) {
+                    node.data = Data::Gone;
+                    return;
+                }
                 *node = value.clone().moved(at);
                 return;
             }
-            let filled = fill(file, text, at, scope, problems);
-            node.data = Data::Text(filled);
+            let text = fill(file, text, at, scope, filled);
+            node.data = Data::Text(text);
         }
-        Data::List(list) => list.iter_mut().for_each(|one| substitute(file, one, scope, problems)),
+        Data::List(list) => list.iter_mut().for_each(|one| substitute(file, one, scope, filled)),
         Data::Map(map) => {
             for (key, value) in map {
                 if key.name.contains("${") {
-                    key.name = fill(file, &key.name, key.at, scope, problems);
+                    key.name = fill(file, &key.name, key.at, scope, filled);
                 }
-                substitute(file, value, scope, problems);
+                substitute(file, value, scope, filled);
             }
         }
         Data::Gone => {}
@@ -352,14 +427,25 @@ fn alone(text: &str) -> Option<&str> {
     text.strip_prefix("${")?.strip_suffix('}').filter(|name| is_name(name))
 }
 
-fn fill(file: &Path, text: &str, at: At, scope: &Scope, problems: &mut Vec<Problem>) -> String {
+fn fill(file: &Path, text: &str, at: At, scope: &Scope, filled: &mut Filled<'_>) -> String {
     let mut out = String::new();
     for piece in pieces(text) {
+        if filled.over {
+            return String::new();
+        }
+        if out.len() > LONGEST_TEXT {
+            filled.push(at.problem(file, "variables make this text longer than 1 MiB: use a file"));
+            return String::new();
+        }
         match piece {
             Piece::Literal(literal) => out.push_str(literal),
             Piece::Variable(name) => match scope.get(name).map(|node| (node.text(), node)) {
-                Some((Some(value), _)) => out.push_str(value),
-                Some((None, _)) => problems.push(at.problem(
+                Some((Some(value), _)) => {
+                    if filled.admit(file, at, 0, value.len()) {
+                        out.push_str(value);
+                    }
+                }
+                Some((None, _)) => filled.push(at.problem(
                     file,
                     format!("`{name}` is a list or a map and can't be a part of a text: let `${{{name}}}` stand alone"),
                 )),
@@ -368,7 +454,7 @@ fn fill(file: &Path, text: &str, at: At, scope: &Scope, problems: &mut Vec<Probl
                         Some(near) => format!("did you mean `{near}`?"),
                         None => format!("{}; `$${{` stands for `${{`", known(scope.keys())),
                     };
-                    problems.push(at.problem(file, format!("there is no variable `{name}`: {mend}")));
+                    filled.push(at.problem(file, format!("there is no variable `{name}`: {mend}")));
                 }
             },
         }
@@ -496,6 +582,46 @@ mod tests {
             suite("policy: p\nvariables: {a b: 1}\ncases: []\n")
                 .unwrap_err()
                 .starts_with("x:2:13: error: `a b` is no name")
+        );
+    }
+
+    #[test]
+    fn variables_that_multiply_are_refused() {
+        let bomb = |first: &str, next: &dyn Fn(&str) -> String| {
+            let mut text = format!("policy: p\nvariables:\n  v0: {first}\n");
+            for number in 1..=12 {
+                let use_ten = next(&format!("${{v{}}}", number - 1));
+                text += &format!("  v{number}: {use_ten}\n");
+            }
+            text + "cases:\n  - {name: a, request: {url: '/${v12}'}, expect: {}}\n"
+        };
+        let texts = bomb("aaaaaaaaaa", &|one| format!("'{}'", one.repeat(10)));
+        let told = suite(&texts).unwrap_err();
+        assert!(told.contains("longer than 1 MiB"), "{told}");
+        let lists = bomb("[a]", &|one| format!("[{}]", vec![format!("'{one}'"); 10].join(", ")));
+        let told = suite(&lists).unwrap_err();
+        assert!(told.contains("too large"), "{told}");
+        let values: Vec<String> = (0..9_999).map(|value| value.to_string()).collect();
+        let copies = format!(
+            "policy: p\nmatrix: {{v: [{}]}}\ncases:\n  - {{name: a, request: {{url: /, json: [{}]}}, expect: {{}}}}\n",
+            values.join(", "),
+            vec!["1"; 200].join(", ")
+        );
+        let told = suite(&copies).unwrap_err();
+        assert!(told.contains("too large"), "{told}");
+    }
+
+    #[test]
+    fn a_matrix_of_which_nothing_is_left_and_a_capture_that_hides_a_variable_are_refused() {
+        let text =
+            "policy: p\ncases:\n  - {name: a, matrix: {v: [1], exclude: [{v: 1}]}, request: {url: /}, expect: {}}\n";
+        let told = suite(text).unwrap_err();
+        assert_eq!(told, "x:3:42: error: `exclude` leaves no combination: leave out fewer");
+        let text = "policy: p\nvariables: {id: 7}\ncases:\n  - name: a\n    steps:\n      - {request: {url: '/${id}'}, expect: {}, capture: {id: {json: /id}}}\n";
+        let told = suite(text).unwrap_err();
+        assert!(
+            told.starts_with("x:6:58: error: `id` is a variable's name already"),
+            "{told}"
         );
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::delivery::Delivery;
 use super::format::{self, BodySpec, Expectations, FaultSpec, Modules, Step, Suite, TextOr};
-use super::matching::{self, Sent};
+use super::matching::{self, Secret, Sent};
 use super::problem::Problems;
 use super::{assemble, fixture, known, problem};
 use crate::exchange::{Answer, Body, End, Fault, Filter, Outcome, Request};
@@ -38,7 +38,7 @@ pub(super) struct Prepared {
     answer: Answer,
     answer_body: Vec<u8>,
     answer_chunks: Option<Vec<usize>>,
-    secrets: Vec<String>,
+    secrets: Vec<Secret>,
 }
 
 /// A case file's name without its endings.
@@ -220,22 +220,15 @@ impl Loaded {
             trailers: lines(&upstream.trailers),
             ..Body::default()
         };
-        // A signature of a few characters, or none, would be found by chance.
-        let signature = |token: &String| {
-            token
-                .rsplit('.')
-                .next()
-                .filter(|signature| signature.len() > 16)
-                .map(str::to_owned)
-        };
-        let secrets = if self.suite.policy.is_some() {
-            used.iter()
-                .filter_map(|name| self.tokens.get(name))
-                .filter_map(signature)
-                .collect()
-        } else {
-            Vec::new()
-        };
+        // What is written into a URL or header goes where the filters send it; a token that is sent as one does not.
+        if self.suite.policy.is_none() {
+            used.retain(|name| request.token.as_ref() == Some(name));
+        }
+        let secrets = used
+            .iter()
+            .filter_map(|name| Some((name, self.tokens.get(name)?)))
+            .flat_map(|(name, token)| secrets(name, token))
+            .collect();
         Ok(Prepared {
             request: sent,
             request_body: request_body.unwrap_or_default(),
@@ -385,7 +378,7 @@ impl Loaded {
     pub(super) fn judge(
         &self,
         expect: &Expectations,
-        secrets: &[String],
+        secrets: &[Secret],
         request: &Request,
         answer: &Answer,
         outcome: &Outcome,
@@ -412,12 +405,74 @@ impl Loaded {
         Ok(all)
     }
 
-    /// Tokens differ from run to run; their names don't.
+    /// Tokens differ from run to run; their names don't. Parts of them are taken away too, and whatever else looks like one.
     pub(super) fn redact(&self, text: &str) -> String {
-        self.tokens.iter().fold(text.to_owned(), |text, (name, token)| {
+        let whole = self.tokens.iter().fold(text.to_owned(), |text, (name, token)| {
             text.replace(token.as_str(), &format!("<token {name}>"))
-        })
+        });
+        let mut text = whole;
+        for (name, token) in &self.tokens {
+            if let Some((payload, signature)) = parts(token) {
+                for (part, value) in [
+                    ("payload", payload),
+                    ("signature", signature),
+                    ("signature", prefix(signature)),
+                ] {
+                    if value.len() > SHORTEST {
+                        text = text.replace(value, &format!("<{part} of token {name}>"));
+                    }
+                }
+            }
+        }
+        without_tokens(&text)
     }
+}
+
+/// A part of a token that is not longer would be found by chance.
+const SHORTEST: usize = 16;
+/// So much of a signature gives it away.
+const PREFIX: usize = 20;
+
+/// Payload and signature, as they are sent.
+fn parts(token: &str) -> Option<(&str, &str)> {
+    let (_, rest) = token.split_once('.')?;
+    rest.split_once('.')
+}
+
+fn prefix(signature: &str) -> &str {
+    signature.get(..PREFIX).unwrap_or(signature)
+}
+
+/// What of a token may reach the upstream only.
+fn secrets(name: &str, token: &str) -> Vec<Secret> {
+    let Some((payload, signature)) = parts(token) else {
+        return Vec::new();
+    };
+    [("payload", payload), ("signature", prefix(signature))]
+        .into_iter()
+        .filter(|(_, value)| value.len() > SHORTEST)
+        .map(|(part, value)| Secret {
+            label: format!("the {part} of token `{name}`"),
+            value: value.to_owned(),
+        })
+        .collect()
+}
+
+/// Text without what looks like a token: base64 of `{"`, and what hangs on it.
+fn without_tokens(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("eyJ") {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let end = from.bytes().position(|byte| !is_part(byte)).unwrap_or(from.len());
+        let (found, after) = from.split_at(end);
+        out.push_str(if found.len() > SHORTEST { "<a token>" } else { found });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Which of Scrim's modules a suite runs under; none for anybody's own.
@@ -439,8 +494,8 @@ fn as_bytes(configuration: Option<&Value>) -> Result<Vec<u8>> {
 }
 
 impl Prepared {
-    /// The tokens' signatures, which may reach the upstream only.
-    pub(super) fn secrets(&self) -> &[String] {
+    /// The tokens' parts, which may reach the upstream only.
+    pub(super) fn secrets(&self) -> &[Secret] {
         &self.secrets
     }
 
@@ -485,4 +540,39 @@ fn shape(body: &Body) -> Shape {
     let cuts: Vec<usize> = body.chunks.iter().map(Vec::len).collect();
     let ends = !cuts.is_empty() && body.end == End::WithLastChunk && body.trailers.is_empty();
     (cuts, ends, body.trailers.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_token_is_told() {
+        let token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJub2JvZHkgYXQgYWxsIn0.c2lnbmF0dXJlLXRoYXQtaXMtbG9uZy1lbm91Z2g";
+        let loaded = |tokens: &[(&str, &str)]| Loaded {
+            file: PathBuf::new(),
+            folder: PathBuf::new(),
+            name: String::new(),
+            suite: Suite::parse(Path::new("x"), "policy: p\ncases: []\n").unwrap(),
+            tokens: tokens
+                .iter()
+                .map(|(name, token)| ((*name).to_owned(), (*token).to_owned()))
+                .collect(),
+            prepared: Vec::new(),
+            assembled: OnceCell::new(),
+        };
+        let (payload, signature) = parts(token).unwrap();
+        let told = loaded(&[("t", token)]).redact(&format!(
+            "{token} {payload}, {signature}; {} and eyJ",
+            &signature[..PREFIX]
+        ));
+        assert_eq!(
+            told,
+            "<token t> <payload of token t>, <signature of token t>; <signature of token t> and eyJ"
+        );
+        assert_eq!(loaded(&[]).redact(&format!("a={token}, b")), "a=<a token>, b");
+        let labels: Vec<String> = secrets("t", token).into_iter().map(|secret| secret.label).collect();
+        assert_eq!(labels, ["the payload of token `t`", "the signature of token `t`"]);
+        assert!(secrets("t", "a.b.").is_empty() && secrets("t", "abc").is_empty());
+    }
 }

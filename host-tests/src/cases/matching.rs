@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::format::{BodyMatch, Expect, HeaderMatch, NumberMatch, SeenSpec, TextMatch, TextOr};
 use super::{calls, render};
-use crate::exchange::{Headers, Outcome};
+use crate::exchange::{Got, Headers, Outcome};
 
 /// What was sent, against which an outcome is held.
 pub(super) struct Sent<'a> {
@@ -18,8 +18,16 @@ pub(super) struct Sent<'a> {
     pub(super) folder: &'a Path,
     /// The suite's own `nowhere`.
     pub(super) nowhere: &'a [String],
-    /// Signatures of the tokens in the request: they may reach the upstream only.
-    pub(super) secrets: &'a [String],
+    /// Parts of the tokens in the request: they may reach the upstream only.
+    pub(super) secrets: &'a [Secret],
+}
+
+/// A value that nobody may see, not even who reads what a run tells.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secret {
+    /// What it is, in words.
+    pub(super) label: String,
+    pub(super) value: String,
 }
 
 /// All that doesn't match, in words; empty: everything does.
@@ -65,15 +73,18 @@ pub(super) fn mismatches(expect: &Expect, sent: &Sent<'_>, outcome: &Outcome) ->
         }
     }
     calls::compare(&expect.calls, &outcome.calls, sent.folder, &mut wrong)?;
+    let shown = |value: &str| format!("`{value}`");
     for value in sent.nowhere.iter().chain(&expect.nowhere) {
-        let everywhere = [Sink::Upstream, Sink::Calls, Sink::Client, Sink::Logs, Sink::State];
-        wrong.leak(value, outcome, &everywhere);
+        wrong.leak(&shown(value), value, outcome, &Sink::ALL);
     }
-    for value in sent.secrets.iter().chain(&expect.upstream_only) {
-        wrong.leak(value, outcome, &[Sink::Calls, Sink::Client, Sink::Logs, Sink::State]);
+    for value in &expect.upstream_only {
+        wrong.leak(&shown(value), value, outcome, Sink::BUT_UPSTREAM);
+    }
+    for secret in sent.secrets {
+        wrong.leak(&secret.label, &secret.value, outcome, Sink::BUT_UPSTREAM);
     }
     for value in &expect.unlogged {
-        wrong.leak(value, outcome, &[Sink::Calls, Sink::Logs, Sink::State]);
+        wrong.leak(&shown(value), value, outcome, Sink::NOTED);
     }
     Ok(wrong.0)
 }
@@ -127,13 +138,22 @@ fn client(expect: &Expect, sent: &Sent<'_>, outcome: &Outcome, wrong: &mut Wrong
         };
         wrong.add("end of the answer", words(!complete), words(complete));
     }
-    let Some(got) = &outcome.client else {
-        if let Some(status) = &expect.status {
-            wrong.add("status", status, "no answer");
+    let nothing = Got::default();
+    let got = match &outcome.client {
+        Some(got) => got,
+        None => {
+            if let Some(status) = &expect.status {
+                wrong.add("status", status, "no answer");
+            }
+            // One that should have come has been told: the rest follows from it.
+            if complete != expect.complete.unwrap_or(true) {
+                return Ok(());
+            }
+            &nothing
         }
-        return Ok(());
     };
-    if let Some(status) = expect.status.as_ref().filter(|status| !status.accepts(got.status)) {
+    let status = expect.status.as_ref().filter(|_| outcome.client.is_some());
+    if let Some(status) = status.filter(|status| !status.accepts(got.status)) {
         wrong.add("status", status, format!("{}\n{}", got.status, render::body(&got.body)));
     }
     for (name, wanted) in &expect.headers {
@@ -164,9 +184,24 @@ enum Sink {
     Client,
     Logs,
     State,
+    Metrics,
+    Record,
 }
 
 impl Sink {
+    /// The order is that of the next two: first the upstream, then the client, then what is noted and called.
+    const ALL: [Self; 7] = [
+        Self::Upstream,
+        Self::Client,
+        Self::Calls,
+        Self::Logs,
+        Self::State,
+        Self::Metrics,
+        Self::Record,
+    ];
+    const BUT_UPSTREAM: &'static [Self] = Self::ALL.split_at(1).1;
+    const NOTED: &'static [Self] = Self::ALL.split_at(2).1;
+
     fn name(self) -> &'static str {
         match self {
             Self::Upstream => "upstream",
@@ -174,6 +209,8 @@ impl Sink {
             Self::Client => "at the client",
             Self::Logs => "in the logs",
             Self::State => "in filter state",
+            Self::Metrics => "in a metric's name",
+            Self::Record => "in the access log",
         }
     }
 
@@ -188,6 +225,7 @@ impl Sink {
         match self {
             Self::Upstream => {
                 if let Some(seen) = &outcome.upstream {
+                    all.extend([seen.method.as_bytes(), b" "].concat());
                     all.extend([&seen.target, b"\n".as_slice(), seen.authority.as_bytes(), b"\n"].concat());
                     lines(&mut all, &seen.headers);
                     all.extend(&seen.body);
@@ -197,6 +235,7 @@ impl Sink {
             }
             Self::Calls => {
                 for call in outcome.calls.values().flatten() {
+                    all.extend([call.method.as_bytes(), b" "].concat());
                     all.extend([&call.path, b"\n".as_slice(), call.authority.as_bytes(), b"\n"].concat());
                     lines(&mut all, &call.headers);
                     all.extend(&call.body);
@@ -223,6 +262,11 @@ impl Sink {
                 .filter_state
                 .iter()
                 .for_each(|(name, value)| all.extend(format!("{name}={value}\n").bytes())),
+            Self::Metrics => outcome
+                .metrics
+                .keys()
+                .for_each(|name| all.extend([name.as_bytes(), b"\n"].concat())),
+            Self::Record => all.extend(outcome.record.details.iter().flat_map(|details| details.bytes())),
         }
         all
     }
@@ -263,13 +307,14 @@ impl Wrong {
         }
     }
 
-    fn leak(&mut self, value: &str, outcome: &Outcome, sinks: &[Sink]) {
+    /// Looks for a value, which is called `label` where it is found.
+    fn leak(&mut self, label: &str, value: &str, outcome: &Outcome, sinks: &[Sink]) {
         let needle = value.to_ascii_lowercase().into_bytes();
         for sink in sinks {
             let bytes = sink.bytes(outcome).to_ascii_lowercase();
             if !needle.is_empty() && bytes.windows(needle.len()).any(|window| window == needle) {
                 self.0.push(format!(
-                    "leak\n  expected: `{value}` isn't {}\n    actual: it is",
+                    "leak\n  expected: {label} isn't {}\n    actual: it is",
                     sink.name()
                 ));
             }
@@ -577,7 +622,7 @@ fn pretty(value: &Value) -> String {
 mod tests {
     use super::super::format::Suite;
     use super::*;
-    use crate::exchange::{Called, Got, Seen};
+    use crate::exchange::{Called, Record, Seen};
 
     fn outcome() -> Outcome {
         Outcome {
@@ -604,6 +649,10 @@ mod tests {
             filter_state: [("scrim.audit".to_owned(), r#"{"decision":"allow"}"#.to_owned())].into(),
             metrics: [("calls".to_owned(), 2)].into(),
             calls: [("idp".to_owned(), vec![called()])].into(),
+            record: Record {
+                details: Some("local_reply_ssn".into()),
+                ..Record::default()
+            },
             ..Outcome::default()
         }
     }
@@ -621,7 +670,13 @@ mod tests {
 
     /// How many things are wrong with [`outcome`] by this expectation.
     fn wrong(expect: &str) -> Vec<String> {
-        let text = format!("policy: p\ncases:\n  - name: a\n    request: {{url: /}}\n    expect: {expect}\n");
+        wrong_with(expect, &outcome())
+    }
+
+    fn wrong_with(expect: &str, outcome: &Outcome) -> Vec<String> {
+        let text = format!(
+            "policy: p\nproxy: {{clusters: {{idp: {{}}, other: {{}}}}}}\ncases:\n  - name: a\n    request: {{url: /}}\n    expect: {expect}\n"
+        );
         let suite = Suite::parse(Path::new("x"), &text).unwrap();
         let sent = Sent {
             request_body: b"",
@@ -630,7 +685,54 @@ mod tests {
             nowhere: &[],
             secrets: &[],
         };
-        mismatches(&suite.cases[0].steps[0].expect.any[0], &sent, &outcome()).unwrap()
+        mismatches(&suite.cases[0].steps[0].expect.any[0], &sent, outcome).unwrap()
+    }
+
+    #[test]
+    fn a_reset_without_an_answer_has_nothing_of_what_an_answer_has() {
+        let reset = Outcome {
+            client: None,
+            ..outcome()
+        };
+        let fields = "headers: {x-n: '5'}, header_order: [x-n], trailers: {x-t: '1'}, body: {regex: id}, json: {}";
+        assert_eq!(
+            wrong_with(&format!("{{complete: false, status: 200, {fields}}}"), &reset).len(),
+            6
+        );
+        assert_eq!(
+            wrong_with(
+                "{complete: false, headers: {x-n: {absent: true}}, body: {empty: true}}",
+                &reset
+            ),
+            [""; 0]
+        );
+        // Where an answer was to come, that is the news.
+        assert_eq!(wrong_with(&format!("{{{fields}}}"), &reset).len(), 1);
+    }
+
+    #[test]
+    fn a_found_secret_is_named_and_not_shown() {
+        let suite = Suite::parse(
+            Path::new("x"),
+            "policy: p\ncases: [{name: a, request: {url: /}, expect: {}}]\n",
+        )
+        .unwrap();
+        let secrets = [Secret {
+            label: "the signature of token `t`".into(),
+            value: "555-0100".into(),
+        }];
+        let sent = Sent {
+            request_body: b"",
+            answer_body: b"",
+            folder: Path::new("."),
+            nowhere: &[],
+            secrets: &secrets,
+        };
+        let told = mismatches(&suite.cases[0].steps[0].expect.any[0], &sent, &outcome()).unwrap();
+        assert_eq!(
+            told,
+            ["leak\n  expected: the signature of token `t` isn't in the logs\n    actual: it is"]
+        );
     }
 
     #[test]
@@ -716,6 +818,10 @@ mod tests {
             ("{nowhere: [patient/TOK]}", "isn't upstream"),
             ("{nowhere: ['TOKEN=abc']}", "at a cluster"),
             ("{upstream_only: ['introspect?x']}", "at a cluster"),
+            ("{nowhere: ['get /fhir']}", "isn't upstream"),
+            ("{nowhere: ['post /introspect']}", "at a cluster"),
+            ("{unlogged: [reply_ssn]}", "in the access log"),
+            ("{unlogged: [Calls]}", "in a metric's name"),
             ("{unlogged: [two]}", "at a cluster"),
             ("{calls: {idp: []}}", "calls to cluster `idp`"),
             ("{calls: {other: [{}]}}", "calls to cluster `other`"),

@@ -140,7 +140,7 @@ mod tests {
         assert!(problem(&format!("cases:\n{case}")).contains("nothing to test"));
         assert!(
             problem("policy: p\ncases:\n  - name: a\n    request: {url: /}\n    expect: {body: {regex: '('}}\n")
-                .starts_with("x.cases.yaml:3:11: error: case `a`: `(`")
+                .starts_with("x.cases.yaml:5:28: error: `(`")
         );
     }
 
@@ -167,7 +167,7 @@ mod tests {
         let text = "policy: p\npolcy: q\nproxy: {routs: []}\ncases:\n  - name: a\n    request: {url: /, metod: GET}\n    expect: {statuz: 1, status: high}\n  - name: b\n    request: {url: '/${who}', host: /, host: /}\n    expect: {body: {regex: '(', not: {text: 1, txt: 2}}}\n  - name: c\n  - name: a\n    request: {url: /}\n    expect: {}\n";
         let told = problem(text);
         let places: Vec<&str> = told.lines().map(|line| line.split(" error:").next().unwrap()).collect();
-        let wanted = ["2:1", "3:9", "6:23", "7:14", "7:33", "9:20", "9:40", "10:48"];
+        let wanted = ["2:1", "3:9", "6:23", "7:14", "7:33", "9:20", "9:40", "10:28", "10:48"];
         let wanted: Vec<String> = wanted.iter().map(|at| format!("x.cases.yaml:{at}:")).collect();
         assert_eq!(places, wanted, "{told}");
     }

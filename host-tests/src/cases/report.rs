@@ -192,6 +192,13 @@ impl<'a> Report<'a> {
                 }
             }
         }
+        if summary.nothing_ran() && !stopped {
+            let why = match &self.options.filter {
+                Some(filter) => format!("no test's full name contains `{filter}`: `--list` shows the names"),
+                None => "the files have no `cases`: add one".to_owned(),
+            };
+            self.note(format!("no test ran: {why}"))?;
+        }
         self.hide_progress()?;
         match self.options.format {
             Format::Human => self.tell(&summary, stopped)?,
@@ -240,7 +247,7 @@ impl<'a> Report<'a> {
             differences,
             ..
         } = summary;
-        if self.options.list && *broken == 0 {
+        if self.options.list && *broken == 0 && !summary.nothing_ran() {
             writeln!(self.out, "\n{passed} tests")?;
             return Ok(());
         }

@@ -84,7 +84,7 @@ impl Runner<'_> {
                 let Some(job) = jobs.get(index) else { return Ok(()) };
                 let is_last = jobs.get(index + 1).is_none_or(|next| next.number != job.number);
                 let good = match event {
-                    None => merger.end(is_last, &mut report)?,
+                    None => merger.end(is_last, stopped(), &mut report)?,
                     Some(event) => merger.take(job, event, &mut report)?,
                 };
                 let broken = suites
@@ -311,9 +311,11 @@ fn deliveries(loaded: &Loaded, index: usize, case: &Case, options: &Options) -> 
         .map(|deliver| &deliver.0);
     let all = options.deliver.as_ref().or(named);
     let mut tried = BTreeSet::new();
+    // What the bodies of a late step will be isn't known yet: nothing says that deliveries cut them alike.
+    let late = case.steps.iter().any(|step| step.late.is_some());
     all.map_or(Delivery::DEFAULT.as_slice(), Vec::as_slice)
         .iter()
-        .filter(|delivery| tried.insert(loaded.shapes(index, delivery)))
+        .filter(|delivery| tried.insert(loaded.shapes(index, delivery)) || late)
         .copied()
         .collect()
 }
@@ -531,7 +533,42 @@ struct File {
     seen: BTreeMap<(usize, String, usize), Vec<Compared>>,
     told: BTreeSet<String>,
     /// Cases in which the engines are known to differ.
-    differing: BTreeSet<usize>,
+    differing: BTreeMap<usize, KnownDifference>,
+}
+
+/// A case with `differs`.
+struct KnownDifference {
+    case: String,
+    line: u64,
+    column: u64,
+    /// It failed somewhere, so that nothing can be said of the difference.
+    failed: bool,
+}
+
+impl File {
+    /// Cases with `differs` in which no engine differs from another, in anything.
+    fn agreeing(&self) -> impl Iterator<Item = &KnownDifference> {
+        self.differing.iter().filter_map(|(index, known)| {
+            let seen = || {
+                self.seen
+                    .iter()
+                    .filter(|((case, ..), _)| case == index)
+                    .map(|(_, all)| all)
+            };
+            let pairs = || {
+                seen().flat_map(|all| {
+                    all.iter().enumerate().flat_map(|(number, one)| {
+                        let others = all.iter().skip(number + 1);
+                        others
+                            .filter(|other| other.place.engine != one.place.engine)
+                            .filter(|other| other.place.modules == one.place.modules)
+                            .map(move |other| one.agreed == other.agreed)
+                    })
+                })
+            };
+            (!known.failed && pairs().next().is_some() && pairs().all(|agreed| agreed)).then_some(known)
+        })
+    }
 }
 
 struct Compared {
@@ -549,7 +586,7 @@ impl Merger<'_> {
                 snapshots: None,
                 seen: BTreeMap::new(),
                 told: BTreeSet::new(),
-                differing: BTreeSet::new(),
+                differing: BTreeMap::new(),
             };
             match Snapshots::read(job.file, self.options.bless) {
                 Ok(snapshots) => file.snapshots = Some(snapshots),
@@ -570,8 +607,17 @@ impl Merger<'_> {
             }
             Event::Ran(ran) => *ran,
         };
-        if ran.differs && file.differing.insert(ran.index) {
-            report.differences += 1;
+        if ran.differs {
+            if !file.differing.contains_key(&ran.index) {
+                report.differences += 1;
+            }
+            let known = file.differing.entry(ran.index).or_insert_with(|| KnownDifference {
+                case: ran.case.clone(),
+                line: ran.line,
+                column: ran.column,
+                failed: false,
+            });
+            known.failed |= matches!(ran.verdict, Verdict::Failed(_));
         }
         for (split, printed) in std::mem::take(&mut ran.compared).into_iter().enumerate() {
             let Printed { wire, agreed, whole } = printed;
@@ -585,12 +631,19 @@ impl Merger<'_> {
                 wrong.extend(snapshots.compare(&name, &whole));
             }
             let others = file.seen.entry((ran.index, ran.delivery.clone(), split)).or_default();
-            if wrong.is_empty() && !ran.differs {
-                wrong.extend(others.iter().find_map(|other| other.differs(place, &wire, &agreed)));
+            if wrong.is_empty() {
+                let mut others = others.iter();
+                wrong.extend(others.find_map(|other| {
+                    let known = ran.differs && other.place.engine != place.engine;
+                    (!known).then(|| other.differs(place, &wire, &agreed)).flatten()
+                }));
             }
             if !wrong.is_empty() {
                 wrong.push(format!("what was seen\n{whole}"));
                 ran.verdict = Verdict::Failed(wrong.join("\n"));
+                if let Some(known) = file.differing.get_mut(&ran.index) {
+                    known.failed = true;
+                }
                 break;
             }
             others.push(Compared { place, wire, agreed });
@@ -621,14 +674,42 @@ impl Merger<'_> {
         Ok(good)
     }
 
-    /// A gateway is done.
-    fn end(&mut self, is_last: bool, report: &mut Report<'_>) -> Result<bool> {
+    /// A gateway is done; `stopped`: maybe not with everything. Whether all is good.
+    fn end(&mut self, is_last: bool, stopped: bool, report: &mut Report<'_>) -> Result<bool> {
         report.gateway_done()?;
-        if let Some(File {
-            number,
-            snapshots: Some(mut snapshots),
-            ..
-        }) = self.current.take_if(|_| is_last)
+        let Some(mut current) = self.current.take_if(|_| is_last) else {
+            return Ok(true);
+        };
+        let mut good = true;
+        // Where only a part was asked for, the difference may be in the other.
+        let whole = self.options.filter.is_none() && self.options.deliver.is_none() && !self.options.list && !stopped;
+        let path = self.files.get(current.number).filter(|_| whole);
+        for (path, known) in path
+            .into_iter()
+            .flat_map(|path| current.agreeing().map(move |known| (path, known)))
+        {
+            good = false;
+            let short = load::short_name(path);
+            report.test(Test {
+                label: format!("{short}::{} [engines]", known.case),
+                file: short,
+                path: path.clone(),
+                line: known.line,
+                column: known.column,
+                case: known.case.clone(),
+                engine: "engines",
+                modules: None,
+                delivery: "all".to_owned(),
+                verdict: Verdict::Failed(format!(
+                    "{}:{}\nthe engines agree here, and are said to differ (`differs`): take the key away",
+                    path.display(),
+                    known.line
+                )),
+                time: Duration::ZERO,
+            })?;
+        }
+        let number = current.number;
+        if let Some(mut snapshots) = current.snapshots.take()
             && let Some(file) = self.files.get(number)
             && !self.options.list
         {
@@ -653,7 +734,7 @@ impl Merger<'_> {
                 report.note(note)?;
             }
         }
-        Ok(true)
+        Ok(good)
     }
 }
 

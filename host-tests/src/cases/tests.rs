@@ -28,6 +28,8 @@ struct Manners {
     logs: Option<&'static str>,
     /// Refuses to start.
     refuses: bool,
+    /// Answers otherwise for each way of loading.
+    names_modules: bool,
 }
 
 struct Double {
@@ -113,6 +115,9 @@ impl Gateway for Running {
                 format!("{}={:?}", route.name, route.metadata).into_bytes(),
             ));
         }
+        if manners.names_modules {
+            headers.push(("x-modules".into(), format!("{:?}", setup.environment).into_bytes()));
+        }
         if manners.counts_chunks {
             headers.push(("x-chunks".into(), answer.body.chunks.len().to_string().into_bytes()));
         }
@@ -177,7 +182,7 @@ fn run_with(engines: &[(&'static str, Manners)], paths: &[PathBuf], options: &Op
             let filters = vec![filter("s")];
             Ok(Compiled {
                 filters,
-                environment: BTreeMap::new(),
+                environment: [("MODULES".to_owned(), source.modules.to_string())].into(),
             })
         }),
     };
@@ -539,4 +544,156 @@ fn the_schema_knows_every_key_and_refuses_others() {
         );
     }
     assert_eq!(schema.pointer("/additionalProperties"), Some(&Value::Bool(false)));
+}
+
+/// Every case file of this repository.
+fn all_case_files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["../examples", "cases", "probes"].map(|folder| root.join(folder));
+    let files = discover(&folders).unwrap();
+    assert!(files.len() > 20, "{files:?}");
+    files
+}
+
+#[test]
+fn every_case_file_of_the_repository_parses() {
+    let wrong: Vec<String> = all_case_files()
+        .iter()
+        .filter_map(|file| load::parse(file).err())
+        .map(|error| format!("{error:#}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_case_file_of_the_repository_is_valid_by_the_schema() {
+    let validator = jsonschema::validator_for(&Suite::schema().to_value()).unwrap();
+    let mut wrong = Vec::new();
+    for file in all_case_files() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let node = tree::parse(&file, &text, &mut Vec::new()).unwrap();
+        for error in validator.iter_errors(&tree::json(&node)) {
+            wrong.push(format!("{}{}: {error}", file.display(), error.instance_path()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_run_without_a_test_is_no_success() {
+    let folder = Folder::new("nothing");
+    let empty = folder.write("empty.cases.yaml", "policy: p\ncases: []\n");
+    let engines = [("wasmtime", Manners::default())];
+    let (summary, out, _) = run_with(&engines, &[empty], &Options::default());
+    assert!(summary.nothing_ran() && summary.exit_code() == 2, "{out}");
+    assert!(
+        out.contains("no test ran: the files have no `cases`") && out.contains("FAILED"),
+        "{out}"
+    );
+    let one = "policy: p\ndeliver: [whole]\ncases:\n  - {name: a, request: {url: /}, expect: {}}\n";
+    let one = folder.write("one.cases.yaml", one);
+    for list in [false, true] {
+        let options = Options {
+            filter: Some("zebra".into()),
+            list,
+            ..Options::default()
+        };
+        let (summary, out, _) = run_with(&engines, std::slice::from_ref(&one), &options);
+        assert_eq!(summary.exit_code(), 2, "{out}");
+        assert!(
+            out.contains("no test ran: no test's full name contains `zebra`"),
+            "{out}"
+        );
+    }
+    let (summary, out, _) = run_with(&engines, &[one], &Options::default());
+    assert!(summary.exit_code() == 0 && !out.contains("no test ran"), "{out}");
+}
+
+#[test]
+fn a_file_that_is_named_twice_runs_once() {
+    let folder = Folder::new("twice");
+    let file = folder.write("a.cases.yaml", "policy: p\ncases: []\n");
+    let again = folder.0.join(".").join("a.cases.yaml");
+    let around = folder
+        .0
+        .join("..")
+        .join(folder.0.file_name().unwrap())
+        .join("a.cases.yaml");
+    assert_eq!(discover(&[file, again, around, folder.0.clone()]).unwrap().len(), 1);
+}
+
+#[test]
+fn deliveries_of_a_step_that_waits_for_a_value_all_run() {
+    let text = "policy: p\ndeliver: [whole, {chunks: 2}, {chunks: 3}]\ncases:\n  - name: a\n    steps:\n      - {request: {url: /}, upstream: {body: '[]', headers: {x-v: a long value}}, expect: {}, capture: {v: {header: x-v}}}\n      - {request: {url: /, body: '${v}'}, upstream: {body: ''}, expect: {upstream: {body: a long value}}}\n";
+    let (summary, out) = run("late-deliveries", Manners::default(), text);
+    assert_eq!((summary.passed, summary.failed), (3, 0), "{out}");
+}
+
+#[test]
+fn a_known_difference_is_one_between_engines_and_has_to_be_there() {
+    let text = "policy: p\ndeliver: [whole]\ncases:\n  - {name: a, request: {url: /}, expect: {}, differs: {why: w, link: l}}\n";
+    let folder = Folder::new("no-difference");
+    let file = folder.write("a.cases.yaml", text);
+    let same = [("wasmtime", Manners::default()), ("envoy", Manners::default())];
+    let (summary, out, _) = run_with(&same, std::slice::from_ref(&file), &Options::default());
+    assert_eq!((summary.passed, summary.failed), (2, 1), "{out}");
+    assert!(
+        out.contains("a::a [engines]") && out.contains("the engines agree here"),
+        "{out}"
+    );
+    // One engine alone, or a part of the tests, says nothing of it.
+    let (summary, out, _) = run_with(&same[..1], std::slice::from_ref(&file), &Options::default());
+    assert_eq!(summary.failed, 0, "{out}");
+    let part = Options {
+        filter: Some("whole".into()),
+        ..Options::default()
+    };
+    let (summary, out, _) = run_with(&same, std::slice::from_ref(&file), &part);
+    assert_eq!(summary.failed, 0, "{out}");
+    // Ways of loading have to agree on one engine.
+    let both = folder.write(
+        "b.cases.yaml",
+        &text.replace("deliver", "modules: [suite, chain]\ndeliver"),
+    );
+    let by_modules = Manners {
+        names_modules: true,
+        ..Manners::default()
+    };
+    let (summary, out, _) = run_with(&[("wasmtime", by_modules)], &[both], &Options::default());
+    assert_eq!((summary.passed, summary.failed), (1, 1), "{out}");
+}
+
+#[test]
+fn a_snapshot_stands_in_no_case_that_lists_alternatives() {
+    let text = "policy: p\ncases:\n  - name: a\n    steps:\n      - {request: {url: /}, expect: {snapshot: true}}\n      - {request: {url: /}, expect: [{status: 200}, {status: 201}]}\n";
+    let told = Suite::parse(Path::new("x"), text).unwrap_err().to_string();
+    assert!(
+        told.starts_with("x:3:11: error: case `a`: `snapshot` can't be where"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_token_is_looked_for_with_anybodys_modules_too() {
+    let folder = Folder::new("filters-leak");
+    folder.write("m.wasm", "");
+    let file = folder.write(
+        "a.cases.yaml",
+        &format!(
+            "filters: [{{module: m.wasm}}]\ndeliver: [whole]\ntokens: {{base: {{key: '{KEY}', claims: {{sub: somebody}}}}}}\ncases:\n  - {{name: a, request: {{url: /, token: base}}, expect: {{}}}}\n"
+        ),
+    );
+    let leaks = Manners {
+        logs_tokens: true,
+        ..Manners::default()
+    };
+    let (summary, out, _) = run_with(&[("wasmtime", leaks)], &[file], &Options::default());
+    assert_eq!(summary.failed, 1, "{out}");
+    for part in ["payload", "signature"] {
+        assert!(
+            out.contains(&format!("expected: the {part} of token `base` isn't in the logs")),
+            "{out}"
+        );
+    }
+    assert!(!out.contains("eyJ"), "{out}");
 }

@@ -19,7 +19,7 @@ use super::problem::{Problem, nearest, suggest};
 /// More problems of one file than this help nobody.
 const MOST_PROBLEMS: usize = 20;
 /// What aliases may come to, in nodes.
-const MOST_NODES: usize = 100_000;
+pub(super) const MOST_NODES: usize = 100_000;
 /// How deep a document may be nested.
 const DEEPEST: usize = 100;
 
@@ -137,7 +137,18 @@ impl Node {
         self
     }
 
-    fn size(&self) -> usize {
+    /// How many bytes its texts have.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.data {
+            Data::List(list) => list.iter().map(Self::bytes).sum(),
+            Data::Map(map) => map.iter().map(|(key, value)| key.name.len() + value.bytes()).sum(),
+            Data::Plain(text) | Data::Text(text) => text.len(),
+            Data::Gone => 0,
+        }
+    }
+
+    /// How many nodes it has.
+    pub(super) fn size(&self) -> usize {
         1 + match &self.data {
             Data::List(list) => list.iter().map(Self::size).sum::<usize>(),
             Data::Map(map) => map.iter().map(|(_, value)| value.size()).sum(),
