@@ -513,6 +513,12 @@ impl Prepared {
         )
     }
 
+    /// How many turns a delivery needs to have cut the step's bodies in all its ways.
+    pub(super) fn turns(&self, delivery: &Delivery) -> usize {
+        let (requests, answers) = self.bodies(delivery);
+        requests.len().max(answers.len())
+    }
+
     /// The exchange of one turn of a delivery: every split has several.
     pub(super) fn exchange(&self, delivery: &Delivery, turn: usize) -> (Request, Answer) {
         let (requests, answers) = self.bodies(delivery);

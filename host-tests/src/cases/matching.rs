@@ -653,7 +653,6 @@ mod tests {
                 details: Some("local_reply_ssn".into()),
                 ..Record::default()
             },
-            ..Outcome::default()
         }
     }
 

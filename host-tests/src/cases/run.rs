@@ -194,10 +194,11 @@ impl Runner<'_> {
                     continue;
                 }
                 let begin = Instant::now();
-                let turns = loaded.shapes(index, &delivery).len();
+                let mut turns = loaded.shapes(index, &delivery).len();
                 let mut tested = ran(Verdict::Ok);
                 let mut wrong = Vec::new();
-                for turn in 0..turns {
+                let mut turn = 0;
+                while turn < turns {
                     let running = match &mut gateway {
                         Some(running) => running,
                         None => match engine.start(&setup) {
@@ -208,6 +209,8 @@ impl Runner<'_> {
                         },
                     };
                     let exchanged = run_steps(&loaded, index, case, &delivery, turn, running.as_mut());
+                    turn += 1;
+                    turns = turns.max(exchanged.turns);
                     wrong = exchanged.wrong;
                     if exchanged.lost {
                         // It may be in any state now: the next exchange gets a fresh one.
@@ -340,6 +343,8 @@ struct Exchanged {
     lost: bool,
     /// Alternatives were listed: outcomes may differ.
     free: bool,
+    /// How many turns the steps need that were not known before.
+    turns: usize,
 }
 
 fn run_steps(
@@ -374,6 +379,7 @@ fn run_steps(
                         return done;
                     }
                 };
+                done.turns = done.turns.max(late_prepared.turns(delivery));
                 (&late, &late_prepared)
             }
             Ok(None) => match loaded.prepared(index, number) {

@@ -30,6 +30,8 @@ struct Manners {
     refuses: bool,
     /// Answers otherwise for each way of loading.
     names_modules: bool,
+    /// Adds a line where an answer of `a long value` comes as all but its last byte, and that.
+    marks_the_last_split: bool,
 }
 
 struct Double {
@@ -114,6 +116,9 @@ impl Gateway for Running {
                 "x-route".into(),
                 format!("{}={:?}", route.name, route.metadata).into_bytes(),
             ));
+        }
+        if manners.marks_the_last_split && answer.body.chunks == [b"a long valu".to_vec(), b"e".to_vec()] {
+            headers.push(("x-last".into(), b"1".to_vec()));
         }
         if manners.names_modules {
             headers.push(("x-modules".into(), format!("{:?}", setup.environment).into_bytes()));
@@ -627,6 +632,18 @@ fn deliveries_of_a_step_that_waits_for_a_value_all_run() {
     let text = "policy: p\ndeliver: [whole, {chunks: 2}, {chunks: 3}]\ncases:\n  - name: a\n    steps:\n      - {request: {url: /}, upstream: {body: '[]', headers: {x-v: a long value}}, expect: {}, capture: {v: {header: x-v}}}\n      - {request: {url: /, body: '${v}'}, upstream: {body: ''}, expect: {upstream: {body: a long value}}}\n";
     let (summary, out) = run("late-deliveries", Manners::default(), text);
     assert_eq!((summary.passed, summary.failed), (3, 0), "{out}");
+    // Each split of it, too: the last one comes out otherwise.
+    let split = text
+        .replace("whole, {chunks: 2}, {chunks: 3}", "every_split")
+        .replace("upstream: {body: ''}", "upstream: {body: '${v}'}");
+    let marks = Manners {
+        marks_the_last_split: true,
+        ..Manners::default()
+    };
+    let (summary, out) = run("late-splits", Manners::default(), &split);
+    assert_eq!((summary.passed, summary.failed), (1, 0), "{out}");
+    let (summary, out) = run("late-marked", marks, &split);
+    assert_eq!((summary.passed, summary.failed), (0, 1), "{out}");
 }
 
 #[test]
