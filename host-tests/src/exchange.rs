@@ -52,8 +52,8 @@ pub trait Engine {
     /// Loads and configures the filters; a module that refuses its configuration is an error here.
     fn start(&self, setup: &Setup) -> anyhow::Result<Box<dyn Gateway>>;
 
-    /// As [`Engine::start`], for network filters: they see TCP connections. Routes, clusters' scripts but those that filters call, the
-    /// buffer limit and reported filter state mean nothing there.
+    /// As [`Engine::start`], for network filters: they see TCP connections. The setup's routes, buffer limit and
+    /// reported filter state mean nothing there. Clusters can be called in the embedded engine only.
     ///
     /// # Errors
     /// As [`Engine::start`], and where the engine has no TCP.

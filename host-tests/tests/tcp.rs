@@ -28,8 +28,8 @@ const LATER: &str = "call $later";
 const SHUT: &str = "call $shut";
 const FAIL: &str = "call $fail";
 
-/// Chains with the scripts that each carries one after another. `c:` and `s:` say what client and server send; `FIN`, `RST` and
-/// `WAIT` are what they say.
+/// Chains with the scripts that each carries one after another. `c:` and `s:` say what client and server send; `FIN` is a
+/// half-close, `RST` a reset; `WAIT` outlasts the probe's timer, `WAIT2` the time after which a failed VM is made anew.
 fn table() -> Vec<(&'static str, Vec<Filter>, &'static [&'static str])> {
     let (closed, open, reload) = (FailurePolicy::Closed, FailurePolicy::Open, FailurePolicy::Reload);
     let one = |new| vec![probe('A', new, closed)];
