@@ -110,7 +110,7 @@ pub struct Setup {
     pub limits: Option<Limits>,
 }
 
-/// What guests may use up. A callback that goes over a limit traps, and the trap names the limit ([`Failure`](crate::failure::Failure)).
+/// What guests may use up. A callback that goes over a limit traps, and the trap names the limit ([`Failure`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// What one call into a guest may burn, about one a WebAssembly instruction; the same in every run. None: fuel is not counted.

@@ -34,7 +34,7 @@
 //! - [`exchange`]: what goes in and what comes out, on either engine.
 //! - [`wasm`]: the embedded engine, its clock, limits, clusters, fuel; [`wasm::phases`] calls one callback at a time.
 //! - [`envoy`]: the same exchanges through a real Envoy: `Envoy::find()?.start(&setup)?` gives a gateway alike.
-//! - [`cases`]: declarative case files; [`textproto`]: those of Google's service-extensions plugins; [`bench`]: what they cost.
+//! - [`cases`]: declarative case files; [`textproto`]: those of Google's service-extensions plugins; [`mod@bench`]: what they cost.
 //! - [`inspect`]: what a module imports and exports, and what Envoy lacks of it.
 //!
 //! Nothing is global: engines and gateways don't see each other, so tests run in parallel.
