@@ -33,6 +33,9 @@ Examples:
   scrim check policy.yaml                                 find every problem in a policy file
   scrim explain policy.yaml GET '/fhir/Patient?name=x'    which policy governs a request, and why
   scrim test cases/ --engine both                         run cases on wasmtime and in a real Envoy
+  scrim test tests.textpb --module plugin.wasm            a service-extensions plugin's own tests
+  scrim mutate cases/                                     which rules of a policy no case would miss
+  scrim bench cases/ --baseline baseline.json             what cases cost, and whether that grew
   scrim serve --policy policy.yaml --listen 127.0.0.1:8080 --upstream 127.0.0.1:9090
   scrim render envoy --policy policy.yaml > envoy.yaml    what to deploy
   scrim lint envoy.yaml                                   what in it would still leak PHI from URLs
