@@ -15,6 +15,7 @@ use scrim::coverage::{self, Coverage};
 use scrim::envoy::Envoy;
 use scrim::exchange::Engine;
 use scrim::line_coverage::LineCoverage;
+use scrim::mutate::run::near;
 use scrim::policy_file::PolicyFile;
 use scrim::recording::Recording;
 use scrim::textproto;
@@ -207,7 +208,9 @@ impl Test {
             }
             for (file, environment) in policies {
                 // One that can't be read or compiled was told of above.
-                let Ok(policy) = PolicyFile::read(&file) else { continue };
+                let Ok(policy) = PolicyFile::read(&near(&file)) else {
+                    continue;
+                };
                 let covered = Coverage::of(&policy, &|name| environment.get(name).cloned(), &records);
                 if let Some(covered) = covered {
                     write!(stdout(), "{covered}")?;

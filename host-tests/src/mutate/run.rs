@@ -220,7 +220,7 @@ fn judge(plan: &Plan, engine: &(dyn Engine + Sync), mutant: &Mutant, baselines: 
 }
 
 /// A path as somebody in the current folder writes it.
-fn near(path: &Path) -> PathBuf {
+pub fn near(path: &Path) -> PathBuf {
     let here = std::env::current_dir().and_then(|here| here.canonicalize()).ok();
     let short = here.and_then(|here| Some(path.strip_prefix(here).ok()?.to_owned()));
     short.unwrap_or_else(|| path.to_owned())
