@@ -17,6 +17,11 @@ for (const [name, alg, type, options] of kinds) {
   writeFileSync(`${name}.synthetic.jwk.json`, JSON.stringify(jwk, null, 2) + "\n");
 }
 // A key of the same kind and name that the issuer never published: for forged tokens. As PEM, as an attacker may have it.
-const stranger = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
+// Its modulus is below the issuer's: else some of its signatures, by chance, are no numbers for the issuer's key, and refused sooner.
+const modulus = (jwk) => BigInt("0x" + Buffer.from(jwk.n, "base64url").toString("hex"));
+const issuers = published.find((jwk) => jwk.kty === "RSA");
+let stranger;
+do stranger = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
+while (modulus(stranger.export({ format: "jwk" })) >= modulus(issuers));
 writeFileSync("stranger.synthetic.pem", stranger.export({ format: "pem", type: "pkcs8" }));
 writeFileSync("../jwks.json", JSON.stringify({ keys: published }, null, 2) + "\n");
