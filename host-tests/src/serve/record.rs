@@ -198,10 +198,15 @@ impl Book {
         let mut name = file.file_name().unwrap_or_default().to_owned();
         name.push(".part");
         let part = file.with_file_name(name);
+        // One that is there already, left behind or put there by somebody, may be for others to read.
+        if let Err(error) = std::fs::remove_file(&part)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
         let mut out = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&part)?;
         out.write_all(self.text().as_bytes())?;
@@ -450,6 +455,8 @@ mod tests {
             key: None,
             environment: vec!["SOME_KEY".into()],
         };
+        // Left behind, and for everybody to read.
+        std::fs::write(folder.join("r.cases.yaml.part"), "old").unwrap();
         let told = recorder.start().unwrap();
         let request = Request {
             method: "POST".into(),
