@@ -124,3 +124,49 @@ fn what_crashes_envoy_is_an_error_and_not_an_outcome() {
         assert!(crashed.what.contains(what), "{}", crashed.what);
     }
 }
+
+#[test]
+fn a_plugin_that_was_refused_when_made_anew_is_refused_the_next_time_too() {
+    // Accepts its configuration once, by a note in the shared data, and traps at `/a`.
+    const ONCE: &str = r#"
+      (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (if (i32.eqz (call $get_shared (i32.const 32) (i32.const 4) (i32.const 0) (i32.const 4) (i32.const 8)))
+          (then (return (i32.const 0))))
+        (drop (call $set_shared (i32.const 32) (i32.const 4) (i32.const 32) (i32.const 4) (i32.const 0)))
+        (i32.const 1))
+      (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (if (i32.gt_u (local.get 1) (i32.const 6)) (then unreachable))
+        (i32.const 0))"#;
+    const IMPORTS: &str = r#"
+      (import "env" "proxy_get_shared_data" (func $get_shared (param i32 i32 i32 i32 i32) (result i32)))
+      (import "env" "proxy_set_shared_data" (func $set_shared (param i32 i32 i32 i32 i32) (result i32)))"#;
+    let once = Filter {
+        failure_policy: FailurePolicy::Reload,
+        ..filter("once", "")
+    };
+    std::fs::write(
+        &once.module,
+        wat::parse_str(format!("(module {IMPORTS} {PRELUDE} {ONCE})")).unwrap(),
+    )
+    .unwrap();
+    let clock = Clock::Fixed(Duration::from_secs(1_000));
+    let engine = Wasmtime::builder().clock(clock).build().unwrap();
+    let mut chain = engine
+        .start_chain(&Setup {
+            filters: vec![once.clone()],
+            ..Setup::default()
+        })
+        .unwrap();
+    let mut status = |request: &Request| {
+        let client = chain.exchange(request, &answer(&["x"])).unwrap().client.unwrap();
+        chain.wait(Duration::from_secs(2)).unwrap();
+        client.status
+    };
+    assert_eq!(status(&get()), 200);
+    let mut trapping = get();
+    trapping.headers.push(("x-one-more".to_owned(), b"1".to_vec()));
+    assert_eq!(status(&trapping), 503);
+    // It is made anew, and refuses, again and again: nothing may pass by it.
+    assert_eq!([status(&get()), status(&get()), status(&get())], [503; 3]);
+    let _ = std::fs::remove_file(&once.module);
+}
